@@ -1,0 +1,74 @@
+/* auth/accounts.h - the people and devices of this node, in memory.
+ *
+ * Purpose:  who is alice@example.org, what proves it, which device key is whose. Filled from the
+ *           store at start (node_new), changed by the operator's commands after their commit.
+ * Lifetime: results are small copies; nothing points into the table.
+ * Memory:   all accounts are kept: about 300 bytes each. HA1 values stay sealed in here and are
+ *           opened for the moment of a check.
+ * Threads:  any; sharded by key hash, a lock held for a look-up only.
+ *
+ * `stamp` changes with every change of the account (secret, disabled, aliases): a flow identity
+ * remembers the stamp under which it was proved and ends when it differs. */
+#ifndef AUTH_ACCOUNTS_H
+#define AUTH_ACCOUNTS_H
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "store/store.h"
+
+struct accounts;
+
+struct account {
+    uint32_t id; /* 0 is never an account */
+    uint32_t stamp;
+    uint32_t flags; /* enum account_flags */
+};
+struct device {
+    uint32_t id, account_id;
+    uint8_t kind; /* enum device_kind */
+    bool revoked;
+    wall_t until; /* 0: no end */
+};
+enum digest_algorithm { DIGEST_SHA256, DIGEST_SHA512_256, DIGEST_MD5 };
+
+/* seal_key opens HA1 values: the node's key, kept in locked memory by the caller. */
+NODISCARD struct accounts *accounts_new(uint32_t accounts_max, const struct hash_key *key,
+                                        const uint8_t seal_key[static 32]);
+void accounts_free(struct accounts *a);
+
+/* Insert or replace by id. EXISTS: another account has this name or one of the aliases. */
+NODISCARD enum err accounts_put(struct accounts *a, const struct account_row *row);
+void accounts_remove(struct accounts *a, uint32_t id); /* with its devices */
+NODISCARD enum err accounts_put_device(struct accounts *a, const struct device_row *row);
+void accounts_remove_device(struct accounts *a, uint32_t id);
+uint32_t accounts_count(const struct accounts *a);
+uint32_t accounts_free_id(struct accounts *a); /* an id never given before */
+
+/* By address: user unescaped, domain in any case; an alias counts. MISSING. */
+NODISCARD enum err accounts_find(struct accounts *a, slice user, slice domain, struct account *out);
+NODISCARD enum err accounts_by_id(struct accounts *a, uint32_t id, struct account *out);
+/* Is user@domain this account or one of its aliases? */
+bool accounts_owns(struct accounts *a, uint32_t id, slice user, slice domain);
+/* "alice@example.org"; nothing is written when the account is gone. */
+void accounts_put_aor(struct accounts *a, uint32_t id, struct buf *out);
+/* The opened HA1 (32 bytes; MD5: 16 of `device_id`). MISSING when there is none. Wipe it. */
+NODISCARD enum err accounts_ha1(struct accounts *a, uint32_t account_id, uint32_t device_id,
+                                enum digest_algorithm algorithm, uint8_t out[static 32]);
+/* Look a certificate's key up. MISSING: unknown. Whether it is still valid is the caller's test. */
+NODISCARD enum err accounts_device_by_key(struct accounts *a, const uint8_t key_hash[static 32],
+                                          struct device *out);
+NODISCARD enum err accounts_device(struct accounts *a, uint32_t device_id, struct device *out);
+/* The legacy devices of an account, for the digest check of the legacy lane; returns how many. */
+unsigned accounts_legacy_devices(struct accounts *a, uint32_t account_id, struct device *out,
+                                 unsigned max);
+
+/* For `user list`, `device list` and status: a visitor under lock; it must not call back in here.
+ * Returning false ends the walk. */
+void accounts_each(struct accounts *a, bool (*visit)(void *ctx, const struct account_row *row),
+                   void *ctx);
+void accounts_each_device(struct accounts *a,
+                          bool (*visit)(void *ctx, const struct device_row *row), void *ctx);
+
+#endif

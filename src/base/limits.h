@@ -1,0 +1,34 @@
+/* base/limits.h - every maximum of the house, each with its reason.
+ *
+ * "Full" is an answer (503, 486, close), not growth. Add a row here for each thing that grows. */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+/* Messages. A browser's INVITE with full ICE and simulcast is about 12 kB; ten times real need. */
+#define LIMIT_MSG_BYTES       65535u /* one SIP message, head and body; also UDP's own limit */
+#define LIMIT_MSG_HEAD_BYTES  32768u /* start line and headers */
+#define LIMIT_MSG_HEADERS     128u   /* header lines; a long Route set through 20 proxies has 60 */
+#define LIMIT_URI_BYTES       2048u  /* longest URI we take; RFC 4475 longreq's own is below 1 kB */
+#define LIMIT_MULTIPART_PARTS 16u    /* parts of one body, nested ones included */
+#define LIMIT_MULTIPART_DEPTH 3u
+#define LIMIT_SDP_MEDIA       32u /* m= lines judged; a conference client offers about 20 */
+#define LIMIT_VIAS            71u /* Max-Forwards starts at 70 */
+
+/* Per worker. */
+#define LIMIT_FLOWS        1048576u   /* slots of 24 bits would allow 16 million */
+#define LIMIT_TRANSACTIONS 262144u    /* 8,000 calls a second with 32 s of timers */
+#define LIMIT_MAILBOX      8192u      /* mails waiting; requests are refused above half of it */
+#define LIMIT_TURN_BYTES   (4u << 20) /* effects of one input: 16 forks of the largest message */
+
+/* Calls. */
+#define LIMIT_FORKS       16u /* branches of one request: people have fewer devices */
+#define LIMIT_MAX_BREADTH 60u /* RFC 5393 5.3.2 suggests 60 */
+#define LIMIT_IDENTITIES  16u /* accounts on one flow: architecture.md section 4 */
+
+/* Registrar. */
+#define LIMIT_CONTACTS          10u /* bindings of one address-of-record */
+#define LIMIT_EXPIRES_MIN_S     60u /* below: 423. Refresh traffic must not become a load */
+#define LIMIT_EXPIRES_MAX_S     86400u
+#define LIMIT_EXPIRES_DEFAULT_S 3600u /* RFC 3261 10.3 */
+
+#endif

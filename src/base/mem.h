@@ -1,0 +1,22 @@
+/* base/mem.h - the one door to the heap.
+ *
+ * Everything in Kith that allocates does it here, so that tests can let the n-th allocation fail
+ * and can see that nothing leaks. Threads: safe; the counters are atomics. */
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include "base/defs.h"
+
+NODISCARD void *mem_alloc(size_t size);               /* NULL when short */
+NODISCARD void *mem_zalloc(size_t size);              /* zeroed */
+NODISCARD void *mem_array(size_t count, size_t size); /* zeroed; NULL on overflow too */
+NODISCARD void *mem_grow(void *old, size_t size);     /* realloc; the old block lives on failure */
+NODISCARD char *mem_dup(const void *bytes, size_t len); /* a terminated copy */
+void mem_free(void *p);
+
+/* For tests. */
+void mem_fail_at(int64_t nth); /* the nth allocation from now fails (0: the next); < 0: never */
+bool mem_failed(void);         /* did that failure happen? */
+int64_t mem_live(void);        /* blocks not freed */
+
+#endif

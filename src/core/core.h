@@ -1,0 +1,108 @@
+/* core/core.h - one worker's protocol engine: messages and time in, effects out. No I/O.
+ *
+ * Purpose:  everything between "a framed SIP message came over flow F" and "send these bytes over
+ *           flow G, store this, wake me at T" (architecture.md section 6). A node has one core per
+ *           worker; what they share stands in core/node.h.
+ * Drive:    after every call that takes `now`, drain core_next_effect() until it is false, then
+ *           sleep until core_wake_at(). Bytes in an effect live until the next call with `now`.
+ *           Under test (replay, sim) the same calls are made on virtual time, without sockets.
+ * Threads:  a core belongs to its worker's thread. Only core_mail values cross threads.
+ * Memory:   bounded by base/limits.h; what is full answers 503 or closes.
+ *
+ *   flow_id f; core_flow_open(core, &info, now, &f);
+ *   core_receive(core, f, bytes, now);
+ *   for (struct core_effect fx; core_next_effect(core, &fx);) perform(&fx);              */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "core/node.h"
+#include "sip/flow.h"
+#include "store/store.h"
+
+struct core;
+
+/* What one core tells another: through a mailbox (os), or a queue under test. `bytes` are copied
+ * by whoever carries the mail. */
+enum core_mail_kind {
+    MAIL_SEND,     /* send bytes over `flow`, which is yours */
+    MAIL_RESPONSE, /* a response whose branch names a transaction of yours; came over `flow` */
+    MAIL_REQUEST,  /* an ACK or CANCEL whose INVITE transaction is yours; came over `flow` */
+    MAIL_SENT,     /* the outcome of a MAIL_SEND that failed: `flow` is gone */
+    MAIL_ACCOUNT,  /* account `number` changed: look at its flows again */
+    MAIL_DEVICE,   /* device `number` was revoked or ended */
+    MAIL_CLOSE     /* close `flow`, which is yours */
+};
+struct core_mail {
+    enum core_mail_kind kind;
+    bool must_arrive; /* response, ACK, CANCEL, BYE: may use the second half of the mailbox */
+    uint8_t from_worker;
+    flow_id flow;
+    uint64_t number;
+    uint64_t tag; /* the sender's: comes back in MAIL_SENT */
+    slice bytes;
+};
+
+enum core_effect_kind {
+    FX_SEND,  /* bytes over flow (this worker's) */
+    FX_CLOSE, /* close flow after what was sent; why tells the log */
+    FX_MAIL,  /* give mail to worker `worker`; when its mailbox is full: core_mail_refused() */
+    FX_STORE, /* commit `change`; answer with core_stored(ticket). ticket 0: no answer wanted */
+    FX_TRACE  /* one JSON line for `kith trace` */
+};
+struct core_effect {
+    enum core_effect_kind kind;
+    flow_id flow;
+    slice bytes;
+    const char *why;
+    unsigned worker;
+    struct core_mail mail;
+    const struct store_change *change;
+    uint64_t ticket;
+};
+
+struct core_counters { /* written by the core's thread, read by anybody: relaxed atomics */
+    _Atomic uint64_t messages_in, messages_out, requests, responses, bad_messages, refused;
+    _Atomic uint64_t flows, transactions, calls; /* now */
+    _Atomic uint64_t registers_ok, registers_refused, calls_connected, calls_refused_unkeyed;
+    _Atomic uint64_t auth_failures, mails_in, mails_out;
+};
+
+/* NULL: memory is short. The node must outlive it. seed feeds its random stream. */
+NODISCARD struct core *core_new(struct node *node, unsigned worker, const uint8_t seed[static 32],
+                                struct now now);
+void core_free(struct core *c);
+
+/* A connection is up (TLS: after the handshake). FULL: close it. */
+NODISCARD enum err core_flow_open(struct core *c, const struct flow_info *info, struct now now,
+                                  flow_id *out);
+/* The connection is gone, whoever closed it (after FX_CLOSE too). A stale id is ignored. */
+void core_flow_closed(struct core *c, flow_id f, struct now now);
+/* The datagram flow between this listener's local address and that peer; made when new. Idle ones
+ * end by themselves. FULL: drop the datagram. */
+NODISCARD enum err core_flow_datagram(struct core *c, const struct flow_info *info, struct now now,
+                                      flow_id *out);
+/* NULL when stale. */
+const struct flow_info *core_flow_info(const struct core *c, flow_id f);
+
+/* One SIP message as framed by io: exactly one message's bytes. They need to live only for this
+ * call. What cannot be read is answered (400, 505, 513 ...) or closed by effects. */
+void core_receive(struct core *c, flow_id f, slice bytes, struct now now);
+/* The stream reader could not even find where the message ends, or a limit of io was passed. */
+void core_bad_stream(struct core *c, flow_id f, const char *why, struct now now);
+void core_mail_in(struct core *c, const struct core_mail *mail, struct now now);
+void core_mail_refused(struct core *c, unsigned worker, const struct core_mail *mail,
+                       struct now now);
+void core_stored(struct core *c, uint64_t ticket, enum err result, struct now now);
+/* Writing to a flow failed or its output queue is full: same as closed, but said apart. */
+void core_run_timers(struct core *c, struct now now);
+mono_t core_wake_at(const struct core *c);
+bool core_next_effect(struct core *c, struct core_effect *out);
+
+const struct core_counters *core_counters(const struct core *c);
+/* No new INVITE or REGISTER from here on (503); calls that are up go on. For graceful shutdown. */
+void core_drain(struct core *c, struct now now);
+
+#endif

@@ -1,0 +1,53 @@
+/* core/node.h - one Kith node: what its workers share.
+ *
+ * Purpose:  accounts, bindings, the directory of INVITE transactions, dialogs of calls that are
+ *           up, keys, the settings in force. Tables are sharded by key hash, one lock a shard,
+ *           held for a look-up only.
+ * Lifetime: made before the first core, freed after the last.
+ * Threads:  every function may be called from any thread. */
+#ifndef CORE_NODE_H
+#define CORE_NODE_H
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "store/store.h"
+
+struct node;
+struct accounts;
+struct location;
+
+#define NODE_DOMAINS_MAX 64
+#define NODE_WORKERS_MAX 64
+
+/* The settings protocol code reads; copied by node_new and node_configure. */
+struct node_config {
+    unsigned workers; /* fixed at start */
+    unsigned domain_count;
+    slice domains[NODE_DOMAINS_MAX]; /* lower case; the first is the default realm */
+    slice name;                      /* host written into routes; empty: the flow's local address */
+    slice server_header;             /* "Kith" or empty */
+    bool digest_sha512_256;          /* the one challenge is SHA-512-256 instead of SHA-256 */
+    uint32_t expires_min_s, expires_max_s, expires_default_s;
+    uint32_t contacts_max;
+    uint32_t nonce_life_s; /* 300 */
+    uint32_t timer_c_s;    /* 180 */
+    uint32_t flow_idle_s;  /* a TLS flow without binding or call and silent for this long closes */
+    uint32_t flows_max;    /* per worker */
+    bool force_mail;       /* test: every message crosses workers */
+};
+void node_config_defaults(struct node_config *c);
+
+/* Loads accounts, devices, bindings and keys; writes a new run number. The store stays the
+ * caller's. *bindings_gone tells how many bindings of a former run lost their flow. */
+NODISCARD enum err node_new(const struct node_config *config, struct store *store, struct now now,
+                            struct node **out);
+void node_free(struct node *n);
+/* New settings, all or nothing; calls go on. `workers` must be as before. */
+NODISCARD enum err node_configure(struct node *n, const struct node_config *config);
+
+struct accounts *node_accounts(struct node *n);
+struct location *node_location(struct node *n);
+void node_set_tracing(struct node *n, bool on);
+
+#endif

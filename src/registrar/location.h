@@ -1,0 +1,59 @@
+/* registrar/location.h - where people can be reached: the table of bindings.
+ *
+ * Purpose:  bindings of each account, in memory, shared by all workers; RFC 3261 10, 3327, 5626.
+ *           A look-up at a million bindings takes less than a microsecond.
+ * Lifetime: look-ups copy what routing needs into the caller's arena; nothing points into here.
+ * Memory:   one block per binding (about 400 bytes), at most `bindings_max`, ERR_FULL beyond.
+ * Threads:  any; sharded by account id, one lock a shard, held for a look-up or a change.
+ *
+ * A binding knows the flow it was made over. Whether that flow still lives is not kept here: the
+ * caller asks core's flow table, so a closed connection makes its binding unreachable at once. */
+#ifndef REGISTRAR_LOCATION_H
+#define REGISTRAR_LOCATION_H
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "sip/flow.h"
+#include "store/store.h"
+
+struct location;
+
+struct binding { /* a copy for routing */
+    uint32_t account_id, bid;
+    flow_id flow; /* FLOW_NONE: made in a former run, its flow is gone */
+    uint32_t device_id;
+    uint32_t reg_id;
+    uint16_t q;
+    uint64_t instance_hash; /* 0: no instance. Two flows of one instance share it (5626 5.3) */
+    slice contact, path;
+    wall_t registered, expires;
+};
+
+/* `run`: this run's number; rows of another run get FLOW_NONE. */
+NODISCARD struct location *location_new(uint32_t bindings_max, const struct hash_key *key,
+                                        uint32_t run);
+void location_free(struct location *l);
+/* At start: a stored row. Expired ones are MISSING (2 s of grace: architecture.md section 4). */
+NODISCARD enum err location_load(struct location *l, const struct binding_row *row, wall_t now);
+
+/* The live bindings of an account, best q first, then newest; at most `max`. */
+NODISCARD enum err location_find(struct location *l, uint32_t account_id, wall_t now,
+                                 struct arena *arena, struct binding *out, unsigned max,
+                                 unsigned *out_count);
+/* One binding by its durable id; MISSING. */
+NODISCARD enum err location_by_bid(struct location *l, uint32_t account_id, uint32_t bid,
+                                   wall_t now, struct arena *arena, struct binding *out);
+/* The durable id of a device's binding: keyed hash of the instance and reg-id, or of the contact
+ * when there is no instance. Never 0. */
+uint32_t location_bid(const struct location *l, uint32_t account_id, slice instance,
+                      uint32_t reg_id, slice contact);
+
+void location_remove_account(struct location *l, uint32_t account_id);
+uint32_t location_count(const struct location *l);
+/* Full rows of one account (or of all: account_id 0) for `kith bindings` and status. */
+void location_each(struct location *l, uint32_t account_id, wall_t now,
+                   bool (*visit)(void *ctx, const struct binding_row *row), void *ctx);
+
+#endif
