@@ -1,7 +1,10 @@
 /* crypto/crypto.h - the thin face over OpenSSL and libsodium. Nothing else calls their primitives
  * (TLS itself lives in os/).
  *
- * Threads:  all functions may be called from any thread once crypto_init() has returned.
+ * Threads:  all functions may be called from any thread once crypto_init() has returned. Each
+ *           thread that hashes keeps one OpenSSL context per algorithm until it ends.
+ * Costs:    on a 2-core x86-64 server: sha256 of 100 bytes 0.3 us, sha512_256 0.5 us, crypto_mac
+ *           0.5 us (two BLAKE2b blocks), siv 0.7 us, a random() call 0.4 us (a system call).
  * Secrets:  callers wipe with crypto_wipe(); compare only with crypto_equal(). */
 #ifndef CRYPTO_CRYPTO_H
 #define CRYPTO_CRYPTO_H
@@ -36,8 +39,9 @@ NODISCARD enum err crypto_open(const uint8_t key[static 32], slice context, cons
                                size_t box_len, uint8_t *out); /* CRYPTO: not ours or changed */
 
 /* Deterministic sealing of small tokens (route tokens): tag = crypto_mac over the text, then the
- * text is masked by a stream keyed with the tag. Equal texts give equal boxes; nothing else shows.
- * key is 64 bytes (MAC, stream). out has len + 16 bytes. */
+ * text is masked by ChaCha20 at a place the tag picks. Equal texts give equal boxes; nothing else
+ * shows. key is 64 bytes (MAC, stream). seal's out has len + 16 bytes, open's out box_len - 16;
+ * they may not overlap the input. CRYPTO: not ours or changed; out is zeroed then. */
 void crypto_siv_seal(const uint8_t key[static 64], const void *p, size_t len, uint8_t *out);
 NODISCARD enum err crypto_siv_open(const uint8_t key[static 64], const void *box, size_t box_len,
                                    uint8_t *out);
