@@ -35,6 +35,8 @@ struct node_config {
     uint32_t flow_idle_s;  /* a TLS flow without binding or call and silent for this long closes */
     uint32_t flows_max;    /* per worker */
     bool force_mail;       /* test: every message crosses workers */
+    const uint8_t *seal_key; /* 32 bytes; read by node_new only: opens what is sealed at rest, and
+                                the keys of tokens, branches and nonces are derived from it */
 };
 void node_config_defaults(struct node_config *c);
 

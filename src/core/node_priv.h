@@ -1,0 +1,89 @@
+/* core/node_priv.h - the node's inside, for the cores. See node.h for the story.
+ *
+ * Flow words: one atomic 64-bit word per flow slot of each worker: generation, transport, lane and
+ * the number of the local address. So any worker can tell in one load, without a lock, whether a
+ * flow of another worker still lives, and what to write into Via and Record-Route for it. */
+#ifndef CORE_NODE_PRIV_H
+#define CORE_NODE_PRIV_H
+
+#include "auth/accounts.h"
+#include "auth/digest.h"
+#include "base/hash.h"
+#include "base/lock.h"
+#include "base/map.h"
+#include "base/pool.h"
+#include "core/node.h"
+#include "proxy/dialogs.h"
+#include "registrar/location.h"
+#include "sip/flow.h"
+#include <stdatomic.h>
+
+struct settings { /* one immutable copy of the configuration; old ones live until node_free */
+    struct node_config config;
+    char *text; /* what the slices point into */
+    struct settings *older;
+};
+
+/* What another worker may know of a flow. */
+struct flow_face {
+    uint8_t transport, lane;
+    struct addr local;
+};
+
+struct node_keys {
+    uint8_t token[64];  /* route tokens */
+    uint8_t branch[32]; /* Via branches */
+    uint8_t tag[32];    /* To tags of our own answers */
+    uint8_t nonce[32];
+    uint8_t seal[32];
+    struct hash_key table, durable; /* of this run; of all runs (binding ids) */
+};
+
+struct directory; /* INVITE server transactions of all workers, by branch and sent-by */
+
+struct node {
+    _Atomic(struct settings *) settings;
+    struct store *store;
+    struct accounts *accounts;
+    struct location *location;
+    struct dialogs *dialogs;
+    struct directory *directory;
+    struct digest digest;
+    struct node_keys keys;
+    uint16_t number;
+    uint32_t run;
+    unsigned workers;
+    uint32_t flows_max;
+    _Atomic bool tracing;
+    _Atomic uint64_t *flow_words[NODE_WORKERS_MAX];
+    struct addr *locals; /* local addresses of flows, by number; append-only */
+    _Atomic uint32_t local_count;
+    struct lock lock; /* for appending to locals */
+};
+
+static inline const struct node_config *node_settings(struct node *n) {
+    return &atomic_load_explicit(&n->settings, memory_order_acquire)->config;
+}
+static inline bool node_tracing(struct node *n) {
+    return atomic_load_explicit(&n->tracing, memory_order_relaxed);
+}
+
+/* Called by the owning core only. FULL: too many local addresses. */
+NODISCARD enum err node_flow_up(struct node *n, flow_id f, const struct flow_info *info);
+void node_flow_down(struct node *n, flow_id f);
+/* false: gone. */
+bool node_flow_face(struct node *n, flow_id f, struct flow_face *out);
+bool node_flow_lives(struct node *n, flow_id f);
+
+/* Is this host (of a URI) one of our domains? */
+bool node_is_domain(struct node *n, slice host);
+/* Does this host and port name this server itself: the name in routes, or a local address? */
+bool node_is_self(struct node *n, slice host);
+
+/* The directory. A key is a hash of branch and sent-by under the run's key. */
+uint64_t node_invite_key(struct node *n, const struct sip_via *via);
+NODISCARD enum err node_invite_add(struct node *n, uint64_t key, unsigned worker, pool_id tx);
+void node_invite_remove(struct node *n, uint64_t key, pool_id tx);
+bool node_invite_find(struct node *n, uint64_t key, unsigned *worker, pool_id *tx);
+
+#endif

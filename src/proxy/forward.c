@@ -1,0 +1,57 @@
+#include "proxy/forward.h"
+
+#include "sip/edit.h"
+
+static void forward_number(struct sip_edit *e, enum sip_header_id id, struct buf *text) {
+    const struct sip_header *h = sip_first(e->msg, id);
+    if (h)
+        sip_edit_replace(e, h, buf_slice(text));
+    else
+        sip_edit_insert(e, id, buf_slice(text));
+}
+
+/* The first Via line may hold several values: only the topmost gets received and rport. */
+static void forward_source_via(struct sip_edit *e, const struct forward *f, struct buf *text) {
+    const struct sip_header *via = sip_first(f->req, HDR_VIA);
+    const char *after = f->req->via.value.ptr + f->req->via.value.len;
+    buf_put(text, f->source_via);
+    buf_put(text, slice_span(after, via->value.ptr + via->value.len));
+    if (!text->full) sip_edit_replace(e, via, buf_slice(text));
+}
+
+enum err forward_write(const struct forward *f, struct buf *out) {
+    struct sip_edit e;
+    char hops_mem[4], breadth_mem[12], via_mem[1024];
+    struct buf hops = buf_over(hops_mem, sizeof hops_mem);
+    struct buf breadth = buf_over(breadth_mem, sizeof breadth_mem);
+    struct buf via = buf_over(via_mem, sizeof via_mem);
+
+    sip_edit_init(&e, f->req);
+    if (f->request_uri.len) sip_edit_request_uri(&e, f->request_uri);
+    if (f->source_via.len) forward_source_via(&e, f, &via);
+    sip_edit_insert(&e, HDR_VIA, f->via);
+    if (f->own_routes) sip_edit_drop_values(&e, HDR_ROUTE, f->own_routes);
+    if (f->route.len) sip_edit_insert(&e, HDR_ROUTE, f->route);
+    for (unsigned i = 0; i < 2; i++)
+        if (f->record_route[i].len) sip_edit_insert(&e, HDR_RECORD_ROUTE, f->record_route[i]);
+
+    buf_u64(&hops, f->max_forwards);
+    forward_number(&e, HDR_MAX_FORWARDS, &hops);
+    if (f->max_breadth) {
+        buf_u64(&breadth, f->max_breadth);
+        forward_number(&e, HDR_MAX_BREADTH, &breadth);
+    }
+    sip_edit_drop_all(&e, HDR_P_ASSERTED_IDENTITY);
+    sip_edit_drop_all(&e, HDR_P_PREFERRED_IDENTITY);
+    sip_edit_drop_all(&e, HDR_PROXY_AUTHORIZATION);
+    if (f->asserted.len) sip_edit_insert(&e, HDR_P_ASSERTED_IDENTITY, f->asserted);
+    return sip_edit_write(&e, out);
+}
+
+enum err forward_response(const struct sip_msg *resp, struct buf *out) {
+    struct sip_edit e;
+    sip_edit_init(&e, resp);
+    sip_edit_drop_values(&e, HDR_VIA, 1);
+    sip_edit_drop_all(&e, HDR_P_ASSERTED_IDENTITY);
+    return sip_edit_write(&e, out);
+}

@@ -1,0 +1,33 @@
+/* proxy/forward.h - writes the copy of a request that goes on: RFC 3261 16.6, 5393, 3325.
+ *
+ * Pure: the caller has decided everything; this puts it into the message and leaves the rest byte
+ * for byte as it came. */
+#ifndef PROXY_FORWARD_H
+#define PROXY_FORWARD_H
+
+#include "base/buf.h"
+#include "sip/msg.h"
+
+struct forward {
+    const struct sip_msg *req;
+    slice request_uri;     /* empty: as it is (16.6 step 2) */
+    slice via;             /* our Via value (step 8) */
+    slice source_via;      /* the topmost Via with received and rport filled in; empty: as it is */
+    slice record_route[2]; /* [0] nearest to the callee; empty: none (step 4, RFC 5658) */
+    slice route;           /* a Path to put in front (RFC 3327 5.1); empty: none */
+    unsigned own_routes;   /* leading Route values that named us and go (16.4) */
+    uint8_t max_forwards;  /* already counted down (step 3) */
+    uint32_t max_breadth;  /* 0: leave the header alone (ACK); RFC 5393 5.3.3 */
+    slice asserted;        /* P-Asserted-Identity of the authenticated caller; empty: none */
+};
+
+/* The message into `out`. FULL: it does not fit; LIMIT: too many changes. P-Asserted-Identity and
+ * P-Preferred-Identity that came from a client go (RFC 3325 5), and so does Proxy-Authorization:
+ * it was for us, and a digest is nothing to show around (RFC 3261 22.3). */
+NODISCARD enum err forward_write(const struct forward *f, struct buf *out);
+
+/* A response on its way back: without our Via, and without P-Asserted-Identity that a client put
+ * in (RFC 3325 5). */
+NODISCARD enum err forward_response(const struct sip_msg *resp, struct buf *out);
+
+#endif
