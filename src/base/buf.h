@@ -43,6 +43,7 @@ void buf_u64(struct buf *b, uint64_t v);                          /* decimal */
 void buf_hex(struct buf *b, const void *bytes, size_t len);       /* lower case */
 void buf_base64url(struct buf *b, const void *bytes, size_t len); /* RFC 4648 5, no padding */
 void buf_base64(struct buf *b, const void *bytes, size_t len);    /* RFC 4648 4, padded */
+/* Needs one byte of room more than the text it makes. */
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Readers of the same forms. ERR_BAD: not of that form; ERR_LIMIT: dst too small. */

@@ -36,6 +36,7 @@ void log_open(int fd, int64_t (*wall)(void));
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 /* 8 letters that name a party for as long as the process runs; the key is random at start. */
 void log_set_key(const uint8_t key[16]);
+/* At level debug the party itself. */
 slice log_who(slice party, char out[static 9]);
 
 #endif

@@ -5,7 +5,9 @@
  * Memory: grows by doubling up to max entries, never beyond: ERR_FULL. Threads: one at a time.
  *
  *   struct map_iter it = map_find(&m, hash);
- *   for (uint32_t slot; map_next(&m, &it, &slot);) if (equal(slot, key)) ...          */
+ *   for (uint32_t slot; map_next(&m, &it, &slot);) if (equal(slot, key)) ...
+ *
+ * map_add and map_remove end the walks under way.       */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 

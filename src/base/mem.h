@@ -14,6 +14,32 @@ NODISCARD void *mem_grow(void *old, size_t size);     /* realloc; the old block 
 NODISCARD char *mem_dup(const void *bytes, size_t len); /* a terminated copy */
 void mem_free(void *p);
 
+/* Under AddressSanitizer a touch of poisoned bytes is reported: pools and arenas hide with it what
+ * they took back. Elsewhere nothing. */
+#if defined(__SANITIZE_ADDRESS__)
+#define MEM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MEM_ASAN 1
+#endif
+#endif
+#ifdef MEM_ASAN
+#include <sanitizer/asan_interface.h>
+static inline void mem_poison(const void *p, size_t size) {
+    __asan_poison_memory_region(p, size);
+}
+static inline void mem_unpoison(const void *p, size_t size) {
+    __asan_unpoison_memory_region(p, size);
+}
+#else
+static inline void mem_poison(const void *p, size_t size) {
+    (void)p, (void)size;
+}
+static inline void mem_unpoison(const void *p, size_t size) {
+    (void)p, (void)size;
+}
+#endif
+
 /* For tests. */
 void mem_fail_at(int64_t nth); /* the nth allocation from now fails (0: the next); < 0: never */
 bool mem_failed(void);         /* did that failure happen? */

@@ -23,9 +23,10 @@ static inline bool pool_id_some(pool_id a) {
 
 struct pool {
     char **chunks;
-    uint32_t *gens; /* per slot; odd bit pattern is not meant to be read outside pool.c */
+    uint32_t *gens; /* per slot: odd while in use, even while free */
     size_t item_size;
     uint32_t max, used, high, free_head; /* slots in use, slots ever used */
+    uint32_t chunk_shift;                /* a chunk holds 1 << chunk_shift slots */
 };
 
 void pool_init(struct pool *p, size_t item_size, uint32_t max);

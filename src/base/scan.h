@@ -19,7 +19,7 @@ enum scan_class {
     SCAN_URI_HEADER = 1 << 8, /* hnv-unreserved, unreserved (not %) */
     SCAN_WORD = 1 << 9,       /* RFC 3261 word: Call-ID */
     SCAN_ALPHA = 1 << 10,
-    SCAN_QTEXT = 1 << 11, /* inside quotes, without \ and " */
+    SCAN_QTEXT = 1 << 11, /* inside quotes, without \ and "; with LWS: folds */
 };
 extern const uint16_t scan_table[256];
 static inline bool scan_is(char c, unsigned classes) {

@@ -1,0 +1,144 @@
+#include "base/buf.h"
+#include <stdarg.h>
+#include <stdio.h>
+
+void buf_u64(struct buf *b, uint64_t v) {
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    buf_put(b, slice_of(digits + at, sizeof(digits) - at));
+}
+
+/* Room for `len` bytes that the caller fills in whole; NULL and `full` when there is none. */
+static char *reserve(struct buf *b, size_t len) {
+    if (b->full || len > buf_room(b)) {
+        b->full = true;
+        return NULL;
+    }
+    char *at = b->ptr + b->len;
+    b->len += len;
+    return at;
+}
+
+void buf_hex(struct buf *b, const void *bytes, size_t len) {
+    const unsigned char *p = bytes;
+    char *at = reserve(b, len > SIZE_MAX / 2 ? SIZE_MAX : len * 2);
+    if (!at) return;
+    for (size_t i = 0; i < len; i++) {
+        *at++ = "0123456789abcdef"[p[i] >> 4];
+        *at++ = "0123456789abcdef"[p[i] & 15];
+    }
+}
+
+#define ALPHABET_START "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+static const char base64_std[] = ALPHABET_START "+/";
+static const char base64_url[] = ALPHABET_START "-_";
+
+static void put_base64(struct buf *b, const unsigned char *p, size_t len, const char *alphabet,
+                       bool pad) {
+    size_t tail = len % 3;
+    if (len > SIZE_MAX / 2) {
+        b->full = true;
+        return;
+    }
+    char *at = reserve(b, len / 3 * 4 + (tail ? (pad ? 4 : tail + 1) : 0));
+    if (!at) return;
+    for (; len >= 3; len -= 3, p += 3) {
+        uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+        for (int shift = 18; shift >= 0; shift -= 6) *at++ = alphabet[v >> shift & 63];
+    }
+    if (tail == 0) return;
+    uint32_t v = (uint32_t)p[0] << 16 | (tail == 2 ? (uint32_t)p[1] << 8 : 0);
+    *at++ = alphabet[v >> 18 & 63];
+    *at++ = alphabet[v >> 12 & 63];
+    if (tail == 2)
+        *at++ = alphabet[v >> 6 & 63];
+    else if (pad)
+        *at++ = '=';
+    if (pad) *at = '=';
+}
+
+void buf_base64url(struct buf *b, const void *bytes, size_t len) {
+    put_base64(b, bytes, len, base64_url, false);
+}
+
+void buf_base64(struct buf *b, const void *bytes, size_t len) {
+    put_base64(b, bytes, len, base64_std, true);
+}
+
+void buf_fmt(struct buf *b, const char *fmt, ...) {
+    if (b->full) return;
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(b->ptr + b->len, buf_room(b), fmt, args);
+    va_end(args);
+    if (n < 0 || (size_t)n >= buf_room(b))
+        b->full = true;
+    else
+        b->len += (size_t)n;
+}
+
+static int base64_value(char c, const char *last_two) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    if (c == last_two[0]) return 62;
+    return c == last_two[1] ? 63 : -1;
+}
+
+/* RFC 4648 3.5: bits behind the last byte must be zero, so that every value has one spelling. */
+static enum err read_base64(slice s, const char *last_two, unsigned char *dst, size_t dst_len,
+                            size_t *out_len) {
+    if (s.len % 4 == 1) return ERR_BAD;
+    uint32_t bits = 0;
+    unsigned have = 0;
+    size_t n = 0;
+    bool small = false;
+    for (size_t i = 0; i < s.len; i++) {
+        int v = base64_value(s.ptr[i], last_two);
+        if (v < 0) return ERR_BAD;
+        bits = (bits << 6 | (uint32_t)v) & 0xffff;
+        have += 6;
+        if (have < 8) continue;
+        have -= 8;
+        if (n < dst_len)
+            dst[n++] = (unsigned char)(bits >> have);
+        else
+            small = true;
+    }
+    if (bits & ((1u << have) - 1)) return ERR_BAD;
+    if (small) return ERR_LIMIT;
+    *out_len = n;
+    return ERR_OK;
+}
+
+enum err base64url_read(slice s, void *dst, size_t dst_len, size_t *out_len) {
+    return read_base64(s, "-_", dst, dst_len, out_len);
+}
+
+enum err base64_read(slice s, void *dst, size_t dst_len, size_t *out_len) {
+    if (s.len % 4 != 0) return ERR_BAD;
+    for (int i = 0; i < 2 && s.len && s.ptr[s.len - 1] == '='; i++) s.len--;
+    return read_base64(s, "+/", dst, dst_len, out_len);
+}
+
+static int hex_value(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+enum err hex_read(slice s, void *dst, size_t dst_len, size_t *out_len) {
+    unsigned char *out = dst;
+    if (s.len % 2 != 0) return ERR_BAD;
+    for (size_t i = 0; i < s.len; i++)
+        if (hex_value(s.ptr[i]) < 0) return ERR_BAD;
+    if (s.len / 2 > dst_len) return ERR_LIMIT;
+    for (size_t i = 0; i < s.len / 2; i++)
+        out[i] = (unsigned char)(hex_value(s.ptr[2 * i]) << 4 | hex_value(s.ptr[2 * i + 1]));
+    *out_len = s.len / 2;
+    return ERR_OK;
+}

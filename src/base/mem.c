@@ -1,0 +1,69 @@
+#include "base/mem.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_int_fast64_t live;            /* blocks handed out */
+static atomic_int_fast64_t fail_after = -1; /* allocations until one fails; < 0: never */
+static atomic_bool failed;
+
+void mem_fail_at(int64_t nth) {
+    atomic_store(&failed, false);
+    atomic_store(&fail_after, nth);
+}
+
+bool mem_failed(void) {
+    return atomic_load(&failed);
+}
+
+int64_t mem_live(void) {
+    return atomic_load(&live);
+}
+
+static bool must_fail(void) {
+    if (LIKELY(atomic_load_explicit(&fail_after, memory_order_relaxed) < 0)) return false;
+    if (atomic_fetch_sub(&fail_after, 1) != 0) return false;
+    atomic_store(&failed, true);
+    return true;
+}
+
+static void *counted(void *p) {
+    if (p) atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    return p;
+}
+
+/* A size of 0 is asked as 1, so that NULL always means that memory is short. */
+void *mem_alloc(size_t size) {
+    if (must_fail()) return NULL;
+    return counted(malloc(size ? size : 1));
+}
+
+void *mem_zalloc(size_t size) {
+    return mem_array(1, size);
+}
+
+void *mem_array(size_t count, size_t size) {
+    if (must_fail()) return NULL;
+    if (count == 0 || size == 0) count = size = 1;
+    return counted(calloc(count, size));
+}
+
+void *mem_grow(void *old, size_t size) {
+    if (must_fail()) return NULL;
+    void *p = realloc(old, size ? size : 1);
+    return old ? p : counted(p);
+}
+
+char *mem_dup(const void *bytes, size_t len) {
+    if (len == SIZE_MAX) return NULL;
+    char *p = mem_alloc(len + 1);
+    if (!p) return NULL;
+    if (len) memcpy(p, bytes, len);
+    p[len] = '\0';
+    return p;
+}
+
+void mem_free(void *p) {
+    if (p) atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    free(p);
+}
