@@ -1,0 +1,98 @@
+/* load/load.h - many SIP phones over TLS in one thread, and what they cost the server.
+ *
+ * A phone is one TLS connection, one user, one source address of its own (127.1.x.y). Work is
+ * done in jobs: so many operations, so many at a time; before and after a job the CPU time of the
+ * server's threads is read from /proc, so the generator's own cost does not count.
+ *
+ * A whole call is seven messages between the phones of a pair, each step only after the one
+ * before has arrived: INVITE, (100,) 180, 200, ACK, BYE, 200. */
+#ifndef LOAD_LOAD_H
+#define LOAD_LOAD_H
+
+#include "sipmsg.h"
+
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+
+#define LOAD_PHONES_MAX 65000
+#define LOAD_STALL_MS   10000
+
+enum phone_state {
+    PHONE_CLOSED,
+    PHONE_CONNECT,
+    PHONE_HANDSHAKE,
+    PHONE_REGISTER,
+    PHONE_IDLE,
+    PHONE_REFRESH,
+    PHONE_CALL
+};
+
+struct call; /* call.c */
+
+struct phone {
+    SSL *ssl;
+    struct call *call;
+    char *held; /* the start of a message whose rest has not come */
+    char *challenge;
+    size_t held_bytes;
+    int fd;
+    uint32_t user, cseq, nonce_count, key;
+    uint16_t port;
+    uint8_t state; /* enum phone_state */
+    bool answered_challenge;
+};
+
+enum job_kind { JOB_OPEN, JOB_REGISTER, JOB_REFRESH, JOB_CALL };
+
+struct job {
+    enum job_kind kind;
+    uint32_t target, started, done, failed;
+    uint32_t challenges; /* 401 seen */
+    uint64_t started_ns, moved_ns;
+};
+
+struct load {
+    struct sockaddr_in server;
+    int server_pid;
+    struct span domain;
+    uint32_t user_base;
+    uint32_t width;  /* operations in flight */
+    double rate;     /* operations a second; 0: flat out */
+    bool bare_renew; /* refresh without Authorization */
+    bool tls12;
+    SSL_CTX *tls;
+    int epoll;
+    struct phone *phones; /* LOAD_PHONES_MAX */
+    uint32_t phone_count; /* open and registered, from index 0 */
+    uint32_t *ready;      /* ring of phones (refresh) or pairs (calls) that may work */
+    uint32_t ready_head, ready_count;
+    struct job job;
+    uint32_t complaints;
+};
+
+/* phone.c */
+void phone_open(struct load *l, struct phone *p, uint32_t user);
+void phone_close(struct load *l, struct phone *p);
+void phone_event(struct load *l, struct phone *p, uint32_t events);
+bool phone_send(struct load *l, struct phone *p, struct text *t);
+void phone_refresh(struct load *l, struct phone *p);
+/* Says what went wrong (a few times only), counts it and closes the phone. */
+void phone_fail(struct load *l, struct phone *p, const char *what, struct span seen);
+struct span phone_secret(uint32_t user, char room[static 40]);
+void phone_address(const struct phone *p, char room[static 24]);
+
+/* call.c */
+bool call_start(struct load *l, uint32_t pair);
+void call_message(struct load *l, struct phone *p, struct span msg);
+void call_drop(struct load *l, struct phone *p);
+
+/* job.c */
+bool job_run(struct load *l, enum job_kind kind, uint32_t count);
+void job_one_done(struct load *l, struct phone *p);
+uint64_t clock_ns(void);
+
+/* measure.c: of the server process; 0 when it cannot be read. */
+uint64_t measure_cpu_ns(int pid);
+uint64_t measure_rss_bytes(int pid);
+
+#endif
