@@ -1,0 +1,78 @@
+/* daemon/config.h - kith.conf, read whole and checked whole before anything uses it.
+ *
+ * Purpose:  a small INI file (inih). All errors are found in one pass, each with its line, its
+ *           setting and the nearest right name; a file with one error gives no config at all.
+ * Lifetime: a config is a value of its own with all its text inside; config_free ends it.
+ * Threads:  read-only once made.                                                            */
+#ifndef DAEMON_CONFIG_H
+#define DAEMON_CONFIG_H
+
+#include "base/addr.h"
+#include "base/arena.h"
+#include "core/node.h"
+#include "daemon/settings.h"
+
+#define CONFIG_FILE_BYTES_MAX (256u << 10) /* a file of 64 domains has 2 kB */
+#define CONFIG_ADDRS_MAX      16u
+#define CONFIG_ERRORS_MAX     32u /* shown; more are counted */
+
+struct config_addrs {
+    unsigned count;
+    struct addr at[CONFIG_ADDRS_MAX];
+};
+struct config_domains {
+    unsigned count;
+    slice at[NODE_DOMAINS_MAX]; /* lower case */
+};
+enum config_algorithm { CONFIG_SHA_256, CONFIG_SHA_512_256 };
+
+struct config {
+    struct config_domains domains; /* empty: the machine's name, see daemon.c */
+    uint32_t workers;              /* 0: one per core */
+    struct config_addrs listen_tls;
+    slice listen_name;
+    slice tls_certificate, tls_key, tls_client_ca;
+    struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
+    uint32_t log_level;      /* enum log_level */
+    uint32_t auth_algorithm; /* enum config_algorithm */
+    uint32_t expires_min_s, expires_default_s, expires_max_s;
+    uint32_t contacts, flows;
+    uint32_t nonce_life_s, ring_time_s, flow_idle_s, drain_s;
+
+    slice file;                 /* as given; empty: no file */
+    slice values[SETTINGS_MAX]; /* by row: the text in force */
+    bool given[SETTINGS_MAX];   /* by row: stands in the file */
+    struct arena memory;
+};
+
+struct config_error {
+    unsigned line; /* 0: the file as a whole */
+    char setting[64];
+    char text[256];
+};
+struct config_errors {
+    unsigned count; /* may exceed CONFIG_ERRORS_MAX */
+    struct config_error at[CONFIG_ERRORS_MAX];
+};
+
+/* The defaults: what runs without a file. MEMORY. */
+NODISCARD enum err config_defaults(struct config **out);
+/* `file` names it in errors, and its folder is where relative paths start. CONFIG: see *errors;
+ * MEMORY. */
+NODISCARD enum err config_read(slice text, slice file, struct config **out,
+                               struct config_errors *errors);
+/* The same from disk; what cannot be opened is CONFIG with the reason in *errors. */
+NODISCARD enum err config_load(const char *path, struct config **out, struct config_errors *errors);
+void config_free(struct config *c);
+
+/* One line per error: "kith.conf:12: [listen] tlss: no such setting; did you mean tls?" */
+void config_errors_put(const struct config_errors *errors, slice file, struct buf *out);
+
+/* What differs between two configs, row by row. false ends the walk. */
+void config_diff(const struct config *a, const struct config *b,
+                 bool (*visit)(void *ctx, const struct setting *s, slice was, slice is), void *ctx);
+
+/* What protocol code needs of it. `domains` point into the config. */
+void config_to_node(const struct config *c, struct node_config *out);
+
+#endif

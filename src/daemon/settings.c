@@ -1,0 +1,217 @@
+/* daemon/settings.c - see settings.h. */
+#include "daemon/settings.h"
+
+#include "base/limits.h"
+#include "base/units.h"
+#include "daemon/config.h"
+#include "daemon/suggest.h"
+
+#define AT(member) offsetof(struct config, member)
+#define MINUTE     60u
+#define HOUR       3600u
+#define DAY        86400u
+
+static const char *const log_words[] = { "error", "warn", "info", "debug", NULL };
+static const char *const algorithm_words[] = { "sha-256", "sha-512-256", NULL };
+
+const struct setting settings[] = {
+    { "", "domain", SETTING_DOMAINS, AT(domains), "", 1, NODE_DOMAINS_MAX, NULL, RELOAD_LIVE, false,
+      "The domains this server is responsible for, separated by commas; long lists may go on in "
+      "indented lines. The first one is the realm of the digest challenge. Default: the name of "
+      "the machine." },
+    { "", "workers", SETTING_COUNT, AT(workers), "0", 0, NODE_WORKERS_MAX, NULL, RELOAD_RESTART,
+      false, "Threads that move messages. 0: as many as the machine has cores." },
+
+    { "listen", "tls", SETTING_ADDRS, AT(listen_tls), "0.0.0.0:5061, [::]:5061", 0,
+      CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART, false,
+      "Where phones connect: SIP over TLS 1.2 and 1.3. IPv6 addresses stand in brackets." },
+    { "listen", "name", SETTING_HOST, AT(listen_name), "", 0, 0, NULL, RELOAD_LIVE, false,
+      "The host written into routes of calls. It must resolve to this machine, and the "
+      "certificate must cover it. Default: the local address of the connection." },
+
+    { "tls", "certificate", SETTING_PATH, AT(tls_certificate), "", 0, 0, NULL, RELOAD_LIVE, false,
+      "File with the certificate chain (PEM, the server's own certificate first). Paths count "
+      "from the folder of this file. Without it the server makes a local certificate authority "
+      "(DATA/tls/ca.pem) and certificates for its domains, and renews them by itself." },
+    { "tls", "key", SETTING_PATH, AT(tls_key), "", 0, 0, NULL, RELOAD_LIVE, false,
+      "File with the private key that belongs to the certificate (PEM)." },
+    { "tls", "client_ca", SETTING_PATH, AT(tls_client_ca), "", 0, 0, NULL, RELOAD_LIVE, false,
+      "File with further certificate authorities (PEM) whose client certificates are taken into "
+      "account beside the server's own device certificates." },
+
+    { "legacy", "tls", SETTING_ADDRS, AT(legacy_tls), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
+      false,
+      "Listeners of the legacy lane over TLS: MD5 digest, only for devices named with `kith user "
+      "legacy`, each with an end date. Empty: closed. The main listeners never change their answer "
+      "because of it." },
+    { "legacy", "tcp", SETTING_ADDRS, AT(legacy_tcp), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
+      false, "The legacy lane over plain TCP: signalling can be read on the way. Empty: closed." },
+    { "legacy", "udp", SETTING_ADDRS, AT(legacy_udp), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
+      false, "The legacy lane over UDP: signalling can be read on the way. Empty: closed." },
+
+    { "log", "level", SETTING_WORD, AT(log_level), "info", 0, 0, log_words, RELOAD_LIVE, false,
+      "How much is logged (JSON lines on stderr). People appear as short pseudonyms unless the "
+      "level is debug; secrets appear never." },
+
+    { "auth", "algorithm", SETTING_WORD, AT(auth_algorithm), "sha-256", 0, 0, algorithm_words,
+      RELOAD_LIVE, false,
+      "The one digest algorithm that the main listeners offer (RFC 8760). Both forms of every "
+      "secret are stored, so it can be changed at any time." },
+
+    { "limits", "expires_min", SETTING_DURATION, AT(expires_min_s), "60s", 10, HOUR, NULL,
+      RELOAD_LIVE, false,
+      "The shortest registration; a shorter wish is answered with 423 (RFC 3261 10.3)." },
+    { "limits", "expires_default", SETTING_DURATION, AT(expires_default_s), "1h", 10, DAY, NULL,
+      RELOAD_LIVE, false, "How long a registration lasts when the phone names no time." },
+    { "limits", "expires_max", SETTING_DURATION, AT(expires_max_s), "1d", 60, DAY, NULL,
+      RELOAD_LIVE, false, "The longest registration; a longer wish is shortened to it." },
+    { "limits", "contacts", SETTING_COUNT, AT(contacts), "10", 1, LIMIT_CONTACTS, NULL, RELOAD_LIVE,
+      false, "Devices that may be registered for one address at the same time." },
+    { "limits", "flows", SETTING_COUNT, AT(flows), "200000", 16, LIMIT_FLOWS, NULL, RELOAD_RESTART,
+      false, "Connections per worker. Beyond it new ones are closed." },
+    { "limits", "nonce_life", SETTING_DURATION, AT(nonce_life_s), "5m", 30, HOUR, NULL, RELOAD_LIVE,
+      false, "How long the nonce of a digest challenge may be used." },
+    { "limits", "ring_time", SETTING_DURATION, AT(ring_time_s), "181s", 181, HOUR, NULL,
+      RELOAD_LIVE, false,
+      "How long a call may ring before it is given up: Timer C, more than three minutes (RFC 3261 "
+      "16.6 item 11)." },
+    { "limits", "flow_idle", SETTING_DURATION, AT(flow_idle_s), "2m", 10, DAY, NULL, RELOAD_LIVE,
+      false, "A connection without registration or call that is silent for this long is closed." },
+    { "limits", "drain", SETTING_DURATION, AT(drain_s), "10s", 0, HOUR, NULL, RELOAD_LIVE, false,
+      "How long a stopping server waits for what is under way. New calls get 503 meanwhile." },
+};
+const size_t settings_count = ARRAY_LEN(settings);
+_Static_assert(ARRAY_LEN(settings) <= SETTINGS_MAX, "struct config has a slot per row");
+
+const struct setting *setting_find(slice section, slice name) {
+    for (size_t i = 0; i < settings_count; i++)
+        if (slice_eq(section, slice_str(settings[i].section)) &&
+            slice_eq(name, slice_str(settings[i].name)))
+            return &settings[i];
+    return NULL;
+}
+
+const struct setting *setting_nearest(slice section, slice name) {
+    struct suggest near = suggest_for(name);
+    for (size_t i = 0; i < settings_count; i++)
+        if (slice_eq(section, slice_str(settings[i].section)))
+            suggest_offer(&near, slice_str(settings[i].name));
+    if (near.best.len) return setting_find(section, near.best);
+    const struct setting *best = NULL;
+    for (size_t i = 0; i < settings_count; i++) {
+        unsigned before = near.distance;
+        suggest_offer(&near, slice_str(settings[i].name));
+        if (near.distance < before) best = &settings[i];
+    }
+    return best;
+}
+
+bool setting_section_known(slice section) {
+    for (size_t i = 0; i < settings_count; i++)
+        if (section.len && slice_eq(section, slice_str(settings[i].section))) return true;
+    return false;
+}
+
+slice setting_section_nearest(slice section) {
+    struct suggest near = suggest_for(section);
+    for (size_t i = 0; i < settings_count; i++)
+        if (settings[i].section[0]) suggest_offer(&near, slice_str(settings[i].section));
+    return near.best;
+}
+
+void setting_put_name(const struct setting *s, struct buf *out) {
+    if (s->section[0]) buf_fmt(out, "[%s] ", s->section);
+    buf_put(out, slice_str(s->name));
+}
+
+static void put_seconds(struct buf *out, uint64_t seconds) {
+    if (seconds && seconds % DAY == 0)
+        buf_fmt(out, "%ud", (unsigned)(seconds / DAY));
+    else if (seconds && seconds % HOUR == 0)
+        buf_fmt(out, "%uh", (unsigned)(seconds / HOUR));
+    else if (seconds && seconds % MINUTE == 0)
+        buf_fmt(out, "%um", (unsigned)(seconds / MINUTE));
+    else
+        buf_fmt(out, "%us", (unsigned)seconds);
+}
+
+void setting_put_range(const struct setting *s, struct buf *out) {
+    switch (s->kind) {
+    case SETTING_DOMAINS:
+        buf_fmt(out, "up to %u domain names, separated by commas", (unsigned)s->max);
+        break;
+    case SETTING_ADDRS:
+        buf_fmt(out, "up to %u addresses with port, such as 192.0.2.1:5061 or [2001:db8::1]:5061",
+                (unsigned)s->max);
+        break;
+    case SETTING_HOST:
+        buf_lit(out, "a host name or address");
+        break;
+    case SETTING_PATH:
+        buf_lit(out, "a file name");
+        break;
+    case SETTING_COUNT:
+        buf_fmt(out, "a number from %u to %u", (unsigned)s->min, (unsigned)s->max);
+        break;
+    case SETTING_DURATION:
+        buf_lit(out, "a duration from ");
+        put_seconds(out, s->min);
+        buf_lit(out, " to ");
+        put_seconds(out, s->max);
+        break;
+    case SETTING_WORD:
+        for (size_t i = 0; s->words[i]; i++)
+            buf_fmt(out, "%s%s", i == 0 ? "" : s->words[i + 1] ? ", " : " or ", s->words[i]);
+        break;
+    }
+}
+
+/* Words of one paragraph in lines of at most 118 characters. */
+static void put_wrapped(struct buf *out, slice text) {
+    size_t column = 0;
+    for (slice word; slice_split(&text, ' ', &word);) {
+        if (column && column + 1 + word.len > 118) {
+            buf_lit(out, "\n");
+            column = 0;
+        } else if (column) {
+            buf_lit(out, " ");
+            column++;
+        }
+        buf_put(out, word);
+        column += word.len;
+    }
+    buf_lit(out, "\n");
+}
+
+void settings_put_manual(struct buf *out) {
+    buf_lit(out,
+            "# kith.conf\n\n"
+            "<!-- Printed by `kith check-config --print-settings` from src/daemon/settings.c; "
+            "a test compares it. -->\n\n"
+            "Kith needs no configuration file. Give it one with `kith serve --config FILE`, and "
+            "check it beforehand with\n`kith check-config FILE`. It is a small INI file: `name = "
+            "value` below a `[section]`, comments on lines of their own\nthat begin with `#` or "
+            "`;`, at most 190 characters a line. Durations are written `90s`, `15m`, `2h`, `7d`.\n"
+            "\nThe whole file is checked before anything changes. `SIGHUP` reloads all of it or "
+            "nothing; a change of a setting\nmarked *restart* makes the server refuse the reload "
+            "and say so. People and devices are not configured here: see\n`kith user --help`.\n");
+    const char *section = NULL;
+    for (size_t i = 0; i < settings_count; i++) {
+        const struct setting *s = &settings[i];
+        if (!section || !slice_eq(slice_str(section), slice_str(s->section))) {
+            section = s->section;
+            if (section[0])
+                buf_fmt(out, "\n## [%s]\n", section);
+            else
+                buf_lit(out, "\n## At the top, before any section\n");
+        }
+        buf_fmt(out, "\n**%s** - ", s->name);
+        setting_put_range(s, out);
+        const char *tick = s->fallback[0] ? "`" : "";
+        buf_fmt(out, ". Default: %s%s%s. Reload: %s%s\n\n", tick,
+                s->fallback[0] ? s->fallback : "none", tick,
+                s->reload == RELOAD_LIVE ? "applied." : "*restart*.",
+                s->is_secret ? " Secret." : "");
+        put_wrapped(out, slice_str(s->manual));
+    }
+}
