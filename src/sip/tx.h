@@ -1,4 +1,4 @@
-/* sip/tx.h - SIP transactions: RFC 3261 17 with RFC 6026 (Accepted), 4320 (no late 408), 3581.
+/* sip/tx.h - SIP transactions: RFC 3261 17 with RFC 6026 (Accepted) and RFC 4320 (no late 408).
  *
  * Pure state machines. A table owns no socket, no thread and no clock: give it messages and the
  * time, take out the effects, sleep until tx_wake_at(). One table per worker.
@@ -7,10 +7,15 @@
  *           and sends to a `flow`, opaque here. `reliable` says whether that flow retransmits by
  *           itself (TLS, TCP, WSS): then no timer A, E, G and zero D, I, J, K (17.1.1.2 ...).
  * Lifetime: a tx_id is slot and generation; a stale one is refused (ERR_GONE), never followed.
- *           Nothing here calls back, so nothing is freed under a caller.
+ *           Nothing here calls back, so nothing is freed under a caller. An id is stale from the
+ *           call on that ended it; its END comes out once, as the last of its effects.
+ * Effects:  wait in the transactions themselves (a list through them), so the queue can hold no
+ *           more than the table and is never full. A transaction that ended keeps its slot until
+ *           its END is taken out: drain after every input.
  * Memory:   a table is born with its maximum; ERR_FULL is answered with 503. What must be sent
  *           again (the last response, the request of a client transaction) is copied in.
- *           Bytes in an effect live until the next call that takes `now`.
+ *           Bytes in an effect, and tx_request(), live until the first call that takes `now` after
+ *           tx_next_effect() returned false.
  * States:   the transition table, with the RFC line of each arrow, heads tx.c.             */
 #ifndef SIP_TX_H
 #define SIP_TX_H
@@ -45,10 +50,14 @@ struct tx_limits {
 
 enum tx_do {
     TX_DO_SEND,      /* bytes to flow: a retransmission, an ACK, a stored answer */
-    TX_DO_TIMED_OUT, /* client: timer B or F. The owner treats it as 408 (16.8), sends none itself
-                      */
+    TX_DO_TIMED_OUT, /* client: timer B or F, 64*T1 after CANCEL, or the flow broke before a final
+                      * response. The owner treats it as 408 (16.8), sends none itself */
     TX_DO_NO_ACK,    /* server: timer H, the ACK never came */
-    TX_DO_END        /* the transaction is gone; its id is stale from here on */
+    TX_DO_FLOW_GONE, /* INVITE server without final response: the caller's flow broke. RFC 6026 7.1:
+                      * the transaction stays; whoever owns it may cancel what it started */
+    TX_DO_SLOW,      /* other server: no answer for as long as timer E takes to reach T2 (3.5 s).
+                      * RFC 4320 4.1: answer 100 now */
+    TX_DO_END        /* the transaction is gone; its id is stale */
 };
 struct tx_effect {
     enum tx_do what;
@@ -59,10 +68,13 @@ struct tx_effect {
     slice bytes; /* SEND */
 };
 
+/* NULL: memory is short. */
 NODISCARD struct tx_table *tx_table_new(const struct tx_limits *limits, const struct hash_key *key,
                                         mono_t now);
-void tx_table_free(struct tx_table *t);
-uint32_t tx_count(const struct tx_table *t);
+void tx_table_free(struct tx_table *t);      /* NULL is allowed; no effects come */
+uint32_t tx_count(const struct tx_table *t); /* those alive: ended ones do not count */
+/* Copies that could not be kept because bytes_max was reached or memory was short. */
+uint64_t tx_copies_missed(const struct tx_table *t);
 
 /* ---- server side ---- */
 
@@ -72,26 +84,36 @@ enum tx_match {
     TX_ACK_2XX,  /* an ACK whose INVITE transaction is Accepted (6026 7.1): pass it on */
     TX_CANCEL    /* a CANCEL; *out names the INVITE transaction it is for */
 };
-/* Match a request by branch, sent-by and method (17.2.3; RFC 2543 branches by the old rule). */
+/* Match a request by branch, sent-by and method (17.2.3; RFC 2543 branches by the old rule). *out
+ * is set unless TX_NEW. A CANCEL may also name a transaction that is no INVITE (tx_kind_of):
+ * RFC 3261 9.2 then wants 200 and nothing else. Branch and sent-by are compared as keyed 64-bit
+ * hashes, one each. */
 enum tx_match tx_match_request(struct tx_table *t, const struct sip_msg *req, mono_t now,
                                tx_id *out);
-/* Open a server transaction for a request that matched nothing. FULL, MEMORY. */
+/* What tx_match_request looks up: one value for an INVITE, its ACK for non-2xx and its CANCEL. For
+ * directories that tell which worker has the transaction. */
+uint64_t tx_request_hash(const struct hash_key *key, const struct sip_msg *req);
+/* Open a server transaction for a request that matched nothing. FULL, MEMORY; BAD: an ACK, which
+ * never makes one. An INVITE wants a 100 within 200 ms (17.2.1): the owner's to send. */
 NODISCARD enum err tx_server_open(struct tx_table *t, const struct sip_msg *req, uint64_t flow,
                                   bool reliable, uint64_t owner, mono_t now, tx_id *out);
 /* Send a response made by us or forwarded. The bytes are sent by the caller's own effect path:
- * this records state and keeps a copy where a retransmission may need one.
- * GONE: stale; DENIED: a final response was sent already (another 2xx to INVITE is OK, 6026 7.1).
- */
+ * this records state and keeps a copy where a retransmission may need one (when there is no memory
+ * for the copy the answer is still OK: it will just not be sent again).
+ * GONE: stale. DENIED, and then nothing may be sent: a final response was sent already (another
+ * 2xx to INVITE is OK, 6026 7.1); or the request is no INVITE and the status is 408, or provisional
+ * but not 100, or 100 on a datagram flow in the first 3.5 s (RFC 4320 4.1, 4.2). */
 NODISCARD enum err tx_server_respond(struct tx_table *t, tx_id id, unsigned status, slice bytes,
                                      mono_t now);
 
 /* ---- client side ---- */
 
-/* Take an id to write into the Via branch. */
+/* Take an id to write into the Via branch. FULL, MEMORY. It has no timer: start it or drop it. */
 NODISCARD enum err tx_client_reserve(struct tx_table *t, enum tx_kind kind, uint64_t owner,
                                      tx_id *out);
 /* Start it: the caller sends `bytes` itself now; a copy is kept (INVITE: for ACK and CANCEL too).
- * `top_via_len` etc. are found by reading `bytes`. MEMORY, GONE, BAD (not a request). */
+ * MEMORY (bytes_max included), GONE, DENIED (started before), BAD (not a request, or its method is
+ * not of the reserved kind); after an error the reservation stands. */
 NODISCARD enum err tx_client_start(struct tx_table *t, tx_id id, slice bytes, uint64_t flow,
                                    bool reliable, mono_t now);
 enum tx_response {
@@ -109,20 +131,27 @@ enum tx_response tx_client_response(struct tx_table *t, tx_id id, const struct s
  * come yet it is remembered and sent with the first one. It shares the branch, so its small
  * non-INVITE machine lives inside this transaction (retransmissions on datagrams included, answers
  * absorbed). If no final response follows within 64*T1 the owner gets TIMED_OUT (9.1).
- * GONE: stale; DENIED: already final. Cancelling twice is OK and does nothing. */
+ * GONE: stale; DENIED: already final, not started, or no INVITE; MEMORY: try again; BAD: the kept
+ * request cannot be read. Cancelling twice is OK and does nothing. */
 NODISCARD enum err tx_client_cancel(struct tx_table *t, tx_id id, slice reason_value, mono_t now);
-/* The flow broke: every transaction on it ends as TIMED_OUT (client) or silently (server). */
+
+/* The flow broke. Client transactions without a final response end as TIMED_OUT, those with one and
+ * non-INVITE server ones just END. INVITE server ones stay until their timers (RFC 6026 7.1), send
+ * no more on their own, and say FLOW_GONE if no final response was sent. */
 void tx_flow_gone(struct tx_table *t, uint64_t flow, mono_t now);
-/* Drop at once, without effects but END (reserved or running). */
+/* Drop at once, without effects but END (reserved or running). A stale id is ignored. */
 void tx_drop(struct tx_table *t, tx_id id);
 
 /* ---- what it holds ---- */
 
 enum tx_state tx_state_of(const struct tx_table *t, tx_id id); /* TX_FREE when stale */
-uint64_t tx_owner(const struct tx_table *t, tx_id id);
+enum tx_kind tx_kind_of(const struct tx_table *t, tx_id id);   /* TX_OTHER_CLIENT when stale */
+uint64_t tx_owner(const struct tx_table *t, tx_id id);         /* 0 when stale */
 uint64_t tx_flow(const struct tx_table *t, tx_id id);
 unsigned tx_status(const struct tx_table *t, tx_id id); /* last status sent or received, 0 */
 slice tx_request(const struct tx_table *t, tx_id id);   /* client: the bytes that were sent */
+/* "Proceeding" and so on, for people. */
+const char *tx_state_text(enum tx_state state);
 
 void tx_run_timers(struct tx_table *t, mono_t now);
 mono_t tx_wake_at(const struct tx_table *t);
