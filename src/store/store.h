@@ -4,7 +4,11 @@
  *           values. At start all of it is streamed into memory tables (auth, registrar); after
  *           that the store only takes changes. So a call never waits for a disk.
  * Shape:    a change is a struct of slices; a batch of changes is one commit. Changes of one batch
- *           apply in order, all or none.
+ *           apply in order, all or none. Removing what is not there is no failure. A device or
+ *           binding of an account that is not there is dropped, as if the account's removal had
+ *           come after it: one late refresh must not spoil the batch of everybody else. Two
+ *           accounts of one name are the caller's to prevent (accounts_put); the daemon's backend
+ *           refuses them once more.
  * Threads:  one thread at a time uses a store (the store thread of the daemon groups what arrived
  *           meanwhile into one batch); protocol code only emits changes and hears of the commit.
  * Secrets:  HA1 values and keys arrive sealed (crypto_seal); the store never sees them open.
@@ -105,7 +109,7 @@ struct store_vtable {
     enum err (*commit)(struct store *s, const struct store_change *changes, size_t count);
     /* A named value into dst; MISSING when there is none; LIMIT when dst is too small. */
     enum err (*value)(struct store *s, slice name, void *dst, size_t dst_len, size_t *out_len);
-    /* "no space left on device": the last failure in words, for status. */
+    /* "no space left on device": the last failure in words, for status; "" when there is none. */
     const char *(*trouble)(struct store *s);
     void (*close)(struct store *s);
 };
@@ -135,8 +139,8 @@ static inline void store_close(struct store *s) {
 /* A deep copy in one block of memory (mem_free it), for handing a change to another thread. */
 NODISCARD struct store_change *store_change_copy(const struct store_change *c);
 
-/* The memory backend. `fail_commits(n)`: the n-th commit from now and all after it fail (STORE)
- * until called with -1: the full disk of the tests. */
+/* The memory backend. store_memory_fail(s, n): the n-th commit from now (0: the next) and all after
+ * it fail (STORE) until called with -1: the full disk of the tests. */
 NODISCARD struct store *store_memory_new(void);
 void store_memory_fail(struct store *s, int64_t nth);
 
