@@ -20,6 +20,13 @@
 
 struct accounts;
 
+/* A name longer than these is nobody's. Domain: RFC 1035 2.3.4. */
+#define ACCOUNT_USER_MAX    128u
+#define ACCOUNT_DOMAIN_MAX  253u
+#define ACCOUNT_ALIASES_MAX 16u  /* a desk has a few numbers; a hunt group is another thing */
+#define ACCOUNT_DEVICES_MAX 32u  /* enrolled certificates and legacy devices of one account */
+#define ACCOUNT_LABEL_MAX   256u /* display name, device name, reason: for people */
+
 struct account {
     uint32_t id; /* 0 is never an account */
     uint32_t stamp;
@@ -33,18 +40,27 @@ struct device {
 };
 enum digest_algorithm { DIGEST_SHA256, DIGEST_SHA512_256, DIGEST_MD5 };
 
-/* seal_key opens HA1 values: the node's key, kept in locked memory by the caller. */
+/* seal_key opens HA1 values: the node's key, kept in locked memory by the caller; it is not copied
+ * and must outlive the table. accounts_max: up to 2^24. NULL: memory is short. */
 NODISCARD struct accounts *accounts_new(uint32_t accounts_max, const struct hash_key *key,
                                         const uint8_t seal_key[static 32]);
 void accounts_free(struct accounts *a);
 
-/* Insert or replace by id. EXISTS: another account has this name or one of the aliases. */
+/* Insert or replace by id; on any error nothing has changed. EXISTS: another account has this name
+ * or one of the aliases. BAD: id 0, an empty name, sealed values of a wrong length. LIMIT: longer
+ * than the maxima above. FULL: accounts_max. MEMORY. White space around aliases goes. */
 NODISCARD enum err accounts_put(struct accounts *a, const struct account_row *row);
 void accounts_remove(struct accounts *a, uint32_t id); /* with its devices */
+/* Insert or replace by id. MISSING: no such account. EXISTS: another device has this key. LIMIT:
+ * ACCOUNT_DEVICES_MAX. BAD, FULL, MEMORY as above. */
 NODISCARD enum err accounts_put_device(struct accounts *a, const struct device_row *row);
 void accounts_remove_device(struct accounts *a, uint32_t id);
 uint32_t accounts_count(const struct accounts *a);
 uint32_t accounts_free_id(struct accounts *a); /* an id never given before */
+uint32_t accounts_free_device_id(struct accounts *a);
+/* The ids handed out lie above these. The table knows only the rows that are still there, so the
+ * caller keeps the highest ids ever given as a named value of the store and says them at start. */
+void accounts_ids_above(struct accounts *a, uint32_t account_id, uint32_t device_id);
 
 /* By address: user unescaped, domain in any case; an alias counts. MISSING. */
 NODISCARD enum err accounts_find(struct accounts *a, slice user, slice domain, struct account *out);
@@ -53,14 +69,17 @@ NODISCARD enum err accounts_by_id(struct accounts *a, uint32_t id, struct accoun
 bool accounts_owns(struct accounts *a, uint32_t id, slice user, slice domain);
 /* "alice@example.org"; nothing is written when the account is gone. */
 void accounts_put_aor(struct accounts *a, uint32_t id, struct buf *out);
-/* The opened HA1 (32 bytes; MD5: 16 of `device_id`). MISSING when there is none. Wipe it. */
+/* The opened HA1 (32 bytes; MD5: 16 of `device_id`, which must be one of the account). MISSING when
+ * there is none, after the same work (a decoy is opened): time does not tell who exists. CRYPTO:
+ * the box does not open (another key, or moved from another row). Wipe it. */
 NODISCARD enum err accounts_ha1(struct accounts *a, uint32_t account_id, uint32_t device_id,
                                 enum digest_algorithm algorithm, uint8_t out[static 32]);
 /* Look a certificate's key up. MISSING: unknown. Whether it is still valid is the caller's test. */
 NODISCARD enum err accounts_device_by_key(struct accounts *a, const uint8_t key_hash[static 32],
                                           struct device *out);
 NODISCARD enum err accounts_device(struct accounts *a, uint32_t device_id, struct device *out);
-/* The legacy devices of an account, for the digest check of the legacy lane; returns how many. */
+/* The legacy devices of an account, revoked and ended ones too, for the digest check of the legacy
+ * lane; returns how many. */
 unsigned accounts_legacy_devices(struct accounts *a, uint32_t account_id, struct device *out,
                                  unsigned max);
 

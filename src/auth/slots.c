@@ -1,0 +1,114 @@
+#include "auth/slots.h"
+#include "base/mem.h"
+
+#include <stdatomic.h>
+
+enum err slots_init(struct slots *t, uint32_t max, uint32_t index_max) {
+    memset(t, 0, sizeof(*t));
+    t->max = max;
+    t->free_head = SLOT_NONE;
+    t->cells = mem_array(max ? max : 1, sizeof(void *));
+    t->next_free = mem_array(max ? max : 1, sizeof(uint32_t));
+    t->shards = mem_array(SLOTS_SHARDS, sizeof(struct slots_shard));
+    if (!t->cells || !t->next_free || !t->shards) {
+        mem_free(t->cells);
+        mem_free(t->next_free);
+        mem_free(t->shards);
+        memset(t, 0, sizeof(*t));
+        return ERR_MEMORY;
+    }
+    for (unsigned i = 0; i < SLOTS_SHARDS; i++) {
+        lock_init(&t->shards[i].lock);
+        for (unsigned x = 0; x < SLOTS_INDEXES; x++) map_init(&t->shards[i].indexes[x], index_max);
+    }
+    return ERR_OK;
+}
+
+void slots_fini(struct slots *t) {
+    for (unsigned i = 0; t->shards && i < SLOTS_SHARDS; i++) {
+        for (unsigned x = 0; x < SLOTS_INDEXES; x++) map_fini(&t->shards[i].indexes[x]);
+        lock_fini(&t->shards[i].lock);
+    }
+    mem_free(t->cells);
+    mem_free(t->next_free);
+    mem_free(t->shards);
+    memset(t, 0, sizeof(*t));
+}
+
+static struct slots_shard *shard_of_slot(struct slots *t, uint32_t slot) {
+    return &t->shards[slot % SLOTS_SHARDS];
+}
+/* The map inside a shard uses the low bits; the shard is chosen by the high ones. */
+static struct slots_shard *shard_of_hash(struct slots *t, uint64_t hash) {
+    return &t->shards[(hash >> 40) % SLOTS_SHARDS];
+}
+
+void *slots_swap(struct slots *t, uint32_t slot, void *entry) {
+    struct slots_shard *s = shard_of_slot(t, slot);
+    lock_take(&s->lock);
+    void *former = t->cells[slot];
+    t->cells[slot] = entry;
+    lock_give(&s->lock);
+    return former;
+}
+
+enum err slots_add(struct slots *t, void *entry, uint32_t *out_slot) {
+    uint32_t slot = t->free_head;
+    if (slot != SLOT_NONE) {
+        t->free_head = t->next_free[slot];
+    } else {
+        slot = atomic_load_explicit(&t->high, memory_order_relaxed);
+        if (slot >= t->max) return ERR_FULL;
+        atomic_store_explicit(&t->high, slot + 1, memory_order_relaxed);
+    }
+    void *former = slots_swap(t, slot, entry);
+    ASSERT(former == NULL);
+    atomic_fetch_add_explicit(&t->count, 1, memory_order_relaxed);
+    *out_slot = slot;
+    return ERR_OK;
+}
+
+void *slots_take(struct slots *t, uint32_t slot) {
+    void *former = slots_swap(t, slot, NULL);
+    if (!former) return NULL;
+    t->next_free[slot] = t->free_head;
+    t->free_head = slot;
+    atomic_fetch_sub_explicit(&t->count, 1, memory_order_relaxed);
+    return former;
+}
+
+enum err slots_index(struct slots *t, unsigned index, uint64_t hash, uint32_t slot) {
+    struct slots_shard *s = shard_of_hash(t, hash);
+    lock_take(&s->lock);
+    enum err e = map_add(&s->indexes[index], hash, slot);
+    lock_give(&s->lock);
+    return e;
+}
+
+void slots_unindex(struct slots *t, unsigned index, uint64_t hash, uint32_t slot) {
+    struct slots_shard *s = shard_of_hash(t, hash);
+    lock_take(&s->lock);
+    bool was = map_remove(&s->indexes[index], hash, slot);
+    lock_give(&s->lock);
+    ASSERT(was);
+}
+
+unsigned slots_candidates(struct slots *t, unsigned index, uint64_t hash, uint32_t *out,
+                          unsigned max) {
+    struct slots_shard *s = shard_of_hash(t, hash);
+    unsigned n = 0;
+    lock_take(&s->lock);
+    struct map_iter it = map_find(&s->indexes[index], hash);
+    for (uint32_t slot; n < max && map_next(&s->indexes[index], &it, &slot);) out[n++] = slot;
+    lock_give(&s->lock);
+    return n;
+}
+
+void *slots_open(struct slots *t, uint32_t slot) {
+    lock_take(&shard_of_slot(t, slot)->lock);
+    return t->cells[slot];
+}
+
+void slots_close(struct slots *t, uint32_t slot) {
+    lock_give(&shard_of_slot(t, slot)->lock);
+}
