@@ -1,0 +1,424 @@
+#!/usr/bin/env python3
+"""make bench: Kith beside the floor, in one run, as ratios of the server's CPU time.
+
+Both servers are started with the same certificate and two workers and stay up for the whole run;
+jobs alternate between them (floor, Kith, floor, Kith ...), so that whatever else the machine does
+meets both. A row's figure is the median of the ratios of the pairs. Nothing leaves loopback.
+
+  bench/run.py                       build what is needed (preset release) and run every row
+  bench/run.py --only call,memory    some rows (parse register refresh call memory crowd bindings)
+  bench/run.py --self                the floor against itself: what the rig adds (should print 1.0)
+  bench/run.py --quick               3 pairs and small counts: a look, not a figure
+"""
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOMAIN = "bench.test"
+
+# What others reached on the same kind of machine (two cores, load from the same machine), as
+# measured when Kith was designed. Shown for orientation; the targets are ratios of this run.
+PEERS = {
+    "parse": "sofia-sip 2.9 us, libre 7.7 us, libosip2 8.5 us",
+    "register": "Kamailio 6.2-dev without authentication: 634-736 us",
+    "refresh": "Kamailio 6.2-dev without authentication: 25 us",
+    "call": "Kamailio 6.2-dev without authentication: 341-377 us (5.7 times its floor)",
+    "memory": "Kamailio 6.2-dev: 42 kB",
+    "crowd": "",
+    "bindings": "",
+}
+
+
+class Failure(Exception):
+    pass
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(port, process, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise Failure(f"{process.args[0]} ended with {process.returncode}")
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise Failure(f"nothing listens on port {port}")
+
+
+class Rig:
+    """Temporary files and processes; ends what it started, and only that."""
+
+    def __init__(self, build, keep):
+        self.build, self.keep = build, keep
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kith-bench-"))
+        self.processes = []
+        self.cert, self.key = self.dir / "cert.pem", self.dir / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-days", "2", "-subj", f"/CN={DOMAIN}", "-addext",
+             f"subjectAltName=DNS:{DOMAIN},DNS:localhost,IP:127.0.0.1", "-keyout", self.key, "-out",
+             self.cert], check=True, capture_output=True)
+
+    def tool(self, name):
+        for path in (self.build / "bench" / name.removeprefix("bench_") / name, self.build / name):
+            if path.exists():
+                return str(path)
+        raise Failure(f"{name} is not built in {self.build}")
+
+    def start(self, args, log, **more):
+        with open(self.dir / log, "ab") as f:
+            p = subprocess.Popen(args, stdout=more.pop("stdout", f), stderr=f, **more)
+        self.processes.append(p)
+        return p
+
+    def stop(self, process):
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process in self.processes:
+            self.processes.remove(process)
+
+    def close(self):
+        for p in list(self.processes):
+            self.stop(p)
+        if self.keep:
+            print(f"kept: {self.dir}")
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Server:
+    """A server and the load generator that belongs to it."""
+
+    def __init__(self, rig, name, process, port):
+        self.rig, self.name, self.process, self.port = rig, name, process, port
+        wait_for_port(port, process, 180)
+        self.load = rig.start(
+            [rig.tool("bench_load"), "--server", f"127.0.0.1:{port}", "--pid", str(process.pid),
+             "--domain", DOMAIN, "--json", "-"], f"{name}.load.log", stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+
+    def set(self, verb, value):
+        self.load.stdin.write(f"{verb} {value}\n")
+        self.load.stdin.flush()
+
+    def do(self, verb, count):
+        self.set(verb, count)
+        line = self.load.stdout.readline()
+        if not line:
+            raise Failure(f"bench_load for {self.name} ended; see its log\n" + self.tail())
+        result = json.loads(line)
+        if not result.get("ok", True):
+            raise Failure(f"{self.name}: {verb} {count}: {line.strip()}\n" + self.tail())
+        return result
+
+    def tail(self):
+        text = ""
+        for log in (f"{self.name}.load.log", f"{self.name}.log"):
+            path = self.rig.dir / log
+            if path.exists():
+                text += f"--- {log}\n" + path.read_text(errors="replace")[-1500:]
+        return text
+
+    def close(self):
+        self.load.stdin.close()
+        self.load.wait()
+        self.rig.processes.remove(self.load)
+        self.load.stdout.close()
+        self.rig.stop(self.process)
+
+
+def start_floor(rig, name="floor", workers=2):
+    port = free_port()
+    p = rig.start([rig.tool("bench_floor"), "--listen", f"127.0.0.1:{port}", "--cert", rig.cert,
+                   "--key", rig.key, "--workers", str(workers)], f"{name}.log")
+    return Server(rig, name, p, port)
+
+
+def start_kith(rig, name="kith", users=2200, prepare=None):
+    """A Kith as an operator would run it; only addresses, names and the certificate are given."""
+    kith, data, port = str(rig.build / "kith"), rig.dir / name, free_port()
+    data.mkdir(mode=0o700)
+    conf = rig.dir / f"{name}.conf"
+    conf.write_text(f"domain = {DOMAIN}\nworkers = 2\n[listen]\ntls = 127.0.0.1:{port}\n"
+                    f"[tls]\ncertificate = {rig.cert}\nkey = {rig.key}\n[log]\nlevel = warn\n")
+    people = rig.dir / f"{name}.users"
+    with open(people, "w") as f:
+        subprocess.run([rig.tool("bench_load"), "--domain", DOMAIN, "users", str(users)], stdout=f,
+                       check=True)
+    run = subprocess.run([kith, "user", "import", people, "--data", data], capture_output=True,
+                         text=True)
+    if run.returncode != 0:
+        raise Failure(f"kith user import: {run.stdout}{run.stderr}")
+    if prepare:
+        prepare(data)
+    p = rig.start([kith, "serve", "--config", conf, "--data", data], f"{name}.log")
+    return Server(rig, name, p, port)
+
+
+def pairs(a, b, verb, count, rounds):
+    """CPU microseconds each of a and b in alternation, after one round that does not count."""
+    left, right = [], []
+    for i in range(rounds + 1):
+        first, second = (a, b) if i % 2 else (b, a)
+        got = {s.name: s.do(verb, count)["server_cpu_us"] for s in (first, second)}
+        if i:
+            left.append(got[a.name])
+            right.append(got[b.name])
+    return left, right
+
+
+def ratio_row(name, what, target, floor, kith, verb, count, rounds):
+    low, high = pairs(floor, kith, verb, count, rounds)
+    ratios = [k / f for f, k in zip(low, high)]
+    return {"row": name, "what": what, "target": target, "unit": "times the floor",
+            "value": statistics.median(ratios), "spread": [min(ratios), max(ratios)],
+            "floor_us": statistics.median(low), "kith_us": statistics.median(high)}
+
+
+def grow(server, count):
+    """Bytes of RSS per idle registered connection, past the first 200."""
+    server.do("open", 200)
+    before = server.do("rss", 300)["rss"]
+    server.do("open", count)
+    return (server.do("rss", 1000)["rss"] - before) / count
+
+
+def row_memory(rig, make_kith, args):
+    count = 1000 if args.quick else 5000
+    values = {}
+    for name, make in (("floor", start_floor), ("kith", make_kith)):
+        server = make(rig, f"{name}-memory", **({"users": count + 300} if make is start_kith else {}))
+        values[name] = grow(server, count)
+        server.close()
+    return {"row": "memory", "what": "memory per idle registered TLS connection", "target": 16.0,
+            "unit": "kB", "value": values["kith"] / 1024, "floor_kb": values["floor"] / 1024,
+            "connections": count}
+
+
+def row_crowd(rig, make_kith, args):
+    """What 18,000 connections add to a call, beside what they add to the floor's."""
+    many, calls = (2000, 1000) if args.quick else (18000, 9000)
+    servers = {}
+    try:
+        for kind, make in (("floor", start_floor), ("kith", make_kith)):
+            for crowd in (100, many):
+                more = {"users": crowd + 10} if make is start_kith else {}
+                s = make(rig, f"{kind}-{crowd}", **more)
+                servers[kind, crowd] = s
+                s.do("open", crowd)
+        ratios, each = [], {key: [] for key in servers}
+        for i in range(args.pairs + 1):
+            got = {}
+            keys = list(servers) if i % 2 else list(servers)[::-1]
+            for key in keys:
+                got[key] = servers[key].do("calls", calls)["server_cpu_us"]
+            if i:
+                own = got["kith", many] / got["kith", 100]
+                ratios.append(own / (got["floor", many] / got["floor", 100]))
+                for key, us in got.items():
+                    each[key].append(us)
+    finally:
+        for s in servers.values():
+            s.close()
+    return {"row": "crowd", "what": f"a call with {many} connections against one with 100",
+            "target": 1.10, "unit": "times the floor's own increase",
+            "value": statistics.median(ratios), "spread": [min(ratios), max(ratios)],
+            "us": {f"{k} {n}": statistics.median(v) for (k, n), v in each.items()}}
+
+
+def row_bindings(rig, args):
+    """A call with a million bindings in the table against one with a thousand."""
+    fill = rig.tool("bench_fill")
+    many = 100_000 if args.quick else 1_000_000
+    servers = []
+
+    def prepared(count):
+        return lambda data: subprocess.run([fill, str(data), str(count)], check=True,
+                                           stdout=subprocess.DEVNULL)
+
+    try:
+        for count in (1000, many):
+            s = start_kith(rig, f"kith-{count}", users=210, prepare=prepared(count))
+            servers.append(s)
+            s.do("open", 200)
+        low, high = pairs(servers[0], servers[1], "calls", 4000, args.pairs)
+    finally:
+        for s in servers:
+            s.close()
+    ratios = [b / a for a, b in zip(low, high)]
+    return {"row": "bindings", "what": f"a call with {many} bindings against one with 1000",
+            "target": 1.10, "unit": "times", "value": statistics.median(ratios),
+            "spread": [min(ratios), max(ratios)], "few_us": statistics.median(low),
+            "many_us": statistics.median(high)}
+
+
+def row_lookup(rig, args):
+    run = subprocess.run([rig.tool("bench_lookup"), "--json",
+                          "100000" if args.quick else "1000000"],
+                         check=True, capture_output=True, text=True)
+    found = json.loads(run.stdout)
+    return {"row": "lookup", "what": f"look-up of one among {found['bindings']} bindings",
+            "target": 1.0, "unit": "us", "value": found["us"]}
+
+
+def row_parse(rig):
+    run = subprocess.run([rig.tool("bench_parse"), "--json"], capture_output=True, text=True)
+    if run.returncode != 0:
+        raise Failure(f"bench_parse: {run.stderr.strip()}")
+    found = json.loads(run.stdout)
+    return {"row": "parse", "what": "parse the 1,125-byte INVITE", "target": 0.6, "unit": "us",
+            "value": found["kith_us"], "others": found}
+
+
+def show(row):
+    verdict = "PASS" if row["value"] <= row["target"] else "MISS"
+    row["verdict"] = verdict
+    spread = "  (%.2f to %.2f)" % tuple(row["spread"]) if "spread" in row else ""
+    print(f"{verdict}  {row['what']}: {row['value']:.2f} {row['unit']}{spread}; "
+          f"target at most {row['target']}")
+    for key in ("floor_us", "kith_us", "floor_kb", "few_us", "many_us"):
+        if key in row:
+            print(f"      {key.replace('_', ', in '):14} {row[key]:10.2f}")
+    for key, us in row.get("us", {}).items():
+        print(f"      {key:14} {us:10.2f} us")
+    if PEERS.get(row["row"]):
+        print(f"      {PEERS[row['row']]}")
+    sys.stdout.flush()
+
+
+def rows(rig, args):
+    wanted = args.only.split(",") if args.only else None
+    make_kith = (lambda r, n="kith", **_: start_floor(r, n)) if args.self else start_kith
+
+    def want(name):
+        return wanted is None or name in wanted
+
+    if want("parse") and not args.self:
+        yield lambda: row_parse(rig)
+    pair = None
+    speed = [("register", "TLS connect + REGISTER, challenge included", 1.3, "register", 600),
+             ("refresh", "REGISTER again on an open connection", 2.0, "refresh", 20000),
+             ("call", "a whole call between two TLS connections", 1.8, "calls", 4000)]
+    for name, what, target, verb, count in speed:
+        if not want(name):
+            continue
+        if pair is None:
+            pair = start_floor(rig), make_kith(rig, "kith")
+            for s in pair:
+                s.set("rate", args.rate)
+                s.do("open", 200)
+        n = count // 10 if args.quick else count
+        yield lambda n=n, v=verb, t=target, w=what, m=name: ratio_row(m, w, t, *pair, v, n,
+                                                                     args.pairs)
+    if pair:
+        for s in pair:
+            s.close()
+    if want("memory"):
+        yield lambda: row_memory(rig, make_kith, args)
+    if want("crowd"):
+        yield lambda: row_crowd(rig, make_kith, args)
+    if want("bindings") and not args.self:
+        yield lambda: row_lookup(rig, args)
+        yield lambda: row_bindings(rig, args)
+
+
+def machine():
+    model = ""
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    commit = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
+                            capture_output=True, text=True).stdout.strip()
+    ssl = subprocess.run(["openssl", "version"], capture_output=True, text=True).stdout.strip()
+    return {"cpu": model, "cores": os.cpu_count(), "kernel": platform.release(), "commit": commit,
+            "openssl": ssl, "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+
+
+def build(directory):
+    if directory == ROOT / "build" / "release":
+        if not (directory / "build.ninja").exists():
+            subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, check=True,
+                           stdout=subprocess.DEVNULL)
+        subprocess.run(["cmake", "--build", "--preset", "release"], cwd=ROOT, check=True,
+                       stdout=subprocess.DEVNULL)
+    else:
+        subprocess.run(["cmake", "--build", directory], check=True, stdout=subprocess.DEVNULL)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "release")
+    p.add_argument("--no-build", action="store_true", help="use what is there")
+    p.add_argument("--only", default="", help="rows, separated by commas")
+    p.add_argument("--pairs", type=int, default=9)
+    p.add_argument("--rate", type=int, default=0, help="operations a second; 0: flat out")
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--self", action="store_true")
+    p.add_argument("--keep", action="store_true", help="keep logs")
+    p.add_argument("--json", action="store_true", help="print the rows as JSON too")
+    args = p.parse_args()
+    if args.quick:
+        args.pairs = min(args.pairs, 3)
+    args.build = args.build.resolve()
+    if not args.no_build:
+        build(args.build)
+    if args.self:
+        print("the floor against itself: what stands as kith below is a second floor")
+    result = {"machine": machine(), "rows": [], "self": args.self, "quick": args.quick}
+    m = result["machine"]
+    print(f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}, {m['openssl']}, {m['commit']}")
+    rig, failed = Rig(args.build, args.keep), 0
+    try:
+        for step in rows(rig, args):
+            try:
+                row = step()
+            except (Failure, OSError, subprocess.CalledProcessError) as why:
+                print(f"FAIL  {why}")
+                failed += 1
+                continue
+            show(row)
+            result["rows"].append(row)
+    except Failure as why:
+        print(f"FAIL  {why}")
+        failed += 1
+    finally:
+        rig.close()
+    missed = sum(r["verdict"] == "MISS" for r in result["rows"])
+    if not args.self:
+        out = ROOT / "build" / "bench" / "latest.json"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n")
+        print(f"written: {out.relative_to(ROOT)}")
+    if args.json:
+        print(json.dumps(result))
+    print(f"{len(result['rows']) - missed} reached, {missed} missed, {failed} failed")
+    return 1 if missed or failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
