@@ -45,6 +45,7 @@ void *mem_zalloc(size_t size) {
 void *mem_array(size_t count, size_t size) {
     if (must_fail()) return NULL;
     if (count == 0 || size == 0) count = size = 1;
+    if (size > PTRDIFF_MAX / count) return NULL;
     return counted(calloc(count, size));
 }
 

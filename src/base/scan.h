@@ -30,7 +30,7 @@ struct cursor {
     const char *at, *end;
 };
 static inline struct cursor cursor_of(slice s) {
-    return (struct cursor){ s.ptr, s.ptr + s.len };
+    return (struct cursor){ s.ptr, s.len ? s.ptr + s.len : s.ptr };
 }
 static inline bool cursor_done(const struct cursor *c) {
     return c->at >= c->end;

@@ -145,10 +145,12 @@ int main(int argc, char **argv) {
         (void)fprintf(stderr, "%s: %s\n", argv[1], files > 0 ? "too many files" : "no corpus");
         return 1;
     }
-    const int signals[] = { SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL };
-    for (size_t i = 0; i < ARRAY_LEN(signals); i++) (void)signal(signals[i], on_signal);
-#ifdef SANITIZED
+    (void)signal(SIGABRT, on_signal);
+#ifdef SANITIZED /* the other signals are the sanitizer's: it shows where */
     __sanitizer_set_death_callback(show_input);
+#else
+    const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) (void)signal(signals[i], on_signal);
 #endif
     unsigned long each = number_of("FUZZ_REPLAY_MUTATIONS", MUTATIONS), runs = 0;
     if (each > RUNS_MAX / (unsigned)files) each = RUNS_MAX / (unsigned)files;
