@@ -45,6 +45,7 @@ static void a_restart_moves_and_a_stop_ends(void **state) {
     timer_start(&t, &a, 500020);
     timer_start(&t, &a, MONO_NEVER);
     assert_false(a.armed);
+    assert_true(timers_wake_at(&t) == MONO_NEVER); /* no wake-up is left behind */
     assert_int_equal(t.count, 0);
 }
 
