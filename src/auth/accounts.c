@@ -43,7 +43,8 @@ struct accounts {
     struct hash_key key;
     const uint8_t *seal_key;
     uint32_t last_id, last_device_id, last_stamp; /* under `writer` */
-    uint8_t decoy[STORE_SEALED_HA1_BYTES];        /* opened where there is nothing to open */
+    /* Opened where there is nothing to open; really sealed, so that the work is the same. */
+    uint8_t decoy[STORE_SEALED_HA1_BYTES], decoy_md5[SEALED_MD5];
 };
 
 /* ---- the parts of an entry ---- */
@@ -224,19 +225,24 @@ static size_t sealed_copy(struct accounts *a, uint32_t account_id, uint32_t devi
     return sealed.len;
 }
 
+static const slice decoy_context = { "kith ha1 of nobody, account 0000", 32 };
+
 enum err accounts_ha1(struct accounts *a, uint32_t account_id, uint32_t device_id,
                       enum digest_algorithm algorithm, uint8_t out[static 32]) {
     uint8_t box[STORE_SEALED_HA1_BYTES];
     size_t len = sealed_copy(a, account_id, device_id, algorithm, box);
     bool missing = len == 0;
-    if (missing) {
-        len = algorithm == DIGEST_MD5 ? SEALED_MD5 : STORE_SEALED_HA1_BYTES;
-        memcpy(box, a->decoy, sizeof box);
-    }
     char text[SECRET_CONTEXT_MAX];
     slice context = secret_context(algorithm, account_id, device_id, text);
+    if (missing) {
+        bool md5 = algorithm == DIGEST_MD5;
+        len = md5 ? SEALED_MD5 : STORE_SEALED_HA1_BYTES;
+        memcpy(box, md5 ? a->decoy_md5 : a->decoy, len);
+        context = decoy_context;
+    }
     uint8_t opened[32] = { 0 };
     enum err e = crypto_open(a->seal_key, context, box, len, opened);
+    ASSERT(!missing || e == ERR_OK);
     if (!missing && e == ERR_OK) memcpy(out, opened, sizeof opened);
     crypto_wipe(opened, sizeof opened);
     return missing ? ERR_MISSING : e;
@@ -649,6 +655,9 @@ struct accounts *accounts_new(uint32_t accounts_max, const struct hash_key *key,
     lock_init(&a->writer);
     a->key = *key;
     a->seal_key = seal_key;
+    const uint8_t nothing[32] = { 0 };
+    crypto_seal(seal_key, decoy_context, nothing, 32, a->decoy);
+    crypto_seal(seal_key, decoy_context, nothing, 16, a->decoy_md5);
     return a;
 }
 
