@@ -27,21 +27,22 @@ struct core;
 /* What one core tells another: through a mailbox (os), or a queue under test. `bytes` are copied
  * by whoever carries the mail. */
 enum core_mail_kind {
-    MAIL_SEND,     /* send bytes over `flow`, which is yours */
-    MAIL_RESPONSE, /* a response whose branch names a transaction of yours; came over `flow` */
-    MAIL_REQUEST,  /* an ACK or CANCEL whose INVITE transaction is yours; came over `flow` */
-    MAIL_SENT,     /* the outcome of a MAIL_SEND that failed: `flow` is gone */
-    MAIL_ACCOUNT,  /* account `number` changed: look at its flows again */
-    MAIL_DEVICE,   /* device `number` was revoked or ended */
-    MAIL_CLOSE     /* close `flow`, which is yours */
+    MAIL_SEND,      /* send bytes over `flow`, which is yours */
+    MAIL_RESPONSE,  /* a response whose branch names a transaction of yours; came over `flow` */
+    MAIL_REQUEST,   /* an ACK or CANCEL whose INVITE transaction is yours; came over `flow` */
+    MAIL_SENT,      /* the outcome of a MAIL_SEND that failed: `flow` is gone */
+    MAIL_ACCOUNT,   /* account `number` changed: look at its flows again */
+    MAIL_DEVICE,    /* device `number` was revoked or ended */
+    MAIL_FLOW_GONE, /* `flow` of mine, over which you had sent something, is gone */
+    MAIL_REFUSE     /* media policy: `tag` names a context of yours, `number` a branch or all */
 };
 struct core_mail {
     enum core_mail_kind kind;
     bool must_arrive; /* response, ACK, CANCEL, BYE: may use the second half of the mailbox */
     uint8_t from_worker;
     flow_id flow;
-    uint64_t number;
-    uint64_t tag; /* the sender's: comes back in MAIL_SENT */
+    uint64_t number; /* RESPONSE, REQUEST: the account that `flow` has proved, 0: none or several */
+    uint64_t tag;    /* SEND: the sender's, comes back in MAIL_SENT */
     slice bytes;
 };
 

@@ -128,12 +128,6 @@ static struct directory_entry *directory_get(struct directory_shard *s, uint64_t
     return NULL;
 }
 
-uint64_t node_invite_key(struct node *n, const struct sip_via *via) {
-    struct hash_key k = { n->keys.table.k0 ^ siphash_fold(&n->keys.table, via->host),
-                          n->keys.table.k1 ^ via->port };
-    return siphash_slice(&k, via->branch);
-}
-
 enum err node_invite_add(struct node *n, uint64_t key, unsigned worker, pool_id tx) {
     struct directory_shard *s = &n->directory->shards[key % DIRECTORY_SHARDS];
     enum err err = ERR_FULL;

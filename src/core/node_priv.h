@@ -80,8 +80,7 @@ bool node_is_domain(struct node *n, slice host);
 /* Does this host and port name this server itself: the name in routes, or a local address? */
 bool node_is_self(struct node *n, slice host);
 
-/* The directory. A key is a hash of branch and sent-by under the run's key. */
-uint64_t node_invite_key(struct node *n, const struct sip_via *via);
+/* The directory. A key is tx_request_hash() under keys.table. */
 NODISCARD enum err node_invite_add(struct node *n, uint64_t key, unsigned worker, pool_id tx);
 void node_invite_remove(struct node *n, uint64_t key, pool_id tx);
 bool node_invite_find(struct node *n, uint64_t key, unsigned *worker, pool_id *tx);

@@ -45,6 +45,7 @@ enum err forward_write(const struct forward *f, struct buf *out) {
     sip_edit_drop_all(&e, HDR_P_PREFERRED_IDENTITY);
     sip_edit_drop_all(&e, HDR_PROXY_AUTHORIZATION);
     if (f->asserted.len) sip_edit_insert(&e, HDR_P_ASSERTED_IDENTITY, f->asserted);
+    if (f->body.ptr) sip_edit_body(&e, f->body);
     return sip_edit_write(&e, out);
 }
 

@@ -18,6 +18,7 @@ struct forward {
     unsigned own_routes;   /* leading Route values that named us and go (16.4) */
     uint8_t max_forwards;  /* already counted down (step 3) */
     uint32_t max_breadth;  /* 0: leave the header alone (ACK); RFC 5393 5.3.3 */
+    slice body;            /* in place of the one it has; ptr NULL: as it is */
     slice asserted;        /* P-Asserted-Identity of the authenticated caller; empty: none */
 };
 

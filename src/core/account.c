@@ -1,0 +1,124 @@
+/* Who is asking: digest and flow identity, architecture.md section 4. */
+#include "core/core_priv.h"
+
+#include "base/log.h"
+
+static enum digest_algorithm lane_algorithm(const struct core *c, const struct flow *flow) {
+    if (flow->info.lane == LANE_LEGACY) return DIGEST_MD5;
+    return node_settings(c->node)->digest_sha512_256 ? DIGEST_SHA512_256 : DIGEST_SHA256;
+}
+
+/* 401 for REGISTER (RFC 3261 22.2), 407 for the rest (22.3): one challenge, the same to everybody
+ * on this lane. */
+static void core_challenge(struct core *c, struct flow *flow, const struct sip_msg *m, slice realm,
+                           enum sip_header_id which, bool is_stale) {
+    char mem[1024];
+    struct buf line = buf_over(mem, sizeof mem);
+    bool is_www = which == HDR_AUTHORIZATION;
+    if (is_www)
+        buf_lit(&line, "WWW-Authenticate: ");
+    else
+        buf_lit(&line, "Proxy-Authenticate: ");
+    digest_challenge(&c->node->digest, lane_algorithm(c, flow), realm, flow->id,
+                     flow_is_reliable(&flow->info), rng_u64(&c->rng), c->now.wall, is_stale, &line);
+    buf_lit(&line, "\r\n");
+    if (line.full) return;
+    core_answer(c, flow->id, m,
+                &(struct answer){ .status = is_www ? 401 : 407, .lines = buf_slice(&line) });
+}
+
+bool core_who_digest(struct core *c, struct flow *flow, const struct sip_msg *m, slice realm,
+                     enum sip_header_id which, struct account *out, uint32_t *out_device) {
+    enum digest_verdict v =
+        digest_check(&c->node->digest, lane_algorithm(c, flow), m, which, realm, flow->id,
+                     flow_is_reliable(&flow->info), &flow->nonce, c->now.wall, out, out_device);
+    switch (v) {
+    case DIGEST_OK:
+        return true;
+    case DIGEST_WRONG:
+        COUNT(c, auth_failures);
+        LOG(LOG_INFO, "auth.failed", LOG_F_U64("flow", flow->id));
+        core_challenge(c, flow, m, realm, which, false);
+        return false;
+    case DIGEST_NONE:
+        core_challenge(c, flow, m, realm, which, false);
+        return false;
+    case DIGEST_STALE:
+        core_challenge(c, flow, m, realm, which, true);
+        return false;
+    case DIGEST_BAD:
+        core_answer(c, flow->id, m,
+                    &(struct answer){ .status = 400, .warning = "The credentials are malformed" });
+        return false;
+    }
+    return false;
+}
+
+/* The realm of a challenge is the domain that the request speaks for, when it is one of ours. */
+static slice realm_of(struct core *c, slice uri_text) {
+    struct sip_uri uri;
+    if (sip_uri_read(uri_text, &uri) == ERR_OK && node_is_domain(c->node, uri.host))
+        for (unsigned i = 0; i < node_settings(c->node)->domain_count; i++)
+            if (slice_ieq(uri.host, node_settings(c->node)->domains[i]))
+                return node_settings(c->node)->domains[i];
+    return node_settings(c->node)->domains[0];
+}
+
+static void refuse_from(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    core_answer(c, flow->id, m,
+                &(struct answer){ .status = 403,
+                                  .warning = "From is not an address that this phone has proved" });
+}
+
+/* Judges a request by identities that are not the flow's own: those of this one proof. */
+static bool who_by_proof(struct core *c, struct flow *flow, const struct sip_msg *m,
+                         uint32_t *out_account) {
+    struct account account;
+    uint32_t device;
+    if (!core_who_digest(c, flow, m, realm_of(c, m->from.uri_text), HDR_PROXY_AUTHORIZATION,
+                         &account, &device))
+        return false;
+    struct flow_identities proof = { .one = { account.id, account.stamp, device }, .count = 1 };
+    if (identities_judge(&proof, c->node->accounts, m, out_account) != ERR_OK) {
+        refuse_from(c, flow, m);
+        return false;
+    }
+    /* On plain UDP and TCP there is no flow identity: each request proves itself. */
+    if (flow_is_secure(&flow->info) && identities_add(&flow->who, &account, device) != ERR_OK)
+        LOG(LOG_WARN, "flow.identity_lost", LOG_F_U64("flow", flow->id));
+    return true;
+}
+
+bool core_who(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t *out_account) {
+    enum err err = identities_judge(&flow->who, c->node->accounts, m, out_account);
+    if (err == ERR_OK) return true;
+    /* A further account may prove itself on a flow that has others. */
+    if (err == ERR_MISSING || sip_first(m, HDR_PROXY_AUTHORIZATION))
+        return who_by_proof(c, flow, m, out_account);
+    refuse_from(c, flow, m);
+    return false;
+}
+
+bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg *m,
+                        const struct account *account, slice realm, uint32_t *out_device) {
+    const struct identity *known = account ? identities_get(&flow->who, account->id) : NULL;
+    if (known) {
+        *out_device = known->device_id;
+        return true;
+    }
+    struct account proved;
+    if (!core_who_digest(c, flow, m, realm, HDR_AUTHORIZATION, &proved, out_device)) return false;
+    if (!account || proved.id != account->id) {
+        core_answer(c, flow->id, m,
+                    &(struct answer){ .status = 403,
+                                      .warning = "These credentials are another account's" });
+        return false;
+    }
+    if (flow_is_secure(&flow->info) && identities_add(&flow->who, &proved, *out_device) != ERR_OK) {
+        core_answer(
+            c, flow->id, m,
+            &(struct answer){ .status = 403, .warning = "Too many accounts on one connection" });
+        return false;
+    }
+    return true;
+}

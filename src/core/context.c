@@ -1,0 +1,433 @@
+/* Response contexts: RFC 3261 16.2, 16.6 to 16.10.
+ *
+ *   request ──▶ context_start ── a branch per target ──▶ client transactions
+ *                     │ 100                                   │ responses, time-outs
+ *   caller ◀──────────┴── context_forward ◀── context_response┘
+ *
+ *   A branch is open until a final response, a time-out or a refusal of media policy gives it a
+ *   status. 1xx and 2xx go to the caller at once (16.7 step 5); when no branch is open the best of
+ *   the others does (step 6). The context is freed when all its transactions have ended. */
+#include "core/core_priv.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "proxy/best.h"
+#include "proxy/forward.h"
+
+#define CALLER_GRACE_MS 8000 /* a phone that lost its connection comes back within this, or not */
+
+struct context *context_get(const struct core *c, uint64_t owner) {
+    return owner ? pool_get(&c->contexts, owner_id(owner)) : NULL;
+}
+
+static struct branch *context_branch(struct context *x, tx_id tx) {
+    for (unsigned i = 0; i < x->branch_count; i++)
+        if (pool_id_eq(x->branches[i].tx, tx)) return &x->branches[i];
+    return NULL;
+}
+
+/* ---- the end of a context ---- */
+
+static void context_forget_request(struct context *x) {
+    mem_free(x->request);
+    mem_free(x->best);
+    x->request = x->best = NULL;
+}
+
+static void context_free(struct core *c, struct context *x) {
+    timer_stop(&c->timers, &x->timer);
+    context_forget_request(x);
+    if (x->branches != &x->first) mem_free(x->branches);
+    pool_free(&c->contexts, x->id);
+}
+
+static void context_free_if_idle(struct core *c, struct context *x) {
+    if (x->is_server_live) return;
+    for (unsigned i = 0; i < x->branch_count; i++)
+        if (x->branches[i].is_live) return;
+    context_free(c, x);
+}
+
+void context_tx_end(struct core *c, uint64_t owner, tx_id tx) {
+    struct context *x = context_get(c, owner);
+    if (!x) return;
+    if (pool_id_eq(x->server, tx)) {
+        x->is_server_live = false;
+        if (x->method == SIP_INVITE) node_invite_remove(c->node, x->invite_key, tx);
+    } else {
+        struct branch *b = context_branch(x, tx);
+        if (b) b->is_live = false;
+    }
+    context_free_if_idle(c, x);
+}
+
+/* ---- answers to the caller ---- */
+
+/* Over the flow that the request came on, or where its sender can be reached by now. */
+static void context_send(struct core *c, struct context *x, unsigned status, slice bytes) {
+    if (!bytes.len) return;
+    if (tx_server_respond(c->txs, x->server, status, bytes, c->now.mono) != ERR_OK)
+        return; /* a final answer went before: this one is late */
+    struct route_side sender = { x->flow, x->account_id, x->bid };
+    core_send(c, side_flow(c, &sender), bytes, true, 0);
+}
+
+static void context_final_sent(struct core *c, struct context *x, unsigned status) {
+    x->sent_status = (uint16_t)status;
+    timer_stop(&c->timers, &x->timer);
+    if (x->method == SIP_BYE && x->dialog) dialogs_remove(c->node->dialogs, x->dialog);
+}
+
+void context_forward(struct core *c, struct context *x, const struct sip_msg *m) {
+    struct buf out = core_out_begin(c, m->all.len + 64);
+    if (forward_response(m, &out) != ERR_OK) return;
+    slice bytes = core_out_end(c, &out);
+    if (m->status >= 200 && !x->sent_status) context_final_sent(c, x, m->status);
+    context_send(c, x, m->status, bytes);
+    core_trace(c, m, "forwarded", m->status, NULL);
+}
+
+void context_answer(struct core *c, struct context *x, unsigned status, const char *why) {
+    if (x->sent_status || !x->request) return;
+    context_final_sent(c, x, status);
+    /* RFC 4320 4.2: a 408 to a non-INVITE would come too late for anybody. */
+    if (status == 408 && x->method != SIP_INVITE) {
+        tx_drop(c->txs, x->server);
+        return;
+    }
+    struct sip_read r = sip_msg_read(&c->other, slice_of(x->request, x->request_len), SIP_DATAGRAM);
+    ASSERT(r.err == ERR_OK); /* it was read when it came */
+    struct answer a = { .status = status, .warning = why };
+    context_send(c, x, status, core_answer_bytes(c, x->flow, &c->other, &a));
+    core_trace(c, &c->other, "answered", status, why);
+    context_forget_request(x);
+}
+
+/* RFC 3261 16.7 step 6: no branch is open any more and none gave a 2xx. */
+static void context_send_best(struct core *c, struct context *x) {
+    unsigned status = best_as_sent(x->best_status);
+    if (x->best && status == x->best_status) {
+        struct sip_read r = sip_msg_read(&c->other, slice_of(x->best, x->best_len), SIP_DATAGRAM);
+        ASSERT(r.err == ERR_OK && !c->other.is_request);
+        context_forward(c, x, &c->other);
+        context_forget_request(x);
+        return;
+    }
+    context_answer(c, x, status, x->best_why);
+}
+
+static bool context_is_open(const struct context *x) {
+    for (unsigned i = 0; i < x->branch_count; i++)
+        if (x->branches[i].status == 0) return true;
+    return false;
+}
+
+static void context_keep_best(struct context *x, unsigned status, const struct sip_msg *m,
+                              const char *why) {
+    if (!best_is_better(status, x->best_status)) return;
+    char *copy = m ? mem_dup(m->all.ptr, m->all.len) : NULL; /* without it we answer ourselves */
+    mem_free(x->best);
+    x->best = copy;
+    x->best_len = copy ? (uint32_t)m->all.len : 0;
+    x->best_status = (uint16_t)status;
+    x->best_why = why;
+}
+
+/* A branch has its final status, 300 or more. `m` is the response, NULL when it is our verdict. */
+static void branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
+                         const struct sip_msg *m, const char *why) {
+    if (b->status) return;
+    b->status = (uint16_t)status;
+    if (b->dialog && !x->is_in_dialog) dialogs_remove(c->node->dialogs, b->dialog);
+    if (x->sent_status) return;
+    context_keep_best(x, status, m, why);
+    if (status >= 600) context_cancel_all(c, x, SLICE_NONE); /* 16.7 step 5: nobody else either */
+    if (!context_is_open(x)) context_send_best(c, x);
+}
+
+void context_branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
+                          const struct sip_msg *m) {
+    branch_final(c, x, b, status, m, NULL);
+}
+
+void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status) {
+    struct context *x = context_get(c, owner);
+    struct branch *b = x ? context_branch(x, tx) : NULL;
+    if (!b || b->status) return;
+    if (status == 408 && !node_flow_lives(c->node, b->flow)) status = 480;
+    if (x->is_cancelled && x->method == SIP_INVITE) status = 487; /* RFC 3261 9.1, 16.10 */
+    if (status == 480 || status == 503) tx_drop(c->txs, tx);
+    branch_final(c, x, b, status, NULL, NULL);
+}
+
+/* ---- responses ---- */
+
+static void context_restart_timer_c(struct core *c, struct context *x) {
+    x->timer_c_at = c->now.mono + (int64_t)node_settings(c->node)->timer_c_s * 1000;
+    x->timer.kind = TIMER_CONTEXT;
+    timer_start(&c->timers, &x->timer, x->timer_c_at);
+}
+
+static void context_answered(struct core *c, struct context *x, struct branch *b,
+                             const struct sip_msg *m) {
+    bool is_first = x->sent_status == 0;
+    b->status = m->status;
+    if (x->method != SIP_INVITE) { /* 16.7 step 5: one final response, whatever forked */
+        if (is_first) context_forward(c, x, m);
+    } else {
+        refuse_record(c, x, b, m, false);
+        context_forward(c, x, m);
+        if (is_first && !x->is_in_dialog) COUNT(c, calls_connected);
+        if (is_first && x->branch_count > 1)
+            context_cancel_all(c, x, SLICE("SIP;cause=200;text=\"Call completed elsewhere\""));
+    }
+    b->is_answered = true;
+    context_forget_request(x);
+}
+
+void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip_msg *m) {
+    struct context *x = context_get(c, owner);
+    struct branch *b = x ? context_branch(x, tx) : NULL;
+    if (!b) return;
+    if (m->status == 100) return; /* 16.7 step 5: a 100 is hop by hop */
+    if (refuse_response(c, x, b, m)) return;
+    if (m->status < 200) {
+        if (x->sent_status || b->status) return;
+        if (x->method == SIP_INVITE) {
+            context_restart_timer_c(c, x); /* 16.7 step 2 */
+            if (sip_first(m, HDR_RSEQ)) refuse_record(c, x, b, m, true);
+        }
+        context_forward(c, x, m);
+    } else if (m->status < 300) {
+        context_answered(c, x, b, m);
+    } else {
+        branch_final(c, x, b, m->status, m, NULL);
+    }
+}
+
+/* ---- CANCEL and timer C ---- */
+
+void context_cancel_all(struct core *c, struct context *x, slice reason) {
+    if (x->method != SIP_INVITE) return;
+    for (unsigned i = 0; i < x->branch_count; i++) {
+        struct branch *b = &x->branches[i];
+        if (b->status == 0 && b->is_live &&
+            tx_client_cancel(c->txs, b->tx, reason, c->now.mono) != ERR_OK)
+            LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
+    }
+}
+
+/* RFC 3261 16.10. Only who sent the INVITE may take it back: the same connection, or one that has
+ * proved the same account. */
+void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t account_id,
+                 const struct sip_msg *m, tx_id invite) {
+    struct context *x = context_get(c, tx_owner(c->txs, invite));
+    const struct flow *flow = flow_get(c, f);
+    bool is_his = x && (x->flow == f || (is_same_account_known && account_id == x->account_id) ||
+                        (flow && identities_hold(&flow->who, x->account_id)));
+    if (!is_his) {
+        core_answer(c, f, m, &(struct answer){ .status = 481 });
+        return;
+    }
+    core_answer(c, f, m, &(struct answer){ .status = 200 });
+    if (x->sent_status) return;
+    x->is_cancelled = true;
+    context_cancel_all(c, x, sip_value(m, HDR_REASON));
+}
+
+/* RFC 3261 16.8: the call has rung for too long. A CANCEL that stays without a final response ends
+ * as a time-out of the transaction. */
+void context_on_timer(struct core *c, struct context *x) {
+    struct route_side sender = { x->flow, x->account_id, x->bid };
+    if (node_flow_lives(c->node, side_flow(c, &sender)) && c->now.mono < x->timer_c_at) {
+        timer_start(&c->timers, &x->timer, x->timer_c_at);
+        return;
+    }
+    context_cancel_all(c, x, SLICE_NONE);
+}
+
+/* The caller's connection broke. He may be back in a moment; if not, phones stop ringing. */
+void context_caller_gone(struct core *c, uint64_t owner) {
+    struct context *x = context_get(c, owner);
+    if (x && !x->sent_status) timer_start(&c->timers, &x->timer, c->now.mono + CALLER_GRACE_MS);
+}
+
+/* RFC 4320 4.1: a non-INVITE that takes long gets its 100 late, when no final answer can be near.
+ */
+void context_slow(struct core *c, uint64_t owner) {
+    struct context *x = context_get(c, owner);
+    if (!x || x->sent_status || !x->request ||
+        sip_msg_read(&c->other, slice_of(x->request, x->request_len), SIP_DATAGRAM).err != ERR_OK)
+        return;
+    context_send(c, x, 100,
+                 core_answer_bytes(c, x->flow, &c->other, &(struct answer){ .status = 100 }));
+}
+
+/* ---- media policy's verdicts ---- */
+
+void context_refuse_branch(struct core *c, struct context *x, struct branch *b) {
+    b->is_refused = true;
+    if (x->method == SIP_INVITE && b->is_live && !b->is_answered &&
+        tx_client_cancel(c->txs, b->tx, SLICE("SIP;cause=488"), c->now.mono) != ERR_OK)
+        LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
+    if (!x->sent_status) COUNT(c, calls_refused_unkeyed);
+    branch_final(c, x, b, 488, NULL,
+                 "The other phone answered without encryption; the call was refused");
+}
+
+void context_refuse_all(struct core *c, struct context *x) {
+    for (unsigned i = 0; i < x->branch_count; i++)
+        if (x->branches[i].status == 0) context_refuse_branch(c, x, &x->branches[i]);
+}
+
+/* ---- start ---- */
+
+static bool is_dialog_forming(enum sip_method method) {
+    return method == SIP_INVITE || method == SIP_SUBSCRIBE || method == SIP_REFER ||
+           method == SIP_OTHER;
+}
+
+/* What we write into Record-Route for a side: RFC 3261 16.6 step 4, and architecture.md section 4
+ * on transport=tls. */
+static slice record_route(struct core *c, const struct flow_face *face, slice token, bool is_sips) {
+    char *mem = arena_alloc(&c->turn, 512);
+    if (!mem) return SLICE_NONE;
+    struct buf b = buf_over(mem, 512);
+    buf_put(&b, is_sips ? SLICE("<sips:") : SLICE("<sip:"));
+    buf_put(&b, token);
+    buf_byte(&b, '@');
+    put_host(c, &b, face);
+    if (!is_sips) buf_put(&b, slice_str(transport_param(face->transport)));
+    buf_lit(&b, ";lr>");
+    return b.full ? SLICE_NONE : buf_slice(&b);
+}
+
+/* One Record-Route when both sides see the same of us, else one for each (RFC 5658 4). */
+static void plan_record_route(struct core *c, const struct relay_plan *plan,
+                              const struct target *target, const struct flow_face *to,
+                              struct forward *f) {
+    struct flow_face from;
+    char mem[256];
+    struct buf token = buf_over(mem, sizeof mem);
+    struct route_token t = { .node = c->node->number,
+                             .run = c->node->run,
+                             .call_hash = plan->call_hash,
+                             .side = { { plan->flow->id, plan->account_id, plan->bid },
+                                       { target->flow, target->account_id, target->bid } } };
+    if (!node_flow_face(c->node, plan->flow->id, &from)) return;
+    route_token_write(c->node->keys.token, &t, &token);
+    bool is_sips = plan->msg->uri.scheme == URI_SIPS;
+    f->record_route[0] = record_route(c, to, buf_slice(&token), is_sips);
+    slice caller = record_route(c, &from, buf_slice(&token), is_sips);
+    if (!slice_eq(caller, f->record_route[0])) f->record_route[1] = caller;
+}
+
+/* Write and send the request for one branch; a status when it cannot be. */
+static unsigned branch_start(struct core *c, struct context *x, struct branch *b,
+                             const struct relay_plan *plan, const struct target *target) {
+    const struct sip_msg *m = plan->msg;
+    struct flow_face face;
+    char via_mem[512], source_mem[768];
+    struct buf via = buf_over(via_mem, sizeof via_mem);
+    struct buf source = buf_over(source_mem, sizeof source_mem);
+    if (!node_flow_face(c->node, target->flow, &face)) return 480;
+    if (plan->is_sdes && face.transport < FLOW_TLS) return 488;
+    enum tx_kind kind = m->method == SIP_INVITE ? TX_INVITE_CLIENT : TX_OTHER_CLIENT;
+    if (tx_client_reserve(c->txs, kind, owner_of(x->id), &b->tx) != ERR_OK) return 503;
+    b->is_live = true;
+    b->flow = target->flow;
+    b->account_id = target->account_id;
+    b->bid = target->bid;
+
+    put_via(c, &via, &face, b->tx, loop_hash(c, m));
+    sip_via_put_source(&source, &m->via, &plan->flow->info.peer);
+    struct forward f = { .req = m,
+                         .request_uri = target->request_uri,
+                         .via = buf_slice(&via),
+                         .source_via = source.full ? SLICE_NONE : buf_slice(&source),
+                         .route = target->path,
+                         .own_routes = plan->own_routes,
+                         .max_forwards = m->has_max_forwards ? (uint8_t)(m->max_forwards - 1) : 70,
+                         .max_breadth = plan->max_breadth,
+                         .asserted = plan->asserted };
+    if (!plan->is_in_dialog && is_dialog_forming(m->method))
+        plan_record_route(c, plan, target, &face, &f);
+    struct buf out = core_out_begin(c, m->all.len + 4096);
+    slice bytes = forward_write(&f, &out) == ERR_OK ? core_out_end(c, &out) : SLICE_NONE;
+    if (!bytes.len || via.full) return 513;
+    if (tx_client_start(c->txs, b->tx, bytes, target->flow, face.transport != FLOW_UDP,
+                        c->now.mono) != ERR_OK)
+        return 503;
+    bool must_arrive = plan->is_in_dialog && m->method != SIP_INVITE;
+    if (!core_send(c, target->flow, bytes, must_arrive, owner_of(b->tx))) return 480;
+    return 0;
+}
+
+static struct context *context_new(struct core *c, const struct relay_plan *plan) {
+    pool_id id;
+    struct context *x = pool_new(&c->contexts, &id);
+    if (!x) return NULL;
+    x->id = id;
+    x->branches = &x->first;
+    x->request = mem_dup(plan->msg->all.ptr, plan->msg->all.len);
+    if (plan->target_count > 1) x->branches = mem_array(plan->target_count, sizeof *x->branches);
+    if (!x->request || !x->branches) {
+        mem_free(x->request);
+        pool_free(&c->contexts, id);
+        return NULL;
+    }
+    x->request_len = (uint32_t)plan->msg->all.len;
+    x->flow = plan->flow->id;
+    x->account_id = plan->account_id;
+    x->bid = plan->bid;
+    x->call_hash = plan->call_hash;
+    x->dialog = plan->dialog;
+    x->from_side = (uint8_t)plan->from_side;
+    x->method = plan->msg->method;
+    x->is_in_dialog = plan->is_in_dialog;
+    x->has_offer = plan->has_offer;
+    x->branch_count = (uint8_t)plan->target_count;
+    return x;
+}
+
+static void context_refuse_start(struct core *c, const struct relay_plan *plan,
+                                 const char *warning) {
+    COUNT(c, refused);
+    core_answer(c, plan->flow->id, plan->msg,
+                &(struct answer){
+                    .status = 503, .warning = warning, .lines = SLICE("Retry-After: 10\r\n") });
+}
+
+void context_start(struct core *c, const struct relay_plan *plan) {
+    const struct sip_msg *m = plan->msg;
+    bool is_invite = m->method == SIP_INVITE;
+    if (c->draining && !plan->is_in_dialog && is_invite) {
+        context_refuse_start(c, plan, "The server is about to stop");
+        return;
+    }
+    struct context *x = context_new(c, plan);
+    if (!x || tx_server_open(c->txs, m, plan->flow->id, flow_is_reliable(&plan->flow->info),
+                             owner_of(x->id), c->now.mono, &x->server) != ERR_OK) {
+        if (x) context_free(c, x);
+        context_refuse_start(c, plan, "The server has too many calls");
+        return;
+    }
+    x->is_server_live = true;
+    if (is_invite) {
+        x->invite_key = tx_request_hash(&c->node->keys.table, m);
+        if (node_invite_add(c->node, x->invite_key, c->worker, x->server) != ERR_OK)
+            LOG(LOG_WARN, "directory.full", LOG_F_U64("worker", c->worker));
+        struct answer trying = { .status = 100 };
+        context_send(c, x, 100, core_answer_bytes(c, x->flow, m, &trying));
+        context_restart_timer_c(c, x);
+    }
+    for (unsigned i = 0; i < plan->target_count; i++) {
+        struct branch *b = &x->branches[i];
+        unsigned status = branch_start(c, x, b, plan, &plan->targets[i]);
+        if (!status) continue;
+        if (b->is_live) tx_drop(c->txs, b->tx);
+        branch_final(c, x, b, status, NULL, NULL);
+    }
+    core_trace(c, m, "relayed", 0, NULL);
+}

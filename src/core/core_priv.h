@@ -1,0 +1,243 @@
+/* core/core_priv.h - one core's inside. The story stands in core.h; the parts are:
+ *
+ *   core.c      entry points, effects, sending, mail
+ *   flows.c     the flow table of this worker
+ *   request.c   a request from its validation to the part that takes it (16.3, 16.4)
+ *   account.c   who is asking: digest, flow identity
+ *   register.c  REGISTER and the wait for its commit
+ *   context.c   response contexts: branches, answers, CANCEL, timer C (16.6 to 16.10)
+ *   dialog.c    requests inside a dialog, by route token
+ *   refuse.c    media policy: what is done with unkeyed descriptions
+ *
+ * Nothing in here is called back: effects and transaction effects are drained by core_pump. */
+#ifndef CORE_CORE_PRIV_H
+#define CORE_CORE_PRIV_H
+
+#include "auth/identity.h"
+#include "base/arena.h"
+#include "base/timer.h"
+#include "core/core.h"
+#include "core/node_priv.h"
+#include "crypto/crypto.h"
+#include "media/policy.h"
+#include "registrar/registrar.h"
+#include "sip/hdr.h"
+#include "sip/reply.h"
+#include "sip/token.h"
+#include "sip/tx.h"
+
+enum core_timer { TIMER_FLOW_IDLE, TIMER_CONTEXT };
+
+/* ---- flows ---- */
+
+struct flow {
+    flow_id id;
+    pool_id slot;
+    struct flow_info info;
+    struct flow_identities who;
+    struct digest_flow nonce;
+    struct timer idle;
+    mono_t heard;
+    uint64_t borrowers;      /* workers that sent over us: told when we close */
+    uint64_t peer_hash;      /* datagram flows: key in the map of peers */
+    wall_t registered_until; /* till then not closed for being silent */
+};
+
+/* ---- response contexts (RFC 3261 16.2) ---- */
+
+struct branch {
+    tx_id tx;
+    flow_id flow;
+    uint32_t account_id, bid;
+    uint64_t dialog;  /* key of the record that this branch opened; 0: none */
+    uint16_t status;  /* final status; 0: still open */
+    bool is_live;     /* its transaction has not ended */
+    bool is_refused;  /* media policy: its answers are not forwarded, it counts as 488 */
+    bool is_answered; /* a 2xx came */
+};
+
+struct context {
+    pool_id id;
+    tx_id server;
+    flow_id flow;
+    struct timer timer; /* timer C (16.6 step 11), or the grace of a caller who went away */
+    mono_t timer_c_at;
+    uint64_t call_hash;  /* Call-ID and caller's tag */
+    uint64_t invite_key; /* in the node's directory; INVITE only */
+    uint64_t dialog;     /* in-dialog requests: key of their record */
+    char *request;       /* the request as it came, until a final answer was sent */
+    uint32_t request_len;
+    uint32_t account_id, bid; /* of the sender */
+    char *best;               /* the best final response so far */
+    uint32_t best_len;
+    uint16_t best_status; /* 0: none. Without `best` bytes we make the answer ourselves */
+    const char *best_why; /* words for the Warning of an answer made by us, or NULL */
+    uint16_t sent_status; /* final status sent to the caller; 0: none yet */
+    uint8_t method;
+    uint8_t from_side; /* in-dialog: enum dialog_side of the sender */
+    uint8_t branch_count;
+    bool is_in_dialog, has_offer, is_cancelled, is_server_live;
+    struct branch first, *branches; /* branches == &first, or a block of branch_count */
+};
+
+/* ---- REGISTER answers waiting for their commit ---- */
+
+struct pending {
+    pool_id id;
+    flow_id flow;
+    tx_id server; /* datagrams only */
+    uint32_t account_id;
+    uint32_t bids[LIMIT_CONTACTS];
+    uint8_t bid_count, waiting;
+    bool has_server;
+    enum err result;
+    char *ok, *failed; /* both answers, ready */
+    uint32_t ok_len, failed_len;
+};
+
+struct core {
+    struct node *node;
+    unsigned worker;
+    struct now now;
+    struct pool flows, contexts, pendings;
+    struct map peers; /* datagram flows by peer */
+    struct tx_table *txs;
+    struct timers timers;
+    struct rng rng;
+    struct arena turn; /* small things of this input */
+    char *out;         /* bytes of this input's effects */
+    size_t out_len;
+    struct core_effect *effects;
+    size_t effect_count, effect_cap, effect_next;
+    bool draining;
+    mono_t sweep_at;
+    struct core_counters counters;
+    struct sip_msg msg;   /* the message being handled */
+    struct sip_msg other; /* a kept request, read again to answer it */
+};
+
+#define COUNT(c, what)   atomic_fetch_add_explicit(&(c)->counters.what, 1, memory_order_relaxed)
+#define UNCOUNT(c, what) atomic_fetch_sub_explicit(&(c)->counters.what, 1, memory_order_relaxed)
+
+/* core.c */
+void core_begin(struct core *c, struct now now);
+NODISCARD struct buf core_out_begin(struct core *c, size_t want);
+slice core_out_end(struct core *c, const struct buf *b); /* empty when b is full */
+/* false: the flow is gone (for a flow of another worker MAIL_SENT tells later, with tag). */
+bool core_send(struct core *c, flow_id f, slice bytes, bool must_arrive, uint64_t tag);
+void core_close(struct core *c, flow_id f, const char *why);
+void core_mail(struct core *c, unsigned worker, const struct core_mail *mail);
+void core_store(struct core *c, const struct store_change *change, uint64_t ticket);
+void core_pump(struct core *c);
+/* One line for `kith trace`; text is ours, never the peer's. */
+void core_trace(struct core *c, const struct sip_msg *m, const char *what, unsigned status,
+                const char *why);
+
+/* flows.c */
+struct flow *flow_get(const struct core *c, flow_id f);
+void flow_touch(struct core *c, struct flow *flow);
+void flow_prove(struct core *c, struct flow *flow); /* device certificate -> identity */
+void flow_on_idle(struct core *c, struct flow *flow);
+void flows_of_account(struct core *c, uint32_t account_id, uint32_t device_id);
+
+/* request.c */
+struct answer { /* what we say ourselves */
+    unsigned status;
+    const char *warning; /* words for Warning: 399, or NULL */
+    slice lines;         /* further header lines, each with CRLF */
+};
+void core_request(struct core *c, struct flow *flow, const struct sip_msg *m);
+/* Answer without keeping state (RFC 3261 8.2.7): the To tag follows from the request. */
+void core_answer(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a);
+/* The bytes of such an answer; empty when it cannot be written. */
+slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a);
+void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *r);
+uint64_t loop_hash(const struct core *c, const struct sip_msg *m);
+NODISCARD bool core_check_hops(struct core *c, struct flow *flow, const struct sip_msg *m);
+NODISCARD bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m);
+
+/* account.c */
+/* Who sent this request outside a dialog? false: it has been answered (401, 403, 407 ...). */
+bool core_who(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t *out_account);
+/* REGISTER: is this account proved on the flow or by this request? */
+bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg *m,
+                        const struct account *account, slice realm, uint32_t *out_device);
+/* Proxy-Authorization alone, for a flow that has proved nothing: false: answered. */
+bool core_who_digest(struct core *c, struct flow *flow, const struct sip_msg *m, slice realm,
+                     enum sip_header_id which, struct account *out, uint32_t *out_device);
+
+/* register.c */
+void core_register(struct core *c, struct flow *flow, const struct sip_msg *m);
+void pending_stored(struct core *c, uint64_t ticket, enum err result);
+
+/* context.c */
+struct target {
+    flow_id flow;
+    uint32_t account_id, bid;
+    slice request_uri, path;
+};
+struct relay_plan { /* everything that context_start needs to know */
+    struct flow *flow;
+    const struct sip_msg *msg;
+    uint32_t account_id, bid; /* sender */
+    unsigned own_routes;
+    const struct target *targets;
+    unsigned target_count;
+    uint32_t max_breadth;
+    bool is_in_dialog;
+    enum dialog_side from_side;
+    uint64_t call_hash, dialog;
+    slice asserted;
+    bool is_sdes; /* the body is keyed by a=crypto: only onto secure flows */
+    bool has_offer;
+};
+void context_start(struct core *c, const struct relay_plan *plan);
+struct context *context_get(const struct core *c, uint64_t owner);
+void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip_msg *m);
+void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status);
+void context_tx_end(struct core *c, uint64_t owner, tx_id tx);
+void context_on_timer(struct core *c, struct context *x);
+void context_caller_gone(struct core *c, uint64_t owner);
+void context_slow(struct core *c, uint64_t owner);
+void context_cancel_all(struct core *c, struct context *x, slice reason);
+/* Media policy: this branch (or all of them) counts as 488. */
+void context_refuse_branch(struct core *c, struct context *x, struct branch *b);
+void context_refuse_all(struct core *c, struct context *x);
+void context_branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
+                          const struct sip_msg *m);
+void context_forward(struct core *c, struct context *x, const struct sip_msg *m);
+void context_answer(struct core *c, struct context *x, unsigned status, const char *why);
+void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t account_id,
+                 const struct sip_msg *m, tx_id invite);
+
+/* dialog.c */
+void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m);
+uint64_t call_hash_of(struct core *c, slice call_id, slice caller_tag);
+/* The Via value for a request on `face`; the branch names `tx` and carries the loop hash. */
+void put_via(struct core *c, struct buf *b, const struct flow_face *face, tx_id tx, uint64_t loop);
+void put_host(struct core *c, struct buf *b, const struct flow_face *face);
+const char *transport_param(uint8_t transport);
+/* Where a side can be reached now: its flow of the token, else its binding's present one. */
+flow_id side_flow(struct core *c, const struct route_side *side);
+
+/* refuse.c */
+/* Media policy on a response: true: it is not forwarded, all that follows has been done. */
+bool refuse_response(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m);
+/* Keep what a BYE to both sides would need. */
+void refuse_record(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m,
+                   bool is_early);
+/* The body to put into an ACK whose answer has no keys (every port 0), empty: leave it alone. */
+slice refuse_ack_body(struct core *c, const struct flow *flow, const struct sip_msg *m);
+void refuse_end_call(struct core *c, uint64_t dialog); /* BYE to both sides */
+/* Before the call is up: the INVITE's branch of that dialog, or all of them, count as 488. */
+void refuse_early(struct core *c, uint64_t dialog, bool is_all);
+void refuse_mail(struct core *c, const struct core_mail *mail);
+
+static inline uint64_t owner_of(pool_id id) {
+    return (uint64_t)id.slot << 32 | id.gen;
+}
+static inline pool_id owner_id(uint64_t owner) {
+    return (pool_id){ (uint32_t)(owner >> 32), (uint32_t)owner };
+}
+
+#endif

@@ -1,0 +1,201 @@
+/* Requests inside a dialog: found by the route token, never by From. architecture.md section 4. */
+#include "core/core_priv.h"
+
+#include "proxy/forward.h"
+
+uint64_t call_hash_of(struct core *c, slice call_id, slice caller_tag) {
+    struct hash_key k = c->node->keys.durable;
+    k.k0 ^= siphash_slice(&k, call_id);
+    return siphash_slice(&k, caller_tag);
+}
+
+/* ---- how we write ourselves ---- */
+
+void put_host(struct core *c, struct buf *b, const struct flow_face *face) {
+    const struct node_config *config = node_settings(c->node);
+    if (!config->name.len) {
+        addr_put(b, &face->local);
+        return;
+    }
+    buf_put(b, config->name);
+    buf_byte(b, ':');
+    buf_u64(b, face->local.port);
+}
+
+const char *transport_param(uint8_t transport) {
+    static const char *const words[] = { [FLOW_UDP] = "",
+                                         [FLOW_TCP] = ";transport=tcp",
+                                         [FLOW_TLS] = ";transport=tls",
+                                         [FLOW_WSS] = ";transport=ws" };
+    return words[transport];
+}
+
+void put_via(struct core *c, struct buf *b, const struct flow_face *face, tx_id tx, uint64_t loop) {
+    static const char *const words[] = { [FLOW_UDP] = "SIP/2.0/UDP ",
+                                         [FLOW_TCP] = "SIP/2.0/TCP ",
+                                         [FLOW_TLS] = "SIP/2.0/TLS ",
+                                         [FLOW_WSS] = "SIP/2.0/WSS " };
+    buf_put(b, slice_str(words[face->transport]));
+    put_host(c, b, face);
+    buf_lit(b, ";branch=");
+    branch_write(c->node->keys.branch, c->worker, tx, loop, b);
+}
+
+/* ---- where the other side is ---- */
+
+flow_id side_flow(struct core *c, const struct route_side *side) {
+    struct binding b;
+    if (node_flow_lives(c->node, side->flow)) return side->flow;
+    if (!side->account_id || !side->bid ||
+        location_by_bid(c->node->location, side->account_id, side->bid, c->now.wall, &c->turn,
+                        &b) != ERR_OK)
+        return FLOW_NONE;
+    return b.flow; /* a phone that reconnected keeps its call */
+}
+
+/* The topmost Route must be a token of ours, valid for this Call-ID and tag pair. With double
+ * Record-Route the next one carries the same token and goes too. */
+static bool read_token(struct core *c, const struct sip_msg *m, struct route_token *out,
+                       unsigned *own_routes) {
+    struct hdr_values it = hdr_values_of(m, HDR_ROUTE);
+    slice first_user = SLICE_NONE;
+    unsigned n = 0;
+    for (slice v; n < 2 && hdr_values_next(&it, &v); n++) {
+        struct hdr_name_addr addr;
+        struct sip_uri uri;
+        if (hdr_name_addr(v, &addr) != ERR_OK || sip_uri_read(addr.uri_text, &uri) != ERR_OK) break;
+        if (n == 0) {
+            if (route_token_read(c->node->keys.token, uri.user, out) != ERR_OK) return false;
+            first_user = uri.user;
+        } else if (!slice_eq(uri.user, first_user)) {
+            break;
+        }
+    }
+    *own_routes = n;
+    return n > 0;
+}
+
+static bool token_side(struct core *c, const struct route_token *t, const struct sip_msg *m,
+                       enum dialog_side *out) {
+    if (call_hash_of(c, m->call_id, m->from.tag) == t->call_hash) {
+        *out = SIDE_CALLER;
+        return true;
+    }
+    if (call_hash_of(c, m->call_id, m->to.tag) == t->call_hash) {
+        *out = SIDE_CALLEE;
+        return true;
+    }
+    return false;
+}
+
+static void dialog_refuse(struct core *c, struct flow *flow, const struct sip_msg *m,
+                          unsigned status, const char *why) {
+    core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = why });
+}
+
+/* The flow must hold the account of the sender's side. A flow that has proved nothing yet (a phone
+ * that reconnected and says BYE before it registers) may prove itself now. On plain UDP and TCP
+ * the token is all there is. */
+static bool may_speak(struct core *c, struct flow *flow, const struct sip_msg *m,
+                      uint32_t account_id) {
+    if (!flow_is_secure(&flow->info) || identities_hold(&flow->who, account_id)) return true;
+    if (flow->who.count == 0 && m->method != SIP_ACK) {
+        uint32_t who;
+        if (!core_who(c, flow, m, &who)) return false;
+        if (identities_hold(&flow->who, account_id)) return true;
+    }
+    dialog_refuse(c, flow, m, 403, "This connection has not proved to be that side of the call");
+    return false;
+}
+
+/* An ACK has no transaction: it goes on at once, or is lost (RFC 3261 16.6, 13.2.2.4). */
+static void forward_ack(struct core *c, const struct sip_msg *m, flow_id to, unsigned routes,
+                        slice body) {
+    struct flow_face face;
+    char via_mem[512];
+    struct buf via = buf_over(via_mem, sizeof via_mem);
+    if (!node_flow_face(c->node, to, &face)) return;
+    put_via(c, &via, &face, POOL_ID_NONE, loop_hash(c, m));
+    struct forward f = { .req = m,
+                         .via = buf_slice(&via),
+                         .own_routes = routes,
+                         .body = body,
+                         .max_forwards =
+                             m->has_max_forwards ? (uint8_t)(m->max_forwards - 1) : 70 };
+    struct buf out = core_out_begin(c, m->all.len + body.len + 1024);
+    if (via.full || forward_write(&f, &out) != ERR_OK) return;
+    core_send(c, to, core_out_end(c, &out), true, 0);
+    core_trace(c, m, "relayed", 0, NULL);
+}
+
+static slice contact_target(const struct sip_msg *m) {
+    slice v;
+    struct hdr_contact contact;
+    if (hdr_value_first(m, HDR_CONTACT, &v) != ERR_OK || hdr_contact(v, &contact) != ERR_OK ||
+        contact.is_star)
+        return SLICE_NONE;
+    return contact.addr.uri_text;
+}
+
+/* INVITE and UPDATE refresh the target (RFC 3261 12.2, 3311 5.2). An ACK's CSeq is its INVITE's. */
+static void dialog_note(struct core *c, uint64_t key, enum dialog_side from,
+                        const struct sip_msg *m) {
+    bool is_refresh = m->method == SIP_INVITE || m->method == SIP_UPDATE;
+    dialogs_seen(c->node->dialogs, key, from, m->cseq, is_refresh ? contact_target(m) : SLICE_NONE,
+                 c->now.mono);
+}
+
+/* Media policy, case 2: an unkeyed offer in PRACK ends the call that it belongs to. */
+static bool check_prack(struct core *c, struct flow *flow, const struct sip_msg *m, uint64_t key) {
+    if (m->method != SIP_PRACK || media_judge(m).keys != MEDIA_UNKEYED) return true;
+    dialog_refuse(c, flow, m, 488, media_judge(m).why);
+    refuse_early(c, key, true);
+    return false;
+}
+
+void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    struct route_token token;
+    enum dialog_side from;
+    unsigned routes;
+    if (!read_token(c, m, &token, &routes) || !token_side(c, &token, m, &from)) {
+        dialog_refuse(c, flow, m, 403, "This request does not belong to a call of this server");
+        return;
+    }
+    if (!may_speak(c, flow, m, token.side[from].account_id)) return;
+    enum dialog_side to = from == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER;
+    uint64_t key = dialogs_key(c->node->dialogs, token.call_hash,
+                               from == SIDE_CALLER ? m->to.tag : m->from.tag);
+    if (!core_check_offer(c, flow, m) || !check_prack(c, flow, m, key)) return;
+    flow_id target_flow = side_flow(c, &token.side[to]);
+    if (!node_flow_lives(c->node, target_flow)) {
+        /* RFC 5626 11.5 keeps 430 for talk between nodes; an end point understands 480. */
+        dialog_refuse(c, flow, m, 480, "The other phone is not connected");
+        if (m->method == SIP_BYE) dialogs_remove(c->node->dialogs, key);
+        return;
+    }
+    dialog_note(c, key, from, m);
+    if (m->method == SIP_ACK) {
+        slice body = refuse_ack_body(c, flow, m);
+        forward_ack(c, m, target_flow, routes, body);
+        if (body.ptr) refuse_end_call(c, key);
+        return;
+    }
+    struct target target = { .flow = target_flow,
+                             .account_id = token.side[to].account_id,
+                             .bid = token.side[to].bid };
+    struct media_verdict v = media_judge(m);
+    struct relay_plan plan = { .flow = flow,
+                               .msg = m,
+                               .account_id = token.side[from].account_id,
+                               .bid = token.side[from].bid,
+                               .own_routes = routes,
+                               .targets = &target,
+                               .target_count = 1,
+                               .is_in_dialog = true,
+                               .from_side = from,
+                               .call_hash = token.call_hash,
+                               .dialog = key,
+                               .is_sdes = v.keys == MEDIA_KEYED_SDES,
+                               .has_offer = v.keys != MEDIA_NO_SDP };
+    context_start(c, &plan);
+}

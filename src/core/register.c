@@ -1,0 +1,157 @@
+/* REGISTER: RFC 3261 10.3. The table changes at once, the 200 waits for the commit. */
+#include "core/core_priv.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+static void register_refuse(struct core *c, struct flow *flow, const struct sip_msg *m,
+                            unsigned status, const char *warning) {
+    COUNT(c, registers_refused);
+    core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = warning });
+}
+
+/* RFC 3261 10.3 step 5: the To URI is the address-of-record. An account that does not exist is
+ * challenged like any other: nobody learns who is here. */
+static bool register_account(struct core *c, struct flow *flow, const struct sip_msg *m,
+                             struct account *out, uint32_t *out_device) {
+    struct sip_uri to;
+    char mem[256];
+    struct buf user = buf_over(mem, sizeof mem);
+    if (sip_uri_read(m->to.uri_text, &to) != ERR_OK || to.scheme == URI_TEL ||
+        to.scheme == URI_OTHER) {
+        register_refuse(c, flow, m, 400, "To is not a SIP address");
+        return false;
+    }
+    if (!node_is_domain(c->node, to.host)) {
+        register_refuse(c, flow, m, 403, "This server does not serve that domain");
+        return false;
+    }
+    bool is_known = sip_unescape(to.user, &user) == ERR_OK &&
+                    accounts_find(c->node->accounts, buf_slice(&user), to.host, out) == ERR_OK &&
+                    !(out->flags & ACCOUNT_DISABLED);
+    return core_who_registers(c, flow, m, is_known ? out : NULL, to.host, out_device);
+}
+
+static struct pending *pending_new(struct core *c, struct flow *flow,
+                                   const struct registrar_answer *a, slice ok, slice failed) {
+    pool_id id;
+    struct pending *p = pool_new(&c->pendings, &id);
+    if (!p) return NULL;
+    p->ok = mem_dup(ok.ptr, ok.len);
+    p->failed = mem_dup(failed.ptr, failed.len);
+    if (!p->ok || !p->failed || !ok.len || !failed.len) {
+        mem_free(p->ok);
+        mem_free(p->failed);
+        pool_free(&c->pendings, id);
+        return NULL;
+    }
+    p->id = id;
+    p->flow = flow->id;
+    p->ok_len = (uint32_t)ok.len;
+    p->failed_len = (uint32_t)failed.len;
+    p->waiting = (uint8_t)a->change_count;
+    return p;
+}
+
+static void pending_finish(struct core *c, struct pending *p) {
+    slice bytes =
+        p->result == ERR_OK ? slice_of(p->ok, p->ok_len) : slice_of(p->failed, p->failed_len);
+    struct buf out = core_out_begin(c, bytes.len);
+    buf_put(&out, bytes);
+    slice sent = core_out_end(c, &out);
+    if (p->has_server && tx_server_respond(c->txs, p->server, p->result == ERR_OK ? 200 : 503, sent,
+                                           c->now.mono) != ERR_OK)
+        LOG(LOG_DEBUG, "register.late", LOG_F_U64("flow", p->flow));
+    core_send(c, p->flow, sent, true, 0);
+    if (p->result == ERR_OK)
+        COUNT(c, registers_ok);
+    else
+        COUNT(c, registers_refused);
+    mem_free(p->ok);
+    mem_free(p->failed);
+    pool_free(&c->pendings, p->id);
+}
+
+void pending_stored(struct core *c, uint64_t ticket, enum err result) {
+    struct pending *p = pool_get(&c->pendings, owner_id(ticket));
+    if (!p) return;
+    if (result != ERR_OK) p->result = result;
+    if (--p->waiting) return;
+    for (unsigned i = 0; i < p->bid_count; i++)
+        registrar_committed(c->node->location, p->account_id, p->bids[i], p->result);
+    pending_finish(c, p);
+}
+
+/* The longest registration of what was just accepted: so long the flow is not idle. */
+static void register_keep_flow(struct flow *flow, const struct registrar_answer *a) {
+    for (unsigned i = 0; i < a->change_count; i++)
+        if (a->changes[i].op == STORE_BINDING_PUT &&
+            a->changes[i].binding.expires > flow->registered_until)
+            flow->registered_until = a->changes[i].binding.expires;
+}
+
+static void register_wait(struct core *c, struct flow *flow, const struct sip_msg *m,
+                          uint32_t account_id, const struct registrar_answer *a, slice ok) {
+    slice failed = core_answer_bytes(
+        c, flow->id, m,
+        &(struct answer){ .status = 503,
+                          .warning = "The registration could not be stored; try again",
+                          .lines = SLICE("Retry-After: 5\r\n") });
+    struct pending *p = pending_new(c, flow, a, ok, failed);
+    if (!p) {
+        register_refuse(c, flow, m, 503, "Too many registrations are waiting");
+        return;
+    }
+    p->account_id = account_id;
+    if (!flow_is_reliable(&flow->info)) /* copies of it must not count as new requests */
+        p->has_server =
+            tx_server_open(c->txs, m, flow->id, false, 0, c->now.mono, &p->server) == ERR_OK;
+    for (unsigned i = 0; i < a->change_count; i++) {
+        if (p->bid_count < LIMIT_CONTACTS) p->bids[p->bid_count++] = a->changes[i].binding.bid;
+        core_store(c, &a->changes[i], owner_of(p->id));
+    }
+}
+
+void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    const struct node_config *config = node_settings(c->node);
+    struct account account = { 0 };
+    uint32_t device_id = 0;
+    if (c->draining) {
+        register_refuse(c, flow, m, 503, "The server is about to stop");
+        return;
+    }
+    if (!register_account(c, flow, m, &account, &device_id)) return;
+
+    struct device device = { 0 };
+    if (device_id && accounts_device(c->node->accounts, device_id, &device) != ERR_OK)
+        device.until = 0;
+    struct registrar_limits limits = { config->expires_min_s, config->expires_max_s,
+                                       config->expires_default_s, config->contacts_max };
+    struct registrar_request req = { .msg = m,
+                                     .account_id = account.id,
+                                     .device_id = device_id,
+                                     .flow = flow->id,
+                                     .run = c->node->run,
+                                     .secure = flow_is_secure(&flow->info),
+                                     .until = device.until };
+    struct registrar_answer a = { 0 };
+    if (registrar_register(c->node->location, &limits, &req, c->now.wall, &c->turn, &a) != ERR_OK) {
+        register_refuse(c, flow, m, 503, "The server is short of memory");
+        return;
+    }
+    if (a.status != 200) {
+        COUNT(c, registers_refused);
+        core_answer(c, flow->id, m, &(struct answer){ a.status, a.reason, a.headers });
+        return;
+    }
+    register_keep_flow(flow, &a);
+    struct answer ok = { .status = 200, .lines = a.headers };
+    if (a.must_commit) {
+        register_wait(c, flow, m, account.id, &a, core_answer_bytes(c, flow->id, m, &ok));
+        return;
+    }
+    for (unsigned i = 0; i < a.change_count; i++) core_store(c, &a.changes[i], 0);
+    COUNT(c, registers_ok);
+    core_answer(c, flow->id, m, &ok);
+}

@@ -1,0 +1,428 @@
+/* A request, from its validation (RFC 3261 16.3) to the part that takes it (16.4, 16.5). */
+#include "core/core_priv.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "proxy/best.h"
+
+#define TAG_BYTES 8
+
+#define ALLOWED                                                                                    \
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, MESSAGE, "           \
+    "SUBSCRIBE, NOTIFY, REFER, PUBLISH\r\n"
+#define SUPPORTED "Supported: path\r\n"
+
+/* ---- our own answers ---- */
+
+/* RFC 3261 8.2.7: a stateless UAS gives each copy of a request the same To tag. */
+static void put_to_tag(const struct core *c, const struct sip_msg *m, struct buf *b) {
+    char mem[1024];
+    uint8_t mac[CRYPTO_MAC_BYTES];
+    struct buf text = buf_over(mem, sizeof mem);
+    buf_put(&text, slice_head(m->call_id, 256));
+    buf_byte(&text, '\n');
+    buf_put(&text, slice_head(m->from.tag, 256));
+    buf_byte(&text, '\n');
+    buf_put(&text, slice_head(m->via.branch, 256));
+    crypto_mac(c->node->keys.tag, text.ptr, text.len, mac);
+    buf_hex(b, mac, TAG_BYTES);
+}
+
+static void put_warning(const struct core *c, struct buf *b, const char *words) {
+    const struct node_config *config = node_settings(c->node);
+    buf_lit(b, "Warning: 399 ");
+    buf_put(b, config->name.len ? config->name : config->domains[0]);
+    buf_fmt(b, " \"%s\"\r\n", words);
+}
+
+slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
+                        const struct answer *a) {
+    const struct node_config *config = node_settings(c->node);
+    char tag_mem[2 * TAG_BYTES], lines_mem[4096];
+    struct buf tag = buf_over(tag_mem, sizeof tag_mem);
+    struct buf lines = buf_over(lines_mem, sizeof lines_mem);
+    const struct flow *flow = flow_get(c, f);
+    put_to_tag(c, m, &tag);
+    if (a->lines.len) buf_put(&lines, a->lines);
+    if (a->warning) put_warning(c, &lines, a->warning);
+    if (config->server_header.len) {
+        buf_lit(&lines, "Server: ");
+        buf_put(&lines, config->server_header);
+        buf_lit(&lines, "\r\n");
+    }
+    struct sip_reply reply = { .status = a->status,
+                               .to_tag = buf_slice(&tag),
+                               .extra_lines = buf_slice(&lines),
+                               .source = flow ? &flow->info.peer : NULL };
+    struct buf out = core_out_begin(c, m->all.len + sizeof lines_mem + 512);
+    if (lines.full || sip_reply(m, &reply, &out) != ERR_OK) return SLICE_NONE;
+    return core_out_end(c, &out);
+}
+
+void core_answer(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a) {
+    if (m->method == SIP_ACK) return; /* RFC 3261 17: nothing ever answers an ACK */
+    core_send(c, f, core_answer_bytes(c, f, m, a), true, 0);
+    core_trace(c, m, "answered", a->status, a->warning);
+}
+
+static void core_refuse(struct core *c, const struct flow *flow, const struct sip_msg *m,
+                        unsigned status, const char *warning) {
+    core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = warning });
+}
+
+/* ---- messages that cannot be read ---- */
+
+static unsigned bad_status(enum sip_bad why) {
+    switch (why) {
+    case SIP_BAD_VERSION:
+        return 505;
+    case SIP_BAD_TOO_LARGE:
+    case SIP_BAD_TOO_MANY:
+        return 513;
+    case SIP_BAD_NONE:
+    case SIP_BAD_START_LINE:
+    case SIP_BAD_URI:
+    case SIP_BAD_HEADER:
+    case SIP_BAD_VIA:
+    case SIP_BAD_FROM:
+    case SIP_BAD_TO:
+    case SIP_BAD_CALL_ID:
+    case SIP_BAD_CSEQ:
+    case SIP_BAD_MAX_FORWARDS:
+    case SIP_BAD_CONTENT_LENGTH:
+    case SIP_BAD_DUPLICATE:
+    case SIP_BAD_MISSING:
+        return 400;
+    }
+    return 400;
+}
+
+void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *r) {
+    COUNT(c, bad_messages);
+    LOG(LOG_INFO, "message.bad", LOG_F_U64("flow", flow->id),
+        LOG_F_STR("why", sip_bad_text(r->why)), LOG_F_U64("at", r->at));
+    /* RFC 3261 8.2.1, RFC 4475 3.1.2: say what is wrong, if there is somebody to say it to. */
+    if (r->answerable && c->msg.is_request)
+        core_refuse(c, flow, &c->msg, bad_status(r->why), sip_bad_text(r->why));
+    if (flow_is_reliable(&flow->info) && r->used == 0) core_close(c, flow->id, "unreadable stream");
+}
+
+/* ---- checks of RFC 3261 16.3 ---- */
+
+/* RFC 3261 16.3 step 3, 16.6 step 3. */
+bool core_check_hops(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    if (!m->has_max_forwards || m->max_forwards > 0) return true;
+    core_refuse(c, flow, m, 483, NULL);
+    return false;
+}
+
+/* What decides the next hop (RFC 3261 16.6 step 8, RFC 5393 4.2.1): the same again is a loop. */
+uint64_t loop_hash(const struct core *c, const struct sip_msg *m) {
+    struct hash_key k = c->node->keys.table;
+    const slice parts[] = { m->uri_text, m->from.tag, m->to.tag, m->call_id };
+    for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
+        k.k0 ^= siphash_slice(&k, parts[i]) + m->cseq + i;
+    for (const struct sip_header *h = sip_first(m, HDR_ROUTE); h; h = sip_next(m, h))
+        k.k1 ^= siphash_slice(&k, h->value);
+    for (const struct sip_header *h = sip_first(m, HDR_PROXY_REQUIRE); h; h = sip_next(m, h))
+        k.k1 ^= siphash_slice(&k, h->value);
+    return siphash(&k, &k, sizeof k);
+}
+
+/* RFC 3261 16.3 step 4 as RFC 5393 4.2 makes it compulsory: one of our own branches below the top
+ * with the same hash means that nothing has changed since the request was here. */
+static bool core_check_loop(struct core *c, struct flow *flow, const struct sip_msg *m,
+                            uint64_t loop) {
+    struct hdr_values it = hdr_values_of(m, HDR_VIA);
+    unsigned count = 0;
+    for (slice v; hdr_values_next(&it, &v);) {
+        struct sip_via via;
+        unsigned worker;
+        tx_id tx;
+        uint64_t seen;
+        if (++count > LIMIT_VIAS) {
+            core_refuse(c, flow, m, 483, "too many Via values");
+            return false;
+        }
+        if (sip_via_read(v, &via) != ERR_OK ||
+            !branch_read(c->node->keys.branch, via.branch, &worker, &tx, &seen))
+            continue;
+        if (seen == loop) {
+            core_refuse(c, flow, m, 482, NULL);
+            return false;
+        }
+    }
+    if (it.bad) core_refuse(c, flow, m, 400, sip_bad_text(SIP_BAD_VIA));
+    return !it.bad;
+}
+
+/* RFC 3261 16.3 step 5 and 8.2.2.3: name what we cannot do. We do nothing that needs it yet. */
+static bool core_check_require(struct core *c, struct flow *flow, const struct sip_msg *m,
+                               enum sip_header_id id) {
+    char mem[1024];
+    struct buf line = buf_over(mem, sizeof mem);
+    struct hdr_values it = hdr_values_of(m, id);
+    buf_lit(&line, "Unsupported: ");
+    size_t start = line.len;
+    for (slice v; hdr_values_next(&it, &v);) {
+        if (slice_ieq(v, SLICE("path"))) continue;
+        if (line.len > start) buf_lit(&line, ", ");
+        buf_put(&line, v);
+    }
+    if (line.len == start && !it.bad) return true;
+    buf_lit(&line, "\r\n");
+    if (it.bad || line.full)
+        core_refuse(c, flow, m, 400, "Require or Proxy-Require is malformed");
+    else
+        core_answer(c, flow->id, m, &(struct answer){ .status = 420, .lines = buf_slice(&line) });
+    return false;
+}
+
+/* Media policy, case 1: an offer without keys is refused before anybody rings. */
+bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    if (m->method != SIP_INVITE && m->method != SIP_UPDATE) return true;
+    struct media_verdict v = media_judge(m);
+    if (v.keys == MEDIA_KEYED_SDES && !flow_is_secure(&flow->info)) {
+        /* RFC 4568 8: keys in clear text on this leg are no keys. */
+        v.keys = MEDIA_UNKEYED;
+        v.why = "SDES keys were sent over an unencrypted connection. Use TLS, or DTLS-SRTP.";
+    }
+    if (v.keys != MEDIA_UNKEYED) return true;
+    COUNT(c, calls_refused_unkeyed);
+    core_refuse(c, flow, m, 488, v.why);
+    return false;
+}
+
+/* ---- routes and targets ---- */
+
+/* Does this Route value name us? A phone's outbound-proxy setting does (RFC 3261 16.4). */
+static bool route_is_ours(struct core *c, slice value) {
+    struct hdr_name_addr addr;
+    struct sip_uri uri;
+    return hdr_name_addr(value, &addr) == ERR_OK && sip_uri_read(addr.uri_text, &uri) == ERR_OK &&
+           (node_is_domain(c->node, uri.host) || node_is_self(c->node, uri.host));
+}
+
+/* How many leading Route values are ours; *is_more tells that others follow. */
+static unsigned own_routes(struct core *c, const struct sip_msg *m, bool *is_more) {
+    unsigned n = 0;
+    struct hdr_values it = hdr_values_of(m, HDR_ROUTE);
+    *is_more = false;
+    for (slice v; hdr_values_next(&it, &v); n++)
+        if (!route_is_ours(c, v)) {
+            *is_more = true;
+            break;
+        }
+    return n;
+}
+
+/* Whose address is the Request-URI? false: it has been answered. */
+static bool target_account(struct core *c, struct flow *flow, const struct sip_msg *m,
+                           struct account *out) {
+    char mem[256];
+    struct buf user = buf_over(mem, sizeof mem);
+    const struct node_config *config = node_settings(c->node);
+    const struct sip_uri *uri = &m->uri;
+    slice domain = config->domains[0];
+    if (uri->scheme != URI_TEL) {
+        if (node_is_domain(c->node, uri->host)) {
+            domain = uri->host;
+        } else if (!node_is_self(c->node, uri->host)) {
+            core_refuse(c, flow, m, 403, "This server does not call other domains");
+            return false;
+        }
+    }
+    if (!uri->user.len || sip_unescape(uri->user, &user) != ERR_OK ||
+        accounts_find(c->node->accounts, buf_slice(&user), domain, out) != ERR_OK ||
+        (out->flags & ACCOUNT_DISABLED)) {
+        core_refuse(c, flow, m, 404, NULL);
+        return false;
+    }
+    return true;
+}
+
+/* The live places of an account: each device once (RFC 5626 5.3), the sender's own flow never. */
+static unsigned live_targets(struct core *c, const struct flow *from, uint32_t account_id,
+                             bool is_sdes, struct target out[static LIMIT_FORKS]) {
+    struct binding all[LIMIT_FORKS];
+    unsigned found = 0, n = 0;
+    if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
+                      &found) != ERR_OK)
+        return 0;
+    for (unsigned i = 0; i < found; i++) {
+        const struct binding *b = &all[i];
+        struct flow_face face;
+        bool is_twin = false;
+        if (b->flow == from->id || !node_flow_face(c->node, b->flow, &face)) continue;
+        if (is_sdes && face.transport < FLOW_TLS) continue; /* RFC 4568 8 */
+        for (unsigned j = 0; j < i && b->instance_hash; j++)
+            is_twin = is_twin || (all[j].instance_hash == b->instance_hash &&
+                                  node_flow_lives(c->node, all[j].flow));
+        if (is_twin) continue;
+        out[n++] = (struct target){ .flow = b->flow,
+                                    .account_id = b->account_id,
+                                    .bid = b->bid,
+                                    .request_uri = b->contact,
+                                    .path = b->path };
+    }
+    return n;
+}
+
+/* The sender's own binding over this flow: a token names it, so that his side of the call can be
+ * found again after he has reconnected. 0: he has none. */
+static uint32_t sender_bid(struct core *c, const struct flow *flow, uint32_t account_id) {
+    struct binding all[LIMIT_FORKS];
+    unsigned found = 0;
+    if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
+                      &found) != ERR_OK)
+        return 0;
+    for (unsigned i = 0; i < found; i++)
+        if (all[i].flow == flow->id) return all[i].bid;
+    return 0;
+}
+
+/* RFC 3325 9.1: say who called, unless he asked us not to (RFC 3323, 3325 9.3). */
+static slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t account_id) {
+    unsigned privacy = 0;
+    struct sip_uri from;
+    if (hdr_privacy(m, &privacy) != ERR_OK || (privacy & (HDR_PRIVACY_ID | HDR_PRIVACY_USER)) ||
+        sip_uri_read(m->from.uri_text, &from) != ERR_OK || identity_is_anonymous(&from))
+        return SLICE_NONE;
+    char *mem = arena_alloc(&c->turn, 640);
+    if (!mem) return SLICE_NONE;
+    struct buf b = buf_over(mem, 640);
+    buf_lit(&b, "<sip:");
+    size_t before = b.len;
+    accounts_put_aor(c->node->accounts, account_id, &b);
+    if (b.full || b.len == before) return SLICE_NONE;
+    buf_lit(&b, ">");
+    return b.full ? SLICE_NONE : buf_slice(&b);
+}
+
+/* RFC 5393 5.3.3: breadth is shared among the branches; what cannot be shared is not forked. */
+static bool core_check_breadth(struct core *c, struct flow *flow, const struct sip_msg *m,
+                               unsigned targets, uint32_t *out) {
+    uint32_t breadth = LIMIT_MAX_BREADTH;
+    enum err err = hdr_u32_of(m, HDR_MAX_BREADTH, &breadth);
+    if (err != ERR_OK && err != ERR_MISSING) {
+        core_refuse(c, flow, m, 400, "Max-Breadth is malformed");
+        return false;
+    }
+    if (breadth > LIMIT_MAX_BREADTH) breadth = LIMIT_MAX_BREADTH;
+    if (breadth < targets || breadth == 0) {
+        core_refuse(c, flow, m, 440, NULL);
+        return false;
+    }
+    *out = breadth / targets;
+    return true;
+}
+
+static void core_to_account(struct core *c, struct flow *flow, const struct sip_msg *m,
+                            uint32_t sender, unsigned routes) {
+    struct account callee;
+    struct target targets[LIMIT_FORKS];
+    struct relay_plan plan = {
+        .flow = flow, .msg = m, .account_id = sender, .own_routes = routes, .targets = targets
+    };
+    if (!target_account(c, flow, m, &callee)) return;
+    if (!core_check_offer(c, flow, m)) return;
+    struct media_verdict v = media_judge(m);
+    plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
+    plan.has_offer = v.keys != MEDIA_NO_SDP;
+    plan.target_count = live_targets(c, flow, callee.id, plan.is_sdes, targets);
+    if (plan.target_count == 0) {
+        core_refuse(c, flow, m, 480, NULL);
+        return;
+    }
+    if (!core_check_breadth(c, flow, m, plan.target_count, &plan.max_breadth)) return;
+    plan.bid = sender_bid(c, flow, sender);
+    plan.call_hash = call_hash_of(c, m->call_id, m->from.tag);
+    plan.asserted = asserted_identity(c, m, sender);
+    context_start(c, &plan);
+}
+
+/* ---- requests that are for this server itself ---- */
+
+static bool is_for_us(struct core *c, const struct sip_msg *m) {
+    return m->uri.scheme != URI_TEL && !m->uri.user.len &&
+           (node_is_domain(c->node, m->uri.host) || node_is_self(c->node, m->uri.host));
+}
+
+static void core_for_us(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    if (!core_check_require(c, flow, m, HDR_REQUIRE)) return;
+    if (m->method == SIP_OPTIONS)
+        core_answer(c, flow->id, m,
+                    &(struct answer){ .status = 200, .lines = SLICE(ALLOWED SUPPORTED) });
+    else if (m->method == SIP_SUBSCRIBE || m->method == SIP_PUBLISH)
+        core_refuse(c, flow, m, 489, NULL);
+    else
+        core_answer(c, flow->id, m, &(struct answer){ .status = 405, .lines = SLICE(ALLOWED) });
+}
+
+/* ---- the way of a request ---- */
+
+/* ACK and CANCEL of an INVITE that another worker has: it came over another connection. */
+static bool core_pass_to_worker(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    unsigned worker;
+    tx_id tx;
+    if (!node_invite_find(c->node, tx_request_hash(&c->node->keys.table, m), &worker, &tx) ||
+        worker == c->worker)
+        return false;
+    struct core_mail mail = { .kind = MAIL_REQUEST,
+                              .must_arrive = true,
+                              .flow = flow->id,
+                              .number = flow->who.count == 1 ? flow->who.one.account_id : 0,
+                              .bytes = m->all };
+    core_mail(c, worker, &mail);
+    return true;
+}
+
+static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    uint32_t sender;
+    bool is_more;
+    if (!core_who(c, flow, m, &sender)) return;
+    unsigned routes = own_routes(c, m, &is_more);
+    if (is_more) {
+        core_refuse(c, flow, m, 403, "This server does not pass requests to other servers");
+        return;
+    }
+    if (is_for_us(c, m))
+        core_for_us(c, flow, m);
+    else if (m->method == SIP_PUBLISH)
+        core_refuse(c, flow, m, 489, NULL); /* RFC 3903 6: no event package of ours takes it yet */
+    else
+        core_to_account(c, flow, m, sender, routes);
+}
+
+void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    tx_id tx;
+    COUNT(c, requests);
+    enum tx_match match = tx_match_request(c->txs, m, c->now.mono, &tx);
+    if (match == TX_ABSORBED) return;
+    if (match == TX_CANCEL) {
+        core_cancel(c, flow->id, false, 0, m, tx);
+        return;
+    }
+    if ((m->method == SIP_ACK || m->method == SIP_CANCEL) && match == TX_NEW &&
+        core_pass_to_worker(c, flow, m))
+        return;
+    if (m->method == SIP_CANCEL) {
+        core_refuse(c, flow, m, 481, NULL);
+        return;
+    }
+    identities_prune(&flow->who, c->node->accounts, c->now.wall);
+    core_trace(c, m, "received", 0, NULL);
+    if (m->uri.scheme == URI_OTHER) {
+        core_refuse(c, flow, m, 416, NULL);
+        return;
+    }
+    if (!core_check_hops(c, flow, m) || !core_check_loop(c, flow, m, loop_hash(c, m)) ||
+        !core_check_require(c, flow, m, HDR_PROXY_REQUIRE))
+        return;
+    if (m->method == SIP_REGISTER) {
+        if (core_check_require(c, flow, m, HDR_REQUIRE)) core_register(c, flow, m);
+    } else if (m->to.tag.len)
+        core_in_dialog(c, flow, m);
+    else if (m->method != SIP_ACK) /* an ACK outside of everything is nobody's */
+        core_new_request(c, flow, m);
+}

@@ -1,0 +1,110 @@
+#include "sip/token.h"
+
+#include "crypto/crypto.h"
+
+/* ---- numbers in network order ---- */
+
+static uint8_t *put_u16(uint8_t *p, uint16_t v) {
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+    return p + 2;
+}
+static uint8_t *put_u32(uint8_t *p, uint32_t v) {
+    p = put_u16(p, (uint16_t)(v >> 16));
+    return put_u16(p, (uint16_t)v);
+}
+static uint8_t *put_u64(uint8_t *p, uint64_t v) {
+    p = put_u32(p, (uint32_t)(v >> 32));
+    return put_u32(p, (uint32_t)v);
+}
+static uint32_t get_u32(const uint8_t **p) {
+    const uint8_t *s = *p;
+    *p += 4;
+    return (uint32_t)s[0] << 24 | (uint32_t)s[1] << 16 | (uint32_t)s[2] << 8 | s[3];
+}
+static uint64_t get_u64(const uint8_t **p) {
+    uint64_t high = get_u32(p);
+    return high << 32 | get_u32(p);
+}
+
+/* ---- route tokens ---- */
+
+#define TOKEN_VERSION 1u
+
+void route_token_write(const uint8_t key[static 64], const struct route_token *token,
+                       struct buf *out) {
+    uint8_t plain[ROUTE_TOKEN_BYTES] = { 0 };
+    uint8_t box[ROUTE_TOKEN_BYTES + CRYPTO_SIV_OVERHEAD];
+    uint8_t *p = put_u32(plain, TOKEN_VERSION);
+    p = put_u32(p, (uint32_t)token->node << 16 | token->policy);
+    p = put_u32(p, token->run);
+    for (unsigned i = 0; i < 2; i++) {
+        p = put_u64(p, token->side[i].flow);
+        p = put_u32(p, token->side[i].account_id);
+        p = put_u32(p, token->side[i].bid);
+    }
+    put_u64(p, token->call_hash);
+    crypto_siv_seal(key, plain, sizeof plain, box);
+    buf_base64url(out, box, sizeof box);
+}
+
+enum err route_token_read(const uint8_t key[static 64], slice user, struct route_token *out) {
+    uint8_t box[ROUTE_TOKEN_BYTES + CRYPTO_SIV_OVERHEAD], plain[ROUTE_TOKEN_BYTES];
+    size_t len;
+    if (user.len != ROUTE_TOKEN_CHARS || base64url_read(user, box, sizeof box, &len) != ERR_OK ||
+        len != sizeof box)
+        return ERR_BAD;
+    if (crypto_siv_open(key, box, sizeof box, plain) != ERR_OK) return ERR_CRYPTO;
+    const uint8_t *p = plain;
+    if (get_u32(&p) != TOKEN_VERSION) return ERR_BAD;
+    uint32_t word = get_u32(&p);
+    out->node = (uint16_t)(word >> 16);
+    out->policy = (uint16_t)word;
+    out->run = get_u32(&p);
+    for (unsigned i = 0; i < 2; i++) {
+        out->side[i].flow = get_u64(&p);
+        out->side[i].account_id = get_u32(&p);
+        out->side[i].bid = get_u32(&p);
+    }
+    out->call_hash = get_u64(&p);
+    return ERR_OK;
+}
+
+/* ---- branches ---- */
+
+#define MAGIC_COOKIE      "z9hG4bK" /* RFC 3261 8.1.1.7 */
+#define BRANCH_OPEN_BYTES 17u       /* worker 1, slot 4, generation 4, loop hash 8 */
+#define BRANCH_MAC_BYTES  10u
+#define BRANCH_BYTES      (BRANCH_OPEN_BYTES + BRANCH_MAC_BYTES) /* 27: 36 characters without rest */
+#define BRANCH_CHARS      36u
+
+void branch_write(const uint8_t key[static 32], unsigned worker, pool_id id, uint64_t loop_hash,
+                  struct buf *out) {
+    uint8_t bytes[BRANCH_BYTES], mac[CRYPTO_MAC_BYTES];
+    bytes[0] = (uint8_t)worker;
+    put_u64(put_u32(put_u32(bytes + 1, id.slot), id.gen), loop_hash);
+    crypto_mac(key, bytes, BRANCH_OPEN_BYTES, mac);
+    memcpy(bytes + BRANCH_OPEN_BYTES, mac, BRANCH_MAC_BYTES);
+    buf_lit(out, MAGIC_COOKIE);
+    buf_base64url(out, bytes, sizeof bytes);
+}
+
+bool branch_read(const uint8_t key[static 32], slice branch, unsigned *out_worker, pool_id *out_id,
+                 uint64_t *out_loop_hash) {
+    uint8_t bytes[BRANCH_BYTES], mac[CRYPTO_MAC_BYTES];
+    size_t len;
+    if (branch.len != sizeof MAGIC_COOKIE - 1 + BRANCH_CHARS ||
+        !slice_starts(branch, SLICE(MAGIC_COOKIE)) ||
+        base64url_read(slice_from(branch, sizeof MAGIC_COOKIE - 1), bytes, sizeof bytes, &len) !=
+            ERR_OK ||
+        len != sizeof bytes)
+        return false;
+    crypto_mac(key, bytes, BRANCH_OPEN_BYTES, mac);
+    if (!crypto_equal(mac, bytes + BRANCH_OPEN_BYTES, BRANCH_MAC_BYTES)) return false;
+    const uint8_t *p = bytes + 1;
+    *out_worker = bytes[0];
+    out_id->slot = get_u32(&p);
+    out_id->gen = get_u32(&p);
+    *out_loop_hash = get_u64(&p);
+    return true;
+}
