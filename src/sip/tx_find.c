@@ -65,7 +65,7 @@ uint64_t tx_text_hash(const struct hash_key *key, slice s) {
 }
 
 static bool has_3261_branch(const struct sip_msg *req) {
-    /* A branch that is nothing but the cookie names nothing (RFC 4475 3.1.2.19 lets us fall back).
+    /* A branch that is nothing but the cookie names nothing (RFC 4475 3.2.1 lets us fall back).
      */
     return req->via.branch.len > 7 && slice_istarts(req->via.branch, SLICE("z9hG4bK"));
 }
