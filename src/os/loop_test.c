@@ -1,0 +1,162 @@
+#include "unit.h"
+
+#include "os/loop.h"
+#include <pthread.h>
+#include <unistd.h>
+
+struct probe {
+    struct loop_source source;
+    struct loop *loop;
+    struct probe *victim; /* removed from the loop when this one is served */
+    int *order;
+    int number, calls;
+    unsigned events;
+};
+
+static void on_probe(struct loop_source *s, unsigned events) {
+    struct probe *p = LIST_ITEM(s, struct probe, source);
+    p->calls++;
+    p->events = events;
+    if (p->order) p->order[p->order[0]++] = p->number;
+    if (p->victim) loop_del(p->loop, &p->victim->source);
+}
+
+static void probe_open(struct probe *p, struct loop *l, int fd, unsigned interest) {
+    p->loop = l;
+    p->source = (struct loop_source){ .on_ready = on_probe, .fd = fd };
+    assert_ok(loop_add(l, &p->source, interest));
+}
+
+static void turn(struct loop *l, unsigned later_max) {
+    loop_prepare_sleep(l);
+    assert_ok(loop_wait(l, 0));
+    loop_dispatch(l, later_max);
+}
+
+static void tells_what_is_ready(void **state) {
+    (void)state;
+    struct loop *l;
+    int fds[2];
+    struct probe in = { 0 }, out = { 0 };
+    assert_ok(loop_new(&l));
+    assert_int_equal(pipe(fds), 0);
+    probe_open(&in, l, fds[0], LOOP_READ);
+    probe_open(&out, l, fds[1], 0);
+    turn(l, 9);
+    assert_int_equal(in.calls + out.calls, 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    turn(l, 9);
+    turn(l, 9); /* level-triggered: it was not read */
+    assert_int_equal(in.calls, 2);
+    assert_int_equal(in.events, LOOP_READ);
+    assert_int_equal(out.calls, 0);
+    assert_ok(loop_mod(l, &out.source, LOOP_WRITE));
+    turn(l, 9);
+    assert_int_equal(out.events, LOOP_WRITE);
+    loop_del(l, &out.source);
+    loop_del(l, &out.source); /* twice is once */
+    close(fds[1]);
+    turn(l, 9);
+    assert_int_equal(in.events, LOOP_READ | LOOP_BROKEN);
+    loop_del(l, &in.source);
+    close(fds[0]);
+    loop_free(l);
+}
+
+static void first_before_later_within_budget(void **state) {
+    (void)state;
+    struct loop *l;
+    int fds[6][2], order[16] = { 1 };
+    struct probe p[6] = { 0 };
+    assert_ok(loop_new(&l));
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(pipe(fds[i]), 0);
+        assert_int_equal(write(fds[i][1], "x", 1), 1);
+        p[i].order = order;
+        p[i].number = i;
+        probe_open(&p[i], l, fds[i][0], LOOP_READ);
+        p[i].source.rank = i < 4 ? LOOP_LATER : LOOP_FIRST;
+    }
+    turn(l, 2);
+    assert_int_equal(order[0], 5); /* two first, two later */
+    assert_true(order[1] >= 4 && order[2] >= 4);
+    assert_true(order[3] < 4 && order[4] < 4);
+    order[0] = 1;
+    turn(l, 16);
+    assert_int_equal(order[0], 7); /* the rest was not forgotten */
+    for (int i = 0; i < 6; i++) {
+        loop_del(l, &p[i].source);
+        close(fds[i][0]);
+        close(fds[i][1]);
+    }
+    loop_free(l);
+}
+
+static void removed_ones_are_not_served(void **state) {
+    (void)state;
+    struct loop *l;
+    int fds[2][2];
+    struct probe p[2] = { 0 };
+    assert_ok(loop_new(&l));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pipe(fds[i]), 0);
+        assert_int_equal(write(fds[i][1], "x", 1), 1);
+        probe_open(&p[i], l, fds[i][0], LOOP_READ);
+        p[i].victim = &p[1 - i];
+    }
+    turn(l, 9); /* whichever comes first removes the other */
+    assert_int_equal(p[0].calls + p[1].calls, 1);
+    for (int i = 0; i < 2; i++) {
+        loop_del(l, &p[i].source);
+        close(fds[i][0]);
+        close(fds[i][1]);
+    }
+    loop_free(l);
+}
+
+static void *wake_it(void *loop) {
+    loop_wake(loop);
+    return NULL;
+}
+
+static void wakes_from_another_thread(void **state) {
+    (void)state;
+    struct loop *l;
+    assert_ok(loop_new(&l));
+    for (int i = 0; i < 200; i++) {
+        pthread_t thread;
+        loop_prepare_sleep(l); /* a wake at any time from here on ends the wait */
+        assert_int_equal(pthread_create(&thread, NULL, wake_it, l), 0);
+        assert_ok(loop_wait(l, 60000));
+        loop_dispatch(l, 9);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+    }
+    loop_wake(l); /* awake: costs nothing and leaves nothing behind */
+    mono_t before = clock_mono();
+    loop_prepare_sleep(l);
+    assert_ok(loop_wait(l, 20));
+    assert_true(clock_mono() - before >= 19);
+    loop_free(l);
+}
+
+static void waits_are_rounded_and_bounded(void **state) {
+    (void)state;
+    assert_int_equal(clock_wait_ms(100, MONO_NEVER), -1);
+    assert_int_equal(clock_wait_ms(100, 100), 0);
+    assert_int_equal(clock_wait_ms(100, 50), 0);
+    assert_int_equal(clock_wait_ms(100, 101), 1);
+    assert_true(clock_wait_ms(0, INT64_C(1) << 40) > 1000000);
+    struct now now = clock_now();
+    assert_true(now.mono > 0 && now.wall > INT64_C(1600000000000));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_what_is_ready),
+        cmocka_unit_test(first_before_later_within_budget),
+        cmocka_unit_test(removed_ones_are_not_served),
+        cmocka_unit_test(wakes_from_another_thread),
+        cmocka_unit_test(waits_are_rounded_and_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

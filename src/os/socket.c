@@ -1,0 +1,168 @@
+#include "os/socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG   4096  /* the kernel cuts it to net.core.somaxconn */
+#define KEEPALIVE_IDLE_S 120   /* finds peers that vanished; below the usual NAT timeouts */
+#define UNACKED_MS       30000 /* sent bytes that nobody acknowledges: the peer is gone */
+#define UDP_BUFFER_BYTES (1 << 20)
+
+socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *out) {
+    memset(out, 0, sizeof *out);
+    if (a->family == ADDR_V4) {
+        struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(a->port) };
+        memcpy(&in.sin_addr, a->ip, 4);
+        memcpy(out, &in, sizeof in);
+        return sizeof in;
+    }
+    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6,
+                                .sin6_port = htons(a->port),
+                                .sin6_scope_id = a->scope };
+    memcpy(&in6.sin6_addr, a->ip, 16);
+    memcpy(out, &in6, sizeof in6);
+    return sizeof in6;
+}
+
+enum err addr_from_sockaddr(const struct sockaddr *sa, struct addr *out) {
+    *out = (struct addr){ 0 };
+    if (sa->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, sa, sizeof in);
+        out->family = ADDR_V4;
+        out->port = ntohs(in.sin_port);
+        memcpy(out->ip, &in.sin_addr, 4);
+        return ERR_OK;
+    }
+    if (sa->sa_family != AF_INET6) return ERR_BAD;
+    struct sockaddr_in6 in6;
+    memcpy(&in6, sa, sizeof in6);
+    out->family = ADDR_V6;
+    out->port = ntohs(in6.sin6_port);
+    out->scope = in6.sin6_scope_id;
+    memcpy(out->ip, &in6.sin6_addr, 16);
+    return ERR_OK;
+}
+
+bool addr_is_any(const struct addr *a) {
+    static const uint8_t zero[16];
+    return memcmp(a->ip, zero, sizeof zero) == 0;
+}
+
+static enum err err_of_errno(int error) {
+    switch (error) {
+    case EADDRINUSE:
+        return ERR_EXISTS;
+    case EACCES:
+    case EPERM:
+        return ERR_DENIED;
+    case EADDRNOTAVAIL:
+        return ERR_MISSING;
+    case EAFNOSUPPORT:
+        return ERR_UNSUPPORTED;
+    case EAGAIN:
+        return ERR_AGAIN;
+    case EMFILE:
+    case ENFILE:
+        return ERR_FULL;
+    case ENOBUFS:
+    case ENOMEM:
+        return ERR_MEMORY;
+    default:
+        return ERR_IO;
+    }
+}
+
+static bool set_int(int fd, int level, int name, int value) {
+    return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+/* Closes fd on failure, keeping the reason. */
+static enum err finish(int fd, bool ok, int *out_fd, struct addr *bound) {
+    enum err e = ok ? socket_local(fd, bound) : err_of_errno(errno);
+    if (e == ERR_OK)
+        *out_fd = fd;
+    else
+        close(fd);
+    return e;
+}
+
+static bool bind_to(int fd, const struct addr *at) {
+    struct sockaddr_storage sa;
+    socklen_t len = addr_to_sockaddr(at, &sa);
+    return set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
+           (at->family != ADDR_V6 || set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
+           bind(fd, (const struct sockaddr *)&sa, len) == 0;
+}
+
+static int socket_new(const struct addr *a, int type) {
+    return socket(a->family == ADDR_V6 ? AF_INET6 : AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                  0);
+}
+
+enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct addr *bound) {
+    int fd = socket_new(at, SOCK_STREAM);
+    if (fd < 0) return err_of_errno(errno);
+    bool ok =
+        set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) && bind_to(fd, at) &&
+        set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) && set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+        set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) &&
+        set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS) && listen(fd, LISTEN_BACKLOG) == 0;
+    return finish(fd, ok, out_fd, bound);
+}
+
+enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound) {
+    int fd = socket_new(at, SOCK_DGRAM);
+    if (fd < 0) return err_of_errno(errno);
+    bool ok =
+        bind_to(fd, at) && (at->family == ADDR_V6 ? set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+                                                  : set_int(fd, IPPROTO_IP, IP_PKTINFO, 1));
+    /* Larger buffers are a wish: the kernel's own maximum stands. */
+    (void)set_int(fd, SOL_SOCKET, SO_RCVBUF, UDP_BUFFER_BYTES);
+    (void)set_int(fd, SOL_SOCKET, SO_SNDBUF, UDP_BUFFER_BYTES);
+    return finish(fd, ok, out_fd, bound);
+}
+
+enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer) {
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    int fd = accept4(listen_fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) return err_of_errno(errno);
+    if (addr_from_sockaddr((const struct sockaddr *)&sa, peer) != ERR_OK) {
+        close(fd);
+        return ERR_IO;
+    }
+    *out_fd = fd;
+    return ERR_OK;
+}
+
+enum err socket_local(int fd, struct addr *out) {
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof sa;
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0) return ERR_IO;
+    return addr_from_sockaddr((const struct sockaddr *)&sa, out) == ERR_OK ? ERR_OK : ERR_IO;
+}
+
+enum err socket_connect_tcp(const struct addr *to, int *out_fd) {
+    struct sockaddr_storage sa;
+    socklen_t len = addr_to_sockaddr(to, &sa);
+    int fd = socket_new(to, SOCK_STREAM);
+    if (fd < 0) return err_of_errno(errno);
+    if (!set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) ||
+        (connect(fd, (const struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)) {
+        enum err e = err_of_errno(errno);
+        close(fd);
+        return e;
+    }
+    *out_fd = fd;
+    return ERR_OK;
+}
+
+int socket_error(int fd) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) return errno;
+    return error;
+}

@@ -1,0 +1,34 @@
+/* os/socket.h - sockets as we use them: non-blocking, close-on-exec, one per worker and address.
+ *
+ * Each worker opens its own listener on the same address (SO_REUSEPORT); the kernel spreads
+ * connections and datagrams over them. Accepted connections inherit TCP_NODELAY, keep-alive and
+ * TCP_USER_TIMEOUT from their listener. IPv6 sockets are IPv6 only: IPv4 gets its own.
+ * Memory: none. Threads: any. */
+#ifndef OS_SOCKET_H
+#define OS_SOCKET_H
+
+#include "base/addr.h"
+#include "base/err.h"
+
+#include <sys/socket.h>
+
+/* A struct addr as the kernel likes it; the length is returned. */
+socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *out);
+/* BAD: neither AF_INET nor AF_INET6. */
+NODISCARD enum err addr_from_sockaddr(const struct sockaddr *sa, struct addr *out);
+bool addr_is_any(const struct addr *a); /* 0.0.0.0 or :: */
+
+/* Port 0: the kernel chooses; *bound tells what became of it. EXISTS: the address is taken;
+ * DENIED: port below 1024 without the right; MISSING: no such local address; UNSUPPORTED: no
+ * such address family here; IO. */
+NODISCARD enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct addr *bound);
+/* With IP_PKTINFO / IPV6_RECVPKTINFO, so that answers leave from the address they came to. */
+NODISCARD enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound);
+/* AGAIN: nobody waits. FULL: no descriptors left. IO: this one is gone already, try again. */
+NODISCARD enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer);
+NODISCARD enum err socket_local(int fd, struct addr *out);
+/* Begins to connect; writable means done, then socket_error(). */
+NODISCARD enum err socket_connect_tcp(const struct addr *to, int *out_fd);
+int socket_error(int fd); /* SO_ERROR as errno, 0 when all is well */
+
+#endif
