@@ -24,8 +24,9 @@ struct sip_part {
     uint8_t depth; /* 0: the body itself is this part */
 };
 struct sip_parts_level {
-    slice rest;     /* from a delimiter line on */
+    slice rest;     /* behind the last delimiter line read */
     slice boundary; /* as compared: without quotes */
+    bool is_closed; /* that line was the closing one */
 };
 struct sip_parts {
     enum err err;

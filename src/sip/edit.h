@@ -22,7 +22,8 @@
 
 struct sip_edit_op {
     uint8_t what, header, id;
-    slice value;
+    unsigned n;
+    slice name, value;
 };
 struct sip_edit {
     const struct sip_msg *msg;
@@ -50,7 +51,10 @@ void sip_edit_insert(struct sip_edit *e, enum sip_header_id id, slice value);
 void sip_edit_append(struct sip_edit *e, slice name, slice value);
 /* Another body: Content-Length follows. */
 void sip_edit_body(struct sip_edit *e, slice body);
-/* FULL: does not fit; LIMIT: too many edits. Content-Length is written when it was absent. */
+/* FULL: does not fit; LIMIT: too many edits; BAD: a list to take values from is malformed, or a
+ * text given would break out of its line (a bare CR or LF, NUL, a space in the Request-URI).
+ * Content-Length is written when it was absent, and follows a new body. What the edits say about
+ * one line twice, the later one wins. A folded value stays folded. */
 NODISCARD enum err sip_edit_write(const struct sip_edit *e, struct buf *out);
 
 #endif

@@ -21,14 +21,15 @@
 
 /* ---- lists ---- */
 
-/* The comma-separated values of all lines of one kind, in order; commas inside quotes, angle
- * brackets and comments do not count. An empty line gives no value; an empty element is malformed.
+/* The comma-separated values of all lines of one kind, in order; commas inside quotes and
+ * angle brackets do not count. An empty line gives no value; an empty element is malformed.
  * Not for headers whose grammar uses commas otherwise (Date, Authorization and its kin). */
 struct hdr_values {
     const struct sip_msg *msg;
     const struct sip_header *line; /* the line that the last value came from */
     slice rest;
-    bool started, bad; /* bad: malformed; next() is false from there on */
+    bool must; /* a comma was read: a value has to follow */
+    bool bad;  /* malformed: next() is false from there on */
 };
 struct hdr_values hdr_values_of(const struct sip_msg *msg, enum sip_header_id id);
 struct hdr_values hdr_values_in(slice value); /* of one line's value */

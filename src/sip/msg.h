@@ -127,6 +127,7 @@ struct sip_via {
     slice received;
     slice rport; /* the digits; has_rport with empty digits is a request for it */
     bool has_rport;
+    slice params; /* all of them, from the first ';' on: hdr_param() */
 };
 
 /* From and To (name-addr or addr-spec with parameters). */
@@ -151,7 +152,7 @@ enum sip_bad { /* why a message was refused; text by sip_bad_text() */
                SIP_BAD_CONTENT_LENGTH, /* missing on a stream, not a number, twice with different
                                           values */
                SIP_BAD_DUPLICATE,      /* a header that may stand once stands twice */
-               SIP_BAD_MISSING,        /* one of the six compulsory headers is not there */
+               SIP_BAD_MISSING,        /* Via, From, To, Call-ID or CSeq is not there */
                SIP_BAD_TOO_LARGE,      /* answer 513 */
                SIP_BAD_TOO_MANY,       /* more header lines than LIMIT_MSG_HEADERS */
 };
@@ -182,18 +183,26 @@ struct sip_read {
     enum err err;     /* OK, MORE (stream: feed more), BAD, LIMIT */
     enum sip_bad why; /* with BAD and LIMIT */
     size_t used;      /* OK: length of this message. BAD: length to skip if the framing was still
-                         readable (a 400 can be answered and the stream goes on), else 0: close */
+                         readable (a 400 can be answered and the stream goes on), else 0: close.
+                         MORE: the length of this message if its head is whole, else 0 */
     size_t at;        /* BAD: offset of what is wrong */
-    bool answerable;  /* BAD: a request whose Via, From, To, Call-ID and CSeq can be echoed */
+    bool answerable;  /* BAD, LIMIT: a request (but ACK) whose topmost Via is readable and that has
+                         From, To, Call-ID and CSeq lines to echo: sip_reply() can answer it.
+                         m->method, headers, via are set then; what was unreadable is empty */
 };
 
 /* Read one message. A stream's leading CRLFs are the caller's business (sip_stream_skip).
  * DATAGRAM: the message is all of `bytes`; bytes beyond Content-Length are dropped (RFC 3261 18.3),
- * fewer is BAD. STREAM: Content-Length is compulsory. */
+ * fewer is BAD. STREAM: Content-Length is compulsory.
+ * Strict where laxness would let two elements see two messages: lines end in CRLF only; control
+ * characters stand only as quoted-pairs (RFC 4475 3.1.1.2 has such a display name); two
+ * Content-Lengths are refused even when equal. A stream broken in its lines cannot go on: used 0.
+ * A reader that got MORE need not call again before `used` bytes (or one more byte) are there. */
 NODISCARD struct sip_read sip_msg_read(struct sip_msg *m, slice bytes, enum sip_framing framing);
 
 /* Keep-alive on streams, RFC 5626 3.5.1: how many bytes of CRLF stand in front, and whether a full
- * CRLFCRLF ping was among them (answer CRLF). */
+ * CRLFCRLF ping was among them (answer CRLF). A lone CRLF with nothing behind it stays: the other
+ * half of a ping may follow (sip_msg_read says MORE to it). */
 size_t sip_stream_skip(slice bytes, bool *out_ping);
 
 const char *sip_bad_text(enum sip_bad why); /* "Content-Length is missing or wrong" */
