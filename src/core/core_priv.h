@@ -154,7 +154,9 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m, cons
 void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *r);
 uint64_t loop_hash(const struct core *c, const struct sip_msg *m);
 NODISCARD bool core_check_hops(struct core *c, struct flow *flow, const struct sip_msg *m);
-NODISCARD bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m);
+struct media_verdict core_judge(const struct flow *flow, const struct sip_msg *m);
+NODISCARD bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m,
+                                const struct media_verdict *v);
 
 /* account.c */
 /* Who sent this request outside a dialog? false: it has been answered (401, 403, 407 ...). */

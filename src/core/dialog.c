@@ -145,14 +145,6 @@ static void dialog_note(struct core *c, uint64_t key, enum dialog_side from,
                  c->now.mono);
 }
 
-/* Media policy, case 2: an unkeyed offer in PRACK ends the call that it belongs to. */
-static bool check_prack(struct core *c, struct flow *flow, const struct sip_msg *m, uint64_t key) {
-    if (m->method != SIP_PRACK || media_judge(m).keys != MEDIA_UNKEYED) return true;
-    dialog_refuse(c, flow, m, 488, media_judge(m).why);
-    refuse_early(c, key, true);
-    return false;
-}
-
 void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) {
     struct route_token token;
     enum dialog_side from;
@@ -165,7 +157,11 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     enum dialog_side to = from == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER;
     uint64_t key = dialogs_key(c->node->dialogs, token.call_hash,
                                from == SIDE_CALLER ? m->to.tag : m->from.tag);
-    if (!core_check_offer(c, flow, m) || !check_prack(c, flow, m, key)) return;
+    struct media_verdict v = core_judge(flow, m);
+    if (!core_check_offer(c, flow, m, &v)) {
+        if (m->method == SIP_PRACK) refuse_early(c, key, true); /* media policy, case 2 */
+        return;
+    }
     flow_id target_flow = side_flow(c, &token.side[to]);
     if (!node_flow_lives(c->node, target_flow)) {
         /* RFC 5626 11.5 keeps 430 for talk between nodes; an end point understands 480. */
@@ -183,7 +179,6 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     struct target target = { .flow = target_flow,
                              .account_id = token.side[to].account_id,
                              .bid = token.side[to].bid };
-    struct media_verdict v = media_judge(m);
     struct relay_plan plan = { .flow = flow,
                                .msg = m,
                                .account_id = token.side[from].account_id,

@@ -42,7 +42,7 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
     struct buf tag = buf_over(tag_mem, sizeof tag_mem);
     struct buf lines = buf_over(lines_mem, sizeof lines_mem);
     const struct flow *flow = flow_get(c, f);
-    put_to_tag(c, m, &tag);
+    if (a->status > 100 && !m->to.tag.len) put_to_tag(c, m, &tag);
     if (a->lines.len) buf_put(&lines, a->lines);
     if (a->warning) put_warning(c, &lines, a->warning);
     if (config->server_header.len) {
@@ -178,18 +178,26 @@ static bool core_check_require(struct core *c, struct flow *flow, const struct s
     return false;
 }
 
-/* Media policy, case 1: an offer without keys is refused before anybody rings. */
-bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m) {
-    if (m->method != SIP_INVITE && m->method != SIP_UPDATE) return true;
+/* What the body of a request says about keys. Only these methods carry an offer or its answer
+ * (RFC 6337 2.2); an ACK is judged by refuse_ack_body. */
+struct media_verdict core_judge(const struct flow *flow, const struct sip_msg *m) {
+    if (m->method != SIP_INVITE && m->method != SIP_UPDATE && m->method != SIP_PRACK)
+        return (struct media_verdict){ .keys = MEDIA_NO_SDP };
     struct media_verdict v = media_judge(m);
     if (v.keys == MEDIA_KEYED_SDES && !flow_is_secure(&flow->info)) {
         /* RFC 4568 8: keys in clear text on this leg are no keys. */
         v.keys = MEDIA_UNKEYED;
         v.why = "SDES keys were sent over an unencrypted connection. Use TLS, or DTLS-SRTP.";
     }
-    if (v.keys != MEDIA_UNKEYED) return true;
+    return v;
+}
+
+/* Media policy, case 1 (and the first half of 2): refused before anybody rings. */
+bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m,
+                      const struct media_verdict *v) {
+    if (v->keys != MEDIA_UNKEYED) return true;
     COUNT(c, calls_refused_unkeyed);
-    core_refuse(c, flow, m, 488, v.why);
+    core_refuse(c, flow, m, 488, v->why);
     return false;
 }
 
@@ -325,8 +333,8 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
         .flow = flow, .msg = m, .account_id = sender, .own_routes = routes, .targets = targets
     };
     if (!target_account(c, flow, m, &callee)) return;
-    if (!core_check_offer(c, flow, m)) return;
-    struct media_verdict v = media_judge(m);
+    struct media_verdict v = core_judge(flow, m);
+    if (!core_check_offer(c, flow, m, &v)) return;
     plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
     plan.has_offer = v.keys != MEDIA_NO_SDP;
     plan.target_count = live_targets(c, flow, callee.id, plan.is_sdes, targets);

@@ -1,0 +1,106 @@
+#include "unit.h"
+
+#include "proxy/forward.h"
+
+#define INVITE                                                                                     \
+    "INVITE sip:bob@example.org SIP/2.0\r\n"                                                       \
+    "Via: SIP/2.0/TLS 10.0.0.1:40000;branch=z9hG4bKa;rport, SIP/2.0/TLS "                          \
+    "10.0.0.2;branch=z9hG4bKb\r\n"                                                                 \
+    "Max-Forwards: 70\r\n"                                                                         \
+    "Route: <sip:example.org;lr>, <sip:next.example.org;lr>\r\n"                                   \
+    "From: <sip:alice@example.org>;tag=1\r\n"                                                      \
+    "To: <sip:bob@example.org>\r\n"                                                                \
+    "Call-ID: x@10.0.0.1\r\n"                                                                      \
+    "CSeq: 1 INVITE\r\n"                                                                           \
+    "P-Asserted-Identity: <sip:boss@example.org>\r\n"                                              \
+    "P-Preferred-Identity: <sip:alice@example.org>\r\n"                                            \
+    "Proxy-Authorization: Digest username=\"alice\"\r\n"                                           \
+    "X-Unknown: stays ; as=\"it is\"\r\n"                                                          \
+    "Content-Length: 3\r\n"                                                                        \
+    "\r\nabc"
+
+static slice forwarded(const struct forward *plan, char *mem, size_t len) {
+    struct buf out = buf_over(mem, len);
+    assert_ok(forward_write(plan, &out));
+    return buf_slice(&out);
+}
+
+/* RFC 3261 16.6: Via on top, Record-Route, Max-Forwards less one, own Route gone, the rest as it
+ * came; RFC 3581 4: received and rport in the value below; RFC 3325 5: our assertion only. */
+static void a_request_goes_on(void **state) {
+    (void)state;
+    struct sip_msg m;
+    char mem[4096];
+    assert_ok(sip_msg_read(&m, UNIT_GUARD(INVITE), SIP_STREAM).err);
+    struct forward f = {
+        .req = &m,
+        .request_uri = SLICE("sip:bob@192.0.2.7:5061"),
+        .via = SLICE("SIP/2.0/TLS k.example.org:5061;branch=z9hG4bKus"),
+        .source_via =
+            SLICE("SIP/2.0/TLS 10.0.0.1:40000;branch=z9hG4bKa;rport=40000;received=10.0.0.1"),
+        .record_route = { SLICE("<sip:t@near-callee;lr>"), SLICE("<sip:t@near-caller;lr>") },
+        .own_routes = 1,
+        .max_forwards = 69,
+        .max_breadth = 30,
+        .asserted = SLICE("<sip:alice@example.org>"),
+    };
+    assert_slice(forwarded(&f, mem, sizeof mem),
+                 "INVITE sip:bob@192.0.2.7:5061 SIP/2.0\r\n"
+                 "Via: SIP/2.0/TLS k.example.org:5061;branch=z9hG4bKus\r\n"
+                 "Via: SIP/2.0/TLS 10.0.0.1:40000;branch=z9hG4bKa;rport=40000;received=10.0.0.1, "
+                 "SIP/2.0/TLS 10.0.0.2;branch=z9hG4bKb\r\n"
+                 "Max-Forwards: 69\r\n"
+                 "Route: <sip:next.example.org;lr>\r\n"
+                 "From: <sip:alice@example.org>;tag=1\r\n"
+                 "To: <sip:bob@example.org>\r\n"
+                 "Call-ID: x@10.0.0.1\r\n"
+                 "CSeq: 1 INVITE\r\n"
+                 "X-Unknown: stays ; as=\"it is\"\r\n"
+                 "Content-Length: 3\r\n"
+                 "Record-Route: <sip:t@near-callee;lr>\r\n"
+                 "Record-Route: <sip:t@near-caller;lr>\r\n"
+                 "Max-Breadth: 30\r\n"
+                 "P-Asserted-Identity: <sip:alice@example.org>\r\n"
+                 "\r\nabc");
+}
+
+static void full_is_said(void **state) {
+    (void)state;
+    struct sip_msg m;
+    char mem[100];
+    struct buf out = buf_over(mem, sizeof mem);
+    assert_ok(sip_msg_read(&m, UNIT_GUARD(INVITE), SIP_STREAM).err);
+    struct forward f = { .req = &m, .via = SLICE("SIP/2.0/TLS a;branch=z9hG4bKu") };
+    assert_err(forward_write(&f, &out), ERR_FULL);
+}
+
+/* RFC 3261 16.7 step 3: the topmost Via goes, those below stay, wherever they stand. */
+static void a_response_goes_back(void **state) {
+    (void)state;
+    struct sip_msg m;
+    char mem[2048];
+    struct buf out = buf_over(mem, sizeof mem);
+    assert_ok(sip_msg_read(&m,
+                           UNIT_GUARD("SIP/2.0 180 Ringing\r\n"
+                                      "Via: SIP/2.0/TLS us;branch=z9hG4bKus\r\n"
+                                      "Via: SIP/2.0/TLS caller;branch=z9hG4bKa\r\n"
+                                      "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
+                                      "P-Asserted-Identity: <sip:boss@x>\r\n"
+                                      "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"),
+                           SIP_STREAM)
+                  .err);
+    assert_ok(forward_response(&m, &out));
+    assert_slice(buf_slice(&out), "SIP/2.0 180 Ringing\r\n"
+                                  "Via: SIP/2.0/TLS caller;branch=z9hG4bKa\r\n"
+                                  "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
+                                  "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_goes_on),
+        cmocka_unit_test(full_is_said),
+        cmocka_unit_test(a_response_goes_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
