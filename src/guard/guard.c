@@ -12,7 +12,7 @@
 #define GOOD_LIFE_MS   3600000
 #define NEVER_GOOD     INT64_MIN
 
-enum bucket { BUCKET_AUTH, BUCKET_REQUEST, BUCKET_CONNECT, BUCKET_COUNT };
+enum bucket { BUCKET_AUTH, BUCKET_REQUEST, BUCKET_REFUSAL, BUCKET_CONNECT, BUCKET_COUNT };
 
 struct place {
     uint64_t hash;  /* of the source or account; 0: free */
@@ -124,7 +124,7 @@ static const struct guard_source_limits *limits_of(const struct guard *g, const 
 /* Let the buckets leak up to now. Steps back in time leave them as they are. */
 static void place_settle(struct place *p, const struct guard_source_limits *l, mono_t now) {
     const uint32_t leak[BUCKET_COUNT] = { l->auth_failures.per_min, l->requests.per_min,
-                                          l->connections.per_min };
+                                          l->requests.per_min, l->connections.per_min };
     if (now <= p->touched) return;
     uint64_t ms = (uint64_t)(now - p->touched);
     if (ms > UINT32_MAX) ms = UINT32_MAX;
@@ -147,8 +147,9 @@ static bool is_banned(const struct place *p, mono_t now) {
 static bool is_idle(const struct place *p, const struct guard_source_limits *l, mono_t now) {
     struct place then = *p;
     place_settle(&then, l, now);
-    return !then.strikes && !is_banned(&then, now) && then.good_until <= now && !then.level[0] &&
-           !then.level[1] && !then.level[2];
+    uint64_t sum = 0;
+    for (int i = 0; i < BUCKET_COUNT; i++) sum += then.level[i];
+    return !then.strikes && !is_banned(&then, now) && then.good_until <= now && !sum;
 }
 
 static struct place *place_find(struct set *s, uint64_t hash) {
@@ -255,16 +256,14 @@ enum guard_verdict guard_request(struct guard *g, const struct addr *source, boo
     struct set *s = set_take(&g->sources, hash);
     struct place *p = place_take(s, hash, l, now);
     uint64_t room = bucket_room(g, p, &l->requests, now);
-    enum guard_verdict v = GUARD_OK;
-    if (is_banned(p, now))
-        v = GUARD_DROP;
-    else if (bucket_add(p, BUCKET_REQUEST, room))
-        v = GUARD_OK;
-    /* Beyond the burst it is told to wait, and one that does not listen falls silent. */
-    else if (bucket_add(p, BUCKET_REQUEST, room * 2))
-        v = GUARD_SLOW_DOWN;
-    else
-        v = GUARD_DROP;
+    enum guard_verdict v = GUARD_DROP;
+    if (!is_banned(p, now)) {
+        /* Beyond the budget it is told to wait; one that does not listen hears nothing more. */
+        if (bucket_add(p, BUCKET_REQUEST, room))
+            v = GUARD_OK;
+        else if (bucket_add(p, BUCKET_REFUSAL, room))
+            v = GUARD_SLOW_DOWN;
+    }
     set_give(&g->sources, s);
     return v;
 }

@@ -140,11 +140,13 @@ static void requests_are_slowed_then_dropped(void **state) {
     struct addr a = v4(1);
     for (int i = 0; i < 400; i++) assert_int_equal(guard_request(g, &a, false, 0), GUARD_OK);
     for (int i = 0; i < 400; i++) assert_int_equal(guard_request(g, &a, false, 0), GUARD_SLOW_DOWN);
-    assert_int_equal(guard_wait_s(g, &a, 0), 21); /* 401 over at 20 a second */
+    assert_int_equal(guard_wait_s(g, &a, 0), 1); /* 20 a second leak out */
     assert_int_equal(guard_request(g, &a, false, 0), GUARD_DROP);
     assert_int_equal(guard_request(g, &a, true, 0), GUARD_OK);
-    assert_int_equal(guard_request(g, &a, false, 1000), GUARD_SLOW_DOWN);
-    assert_int_equal(guard_request(g, &a, false, 25000), GUARD_OK);
+    assert_int_equal(guard_request(g, &a, false, 49), GUARD_DROP);
+    assert_int_equal(guard_request(g, &a, false, 50), GUARD_OK);
+    assert_int_equal(guard_request(g, &a, false, 50), GUARD_SLOW_DOWN);
+    assert_int_equal(guard_request(g, &a, false, 50), GUARD_DROP);
     assert_int_equal(guard_wait_s(g, &a, 100000), 1);
     guard_free(g);
 }
@@ -215,7 +217,8 @@ static void bans_everywhere_leave_a_common_budget(void **state) {
     guard_free(g);
 }
 
-/* Whatever happens: never more than burst + rate * time passes, and a quiet source is welcome. */
+/* Whatever happens: no more than burst + rate * time passes, nearly that much does pass for one who
+ * asks all the time, and who waits as told is welcome. */
 static void no_more_than_the_budget_passes(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed < 30; seed++) {
@@ -237,7 +240,7 @@ static void no_more_than_the_budget_passes(void **state) {
                             (uint64_t)(now - from) * l.source.requests.per_min / 60000;
             assert_true(passed <= most);
         }
-        assert_true(passed > 10);
+        assert_true(passed > 500);
         mono_t later = now + (mono_t)guard_wait_s(g, &a, now) * 1000;
         assert_int_equal(guard_request(g, &a, false, later), GUARD_OK);
         guard_free(g);
