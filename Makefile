@@ -1,0 +1,40 @@
+# Kith: the commands of the house. The build itself is CMake (CMakePresets.json).
+FUZZ_SECONDS ?= 300
+BENCH ?=
+TEST ?=
+
+.PHONY: help run test quick bench fuzz format lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: ## build, and serve on this machine for a try (SIP over TLS on 5061, the web page on 8443)
+	@tools/setup.sh run
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release --target kith
+	@build/release/kith serve --demo
+
+test: ## every test; the last line counts them (TEST="--only dev --match uri" for a part)
+	@tools/setup.sh test
+	@python3 tools/test.py $(TEST)
+
+quick: ## the checks of the tree and the tests of the debug build
+	@python3 tools/test.py --quick
+
+bench: ## measure against the floor (BENCH="--quick" for a look)
+	@tools/setup.sh bench
+	@python3 bench/run.py $(BENCH)
+
+fuzz: ## run every fuzzer for FUZZ_SECONDS (300)
+	@tools/setup.sh test
+	@python3 tools/test.py --only fuzz --seconds $(FUZZ_SECONDS)
+
+format: ## let clang-format lay out every C file
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+lint: ## clang-tidy and cppcheck over the whole tree
+	@tools/setup.sh lint
+	@python3 tools/lint.py
+
+clean: ## remove what was built
+	@rm -rf build

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Installs from Debian what a set of tools/packages.tsv names, if it is missing; says nothing else.
+#   tools/setup.sh run|test|bench|lint
+set -eu
+cd "$(dirname "$0")/.."
+set_name=${1:?"which set? run, test, bench or lint"}
+
+wanted=$(awk -F '\t' -v set="$set_name" \
+    '!/^#/ && (" " $1 " ") ~ (" " set " ") { print $2 }' tools/packages.tsv)
+if [ -z "$wanted" ]; then
+    echo "setup: tools/packages.tsv has no set named $set_name" >&2
+    exit 2
+fi
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    echo "setup: this is not Debian. What must be there, by its Debian name:" $wanted >&2
+    exit 0
+fi
+
+missing=
+for package in $wanted; do
+    # A package may be there under another name that provides it, as pkgconf does pkg-config.
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' ||
+        missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "setup: needs root to install:$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+echo "setup: installing$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+install() {
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+        $missing >>"$log" 2>&1 </dev/null
+}
+$as_root apt-get update -q >"$log" 2>&1 </dev/null || true # an old list is better than none
+if ! install; then
+    tail -n 30 "$log" >&2
+    echo "setup: could not install$missing" >&2
+    exit 1
+fi

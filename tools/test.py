@@ -1,0 +1,466 @@
+#!/usr/bin/env python3
+"""make test: runs every test of the tree, in stages, and counts them.
+
+  checks  the scripts of tools/ on themselves and on the tree
+  dev     the debug build, and every test of it
+  asan    the same under AddressSanitizer and UBSan
+  tsan    tests with the label "threads" under ThreadSanitizer
+  fuzz    every fuzzer for a few seconds, from the corpus in the tree
+  e2e     tests/e2e/run.py: real phones against the release build
+
+Each test function of a cmocka program counts as one; so does each PASS, FAIL and SKIP line of a
+program that prints such lines; any other program counts as one. A skip must have a row in
+tests/skips.txt, else it counts as a failure. The last line is "N passed, N failed, N skipped".
+
+  tools/test.py [--only STAGE]... [--quick] [--seconds N] [--match TEXT]
+    --quick      checks and dev only
+    --seconds    how long each fuzzer runs (5)
+    --match      only test programs and fuzzers whose name holds TEXT
+"""
+import argparse
+import concurrent.futures
+import fnmatch
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import source
+
+ROOT = source.ROOT
+JOBS = min(os.cpu_count() or 1, 8)
+OUTPUT_LINES = 60  # of a failure that are shown; all of it is in build/test/
+LABELLED = ("replay", "torture", "sim")  # tests/<folder> must bring tests with this label
+
+
+class Results:
+    """Counts, and remembers what must be said at the end."""
+
+    def __init__(self, skip_rows):
+        self.passed, self.failed, self.skipped, self.skip_rows = 0, [], [], skip_rows
+
+    def add_pass(self, count=1):
+        self.passed += count
+
+    def add_fail(self, name, output=""):
+        self.failed.append(name)
+        lines = output.rstrip().splitlines()
+        print(f"FAIL {name}", flush=True)
+        if len(lines) > OUTPUT_LINES:
+            print(f"    ... {len(lines) - OUTPUT_LINES} lines before this")
+        for line in lines[-OUTPUT_LINES:]:
+            print(f"    {line}")
+        sys.stdout.flush()
+
+    def add_skip(self, name, reason):
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern, _ in self.skip_rows):
+            self.skipped.append((name, reason))
+            print(f"SKIP {name}: {reason or 'no reason given'}", flush=True)
+        else:
+            self.add_fail(name, f"skipped ({reason or 'no reason given'}) without a row in "
+                          "tests/skips.txt")
+
+    def last_line(self):
+        return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
+
+
+def run(command, timeout, env=None, cwd=ROOT):
+    """(exit code or None when it took too long, output). Ends all that the command started."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
+                               env={**os.environ, **(env or {})})
+    try:
+        output, _ = process.communicate(timeout=timeout)
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        code = None
+    return code, output.decode("utf-8", "replace")
+
+
+def keep(stage, name, output):
+    folder = os.path.join(ROOT, "build", "test", stage)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, re.sub(r"[^\w.-]", "_", name) + ".log"), "w",
+              encoding="utf-8") as f:
+        f.write(output)
+
+
+def how_it_ended(code):
+    if code is None:
+        return "took too long"
+    return f"ended with {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def count_cmocka(results, name, code, output):
+    """Counts from the lines of cmocka; False when there are none."""
+    ran = re.findall(r"^\[ RUN      \] (\S+)", output, re.M)
+    if not ran:
+        return False
+    def marked(word):
+        found = re.findall(rf"^\[ +{word} +\] (\S+)(.*)", output, re.M)
+        return {test for test, rest in found if not rest.startswith(" test(s)")}
+    failed, skipped = marked("FAILED"), marked("SKIPPED")
+    ended = {t for t in re.findall(r"^\[       OK \] (\S+)", output, re.M)} | failed | skipped
+    for test in ran:
+        if test in skipped and test not in failed:
+            results.add_skip(f"{name}/{test}", "")
+        elif test not in failed and test in ended:
+            results.add_pass()
+    lost = [test for test in ran if test not in ended]
+    if failed:
+        results.add_fail(f"{name}/{sorted(failed)[0]}", output)
+        for test in sorted(failed)[1:]:
+            results.add_fail(f"{name}/{test}", "(see above)")
+    if lost or (code != 0 and not failed):
+        results.add_fail(f"{name}/{lost[0] if lost else 'end'}",
+                         output + f"\n{how_it_ended(code)}")
+    return True
+
+
+def count_lines(results, name, code, output):
+    """Counts PASS, FAIL and SKIP lines; False when there are none."""
+    found = re.findall(r"^(PASS|FAIL|SKIP) (.+)$", output, re.M)
+    if not found:
+        return False
+    failed = False
+    for word, rest in found:
+        test, _, reason = rest.partition(": ")
+        if word == "PASS":
+            results.add_pass()
+        elif word == "SKIP":
+            results.add_skip(f"{name}/{test}", reason)
+        else:
+            failed = True
+            results.add_fail(f"{name}/{test}", reason)
+    if code != 0 and not failed:
+        results.add_fail(f"{name}/end", output + f"\n{how_it_ended(code)}")
+    return True
+
+
+def count(results, name, code, output, is_replay=False):
+    if is_replay:
+        ran = re.search(r"^(\d+) inputs from (\d+) files ran$", output, re.M)
+        if code == 0 and (not ran or int(ran.group(1)) == 0):
+            results.add_fail(name, output + "\nno input ran")
+            return
+    elif count_cmocka(results, name, code, output) or count_lines(results, name, code, output):
+        return
+    if code == 0:
+        results.add_pass()
+    else:
+        results.add_fail(name, output + f"\n{how_it_ended(code)}")
+
+
+def build(results, preset, targets=()):
+    began = time.monotonic()
+    commands = [["cmake", "--preset", preset]]
+    commands.append(["cmake", "--build", "--preset", preset, "-j", str(JOBS)]
+                    + (["--target", *targets] if targets else []))
+    for command in commands:
+        code, output = run(command, 1200)
+        if code != 0:
+            results.add_fail(f"{preset} build", output + f"\n{how_it_ended(code)}")
+            return False
+    print(f"  {preset} built in {time.monotonic() - began:.0f} s", flush=True)
+    return True
+
+
+def ctest_list(preset):
+    """What CTest knows of a build, as a list of dicts."""
+    code, output = run(["ctest", "--test-dir", f"build/{preset}", "--show-only=json-v1"], 60)
+    if code != 0:
+        raise RuntimeError(f"ctest: {output}")
+    tests = []
+    for test in json.loads(output[output.index("{"):])["tests"]:
+        properties = {p["name"]: p["value"] for p in test.get("properties", [])}
+        tests.append({
+            "name": test["name"], "command": test.get("command"),
+            "labels": properties.get("LABELS", []),
+            "timeout": float(properties.get("TIMEOUT", 300)),
+            "cwd": properties.get("WORKING_DIRECTORY", ROOT),
+            "serial": bool(properties.get("RUN_SERIAL", False)),
+            "skip_code": properties.get("SKIP_RETURN_CODE"),
+            "disabled": bool(properties.get("DISABLED", False)),
+            "env": dict(v.split("=", 1) for v in properties.get("ENVIRONMENT", []))})
+    return tests
+
+
+def run_one(test, more_env):
+    if not test["command"]:
+        return 127, "the program was not built", 0.0
+    began = time.monotonic()
+    code, output = run(test["command"], test["timeout"], {**more_env, **test["env"]}, test["cwd"])
+    return code, output, time.monotonic() - began
+
+
+def run_all(results, stage, tests, more_env):
+    """Programs side by side, one per core, but the serial ones alone and last."""
+    def report(test, code, output, seconds):
+        before = (results.passed, len(results.failed), len(results.skipped))
+        keep(stage, test["name"], output)
+        if test["disabled"]:
+            results.add_skip(test["name"], "disabled in CMake")
+        elif test["skip_code"] is not None and code == int(test["skip_code"]):
+            last = output.strip().splitlines()
+            results.add_skip(test["name"], last[-1] if last else "")
+        else:
+            count(results, test["name"], code, output, "fuzz" in test["labels"])
+        ok = results.passed - before[0]
+        bad = len(results.failed) - before[1]
+        print(f"  {stage}: {test['name']}: {ok} ok{f', {bad} FAILED' if bad else ''} "
+              f"({seconds:.1f} s)", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        waiting = {pool.submit(run_one, t, more_env): t for t in tests if not t["serial"]}
+        for done in concurrent.futures.as_completed(waiting):
+            report(waiting[done], *done.result())
+    for test in tests:
+        if test["serial"]:
+            report(test, *run_one(test, more_env))
+
+
+SANITIZER_ENV = {"ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+                 "UBSAN_OPTIONS": "print_stacktrace=1",
+                 "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"}
+
+
+def check_complete(results, tests):
+    """What stands in the tree must be run: a test nobody builds would pass for ever."""
+    names = {t["name"]: t for t in tests}
+    files = source.tree_files(ROOT)
+    for path in files:
+        found = re.fullmatch(r"(?:src|tests)/(?:.*/)?(\w+_(?:test|fuzz))\.c", path)
+        if not found:
+            continue
+        name = found.group(1)
+        if name not in names:
+            results.add_fail(f"tree/{name}", f"{path} is not built as a test")
+        elif "<pthread.h>" in source.read(ROOT, path) and "threads" not in names[name]["labels"]:
+            results.add_fail(f"tree/{name}", f"{path} has threads but not the label \"threads\"")
+        else:
+            results.add_pass()
+    for folder in LABELLED:
+        if any(p.startswith(f"tests/{folder}/") for p in files):
+            if any(folder in t["labels"] for t in tests):
+                results.add_pass()
+            else:
+                results.add_fail(f"tree/{folder}", f"tests/{folder} brings no test of that label")
+
+
+def matching(tests, options):
+    return [t for t in tests if options.match in t["name"]]
+
+
+def stage_checks(results, options):
+    python = sys.executable
+    steps = [(f"{tool} --self-test", [python, f"tools/{tool}.py", "--self-test"])
+             for tool in ("check_layers", "check_style", "rfc_index", "test")]
+    steps += [("check_layers", [python, "tools/check_layers.py"]),
+              ("check_style", [python, "tools/check_style.py"]),
+              ("rfc_index", [python, "tools/rfc_index.py"])]
+    for name, command in steps:
+        if options.match not in name:
+            continue
+        code, output = run(command, 120)
+        keep("checks", name, output)
+        if code == 0 and (name != "rfc_index" or output.count("\n") > 10):
+            results.add_pass()
+            print(f"  checks: {name}: ok", flush=True)
+        else:
+            results.add_fail(f"checks/{name}", output)
+    for path in source.tree_files(ROOT):
+        if path.endswith(".py"):
+            try:
+                compile(source.read(ROOT, path), path, "exec")
+            except SyntaxError as error:
+                results.add_fail(f"checks/{path}", str(error))
+
+
+def stage_dev(results, options):
+    if build(results, "dev"):
+        tests = ctest_list("dev")
+        if not options.match:
+            check_complete(results, tests)
+        run_all(results, "dev", matching(tests, options), {})
+
+
+def stage_asan(results, options):
+    if build(results, "asan"):
+        run_all(results, "asan", matching(ctest_list("asan"), options), SANITIZER_ENV)
+
+
+def stage_tsan(results, options):
+    code, output = run(["cmake", "--preset", "tsan"], 300)
+    if code != 0:
+        results.add_fail("tsan build", output)
+        return
+    def threaded():
+        return [t for t in matching(ctest_list("tsan"), options) if "threads" in t["labels"]]
+    if not threaded():
+        if not options.match and os.path.isdir(os.path.join(ROOT, "src/os")):
+            results.add_fail("tsan", "no test has the label \"threads\"")
+        return
+    # A test's name is its target's. Others (scripts) have none and need the whole build.
+    targets = [t["name"] for t in threaded()]
+    code, known = run(["ninja", "-C", "build/tsan", "-t", "targets", "all"], 60)
+    if any(f"\n{name}: phony" not in known for name in targets):
+        targets = []
+    if build(results, "tsan", targets):
+        run_all(results, "tsan", threaded(), SANITIZER_ENV)
+
+
+def run_fuzzer(test, seconds):
+    program, corpus = test["command"][0], test["command"][-1]
+    name = test["name"]
+    seeds = os.listdir(corpus) if os.path.isdir(corpus) else []
+    if not seeds:
+        return 1, f"{corpus}: no corpus", 0.0
+    grown = os.path.join(ROOT, "build", "fuzz", "grown", name)
+    os.makedirs(grown, exist_ok=True)
+    command = [program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048",
+               "-print_final_stats=1", f"-artifact_prefix={grown}-crash-"]
+    words = os.path.join(os.path.dirname(os.path.dirname(corpus)), name + ".dict")
+    if os.path.isfile(words):
+        command.append(f"-dict={words}")
+    began = time.monotonic()
+    code, output = run([*command, grown, corpus], seconds + 120, SANITIZER_ENV)
+    ran = re.search(r"^stat::number_of_executed_units: *(\d+)", output, re.M)
+    if code == 0 and (not ran or int(ran.group(1)) < len(seeds)):
+        code, output = 1, output + "\nfewer inputs ran than the corpus has"
+    return code, output, time.monotonic() - began
+
+
+def stage_fuzz(results, options):
+    # As Debian's compiler runtime may be missing, say so plainly before the build fails.
+    if not shutil.which("clang"):
+        results.add_fail("fuzz build", "clang is not installed: tools/setup.sh test")
+        return
+    if not build(results, "fuzz"):
+        return
+    tests = [t for t in matching(ctest_list("fuzz"), options) if "fuzz" in t["labels"]]
+    if not tests and not options.match:
+        results.add_fail("fuzz", "there is no fuzzer")
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        waiting = {pool.submit(run_fuzzer, t, options.seconds): t for t in tests}
+        for done in concurrent.futures.as_completed(waiting):
+            name, (code, output, seconds) = waiting[done]["name"], done.result()
+            keep("fuzz", name, output)
+            ran = re.search(r"^stat::number_of_executed_units: *(\d+)", output, re.M)
+            if code == 0:
+                results.add_pass()
+                print(f"  fuzz: {name}: {ran.group(1)} inputs ({seconds:.0f} s)", flush=True)
+            else:
+                results.add_fail(f"fuzz/{name}", output + f"\n{how_it_ended(code)}")
+
+
+def stage_e2e(results, options):
+    files = [p for p in source.tree_files(ROOT) if p.startswith("tests/e2e/")]
+    if not files:
+        return
+    if "tests/e2e/run.py" not in files:
+        results.add_fail("e2e", "tests/e2e holds files but no run.py")
+        return
+    if not build(results, "release"):
+        return
+    command = [sys.executable, "-u", "tests/e2e/run.py"]
+    print("  e2e: " + " ".join(command), flush=True)
+    code, output = run(command, options.e2e_seconds,
+                       {"KITH": os.path.join(ROOT, "build", "release", "kith")})
+    keep("e2e", "run", output)
+    print("\n".join("    " + line for line in output.splitlines()
+                    if line.startswith("PASS ")), flush=True)
+    if not count_lines(results, "e2e", code, output):
+        results.add_fail("e2e", output + f"\n{how_it_ended(code)}: no PASS, FAIL or SKIP line")
+
+
+STAGES = {"checks": stage_checks, "dev": stage_dev, "asan": stage_asan, "tsan": stage_tsan,
+          "fuzz": stage_fuzz, "e2e": stage_e2e}
+
+
+def self_test():
+    """The counting must be able to fail."""
+    rows = [("known*", "why")]
+    def counted(code, output, is_replay=False, name="t"):
+        results = Results(rows)
+        with open(os.devnull, "w", encoding="utf-8") as null:
+            out, sys.stdout = sys.stdout, null
+            try:
+                count(results, name, code, output, is_replay)
+            finally:
+                sys.stdout = out
+        return results.last_line()
+    ok, bad = "[       OK ] {}\n", "[  FAILED  ] {}\n"
+    ran = "[ RUN      ] {}\n"
+    two = ran.format("a") + ok.format("a") + ran.format("b")
+    cases = [
+        (counted(0, two + ok.format("b")), "2 passed, 0 failed, 0 skipped"),
+        (counted(1, two + bad.format("b") + "[  FAILED  ] 1 test(s), listed below:\n"
+                 + bad.format("b")), "1 passed, 1 failed, 0 skipped"),
+        (counted(-11, two), "1 passed, 1 failed, 0 skipped"),
+        (counted(0, two), "1 passed, 1 failed, 0 skipped"),
+        (counted(66, two + ok.format("b")), "2 passed, 1 failed, 0 skipped"),
+        (counted(None, ""), "0 passed, 1 failed, 0 skipped"),
+        (counted(0, two + "[  SKIPPED ] b\n"), "1 passed, 1 failed, 0 skipped"),
+        (counted(0, two + "[  SKIPPED ] b\n", name="known"), "1 passed, 0 failed, 1 skipped"),
+        (counted(0, "hello\n"), "1 passed, 0 failed, 0 skipped"),
+        (counted(3, "hello\n"), "0 passed, 1 failed, 0 skipped"),
+        (counted(0, "PASS a\nFAIL b: why\nSKIP c: no root\n"), "1 passed, 2 failed, 0 skipped"),
+        (counted(1, "PASS a\nSKIP c: no root\n", name="known"), "1 passed, 1 failed, 1 skipped"),
+        (counted(0, "2010 inputs from 10 files ran\n", True), "1 passed, 0 failed, 0 skipped"),
+        (counted(0, "0 inputs from 0 files ran\n", True), "0 passed, 1 failed, 0 skipped"),
+        (counted(0, "", True), "0 passed, 1 failed, 0 skipped"),
+    ]
+    for at, (got, wanted) in enumerate(cases):
+        if got != wanted:
+            sys.exit(f"self-test failed: case {at}: {got}, not {wanted}")
+    code, _ = run([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
+    if code is not None:
+        sys.exit("self-test failed: a program that hangs was not ended")
+    with tempfile.TemporaryDirectory() as empty:
+        test = {"command": ["/bin/true", empty], "name": "x"}
+        if run_fuzzer(test, 1)[0] == 0:
+            sys.exit("self-test failed: a fuzzer without a corpus passed")
+
+
+def main():
+    if sys.argv[1:] == ["--self-test"]:
+        return self_test()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=list(STAGES), default=[])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--e2e-seconds", type=int, default=600)
+    parser.add_argument("--match", default="")
+    options = parser.parse_args()
+    stages = options.only or (["checks", "dev"] if options.quick else list(STAGES))
+    results = Results([(row[0], row[1]) for row in source.rows(ROOT, "tests/skips.txt", 2)])
+    began = time.monotonic()
+    for name in stages:
+        at = time.monotonic()
+        print(f"== {name}", flush=True)
+        try:
+            STAGES[name](results, options)
+        except (RuntimeError, OSError, ValueError) as error:
+            results.add_fail(name, f"{type(error).__name__}: {error}")
+        print(f"== {name}: {time.monotonic() - at:.0f} s; so far {results.last_line()}", flush=True)
+    print()
+    for name in results.failed:
+        print(f"failed: {name}")
+    for name, reason in results.skipped:
+        print(f"skipped: {name}: {reason or 'see tests/skips.txt'}")
+    print(f"{time.monotonic() - began:.0f} s in all; the output of every test is in build/test/")
+    if results.passed == 0 and not results.failed:
+        results.add_fail("nothing was run")
+    print(results.last_line(), flush=True)
+    return sys.exit(1 if results.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
