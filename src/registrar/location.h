@@ -5,6 +5,9 @@
  * Lifetime: look-ups copy what routing needs into the caller's arena; nothing points into here.
  * Memory:   one block per binding (about 400 bytes), at most `bindings_max`, ERR_FULL beyond.
  * Threads:  any; sharded by account id, one lock a shard, held for a look-up or a change.
+ * Store:    changes come out as store_change; those that one core emits reach the store in order.
+ *           Two cores that change one device within the same instant may reach it in the other
+ *           order; the next refresh writes the whole row again.
  *
  * A binding knows the flow it was made over. Whether that flow still lives is not kept here: the
  * caller asks core's flow table, so a closed connection makes its binding unreachable at once. */
@@ -38,21 +41,31 @@ void location_free(struct location *l);
 /* At start: a stored row. Expired ones are MISSING (2 s of grace: architecture.md section 4). */
 NODISCARD enum err location_load(struct location *l, const struct binding_row *row, wall_t now);
 
-/* The live bindings of an account, best q first, then newest; at most `max`. */
+/* The live bindings of an account, best q first, then newest; at most `max` (and 64). None: OK and
+ * *out_count 0. Contacts that are neither sip nor sips are kept for the answers to REGISTER only.
+ * MEMORY: the arena is too small, *out_count 0. */
 NODISCARD enum err location_find(struct location *l, uint32_t account_id, wall_t now,
                                  struct arena *arena, struct binding *out, unsigned max,
                                  unsigned *out_count);
 /* One binding by its durable id; MISSING. */
 NODISCARD enum err location_by_bid(struct location *l, uint32_t account_id, uint32_t bid,
                                    wall_t now, struct arena *arena, struct binding *out);
-/* The durable id of a device's binding: keyed hash of the instance and reg-id, or of the contact
- * when there is no instance. Never 0. */
+/* The durable id that a new binding of this device gets: keyed hash of the instance and reg-id, or
+ * of the contact when there is no instance. Never 0. A binding keeps its id for as long as it is
+ * refreshed, so struct binding tells the one in use (two devices of one account whose hashes
+ * collide get neighbours). */
 uint32_t location_bid(const struct location *l, uint32_t account_id, slice instance,
                       uint32_t reg_id, slice contact);
 
 void location_remove_account(struct location *l, uint32_t account_id);
+/* Look at up to about `budget` bindings, going on where the last call ended, and forget those that
+ * have expired. Returns how many removals it wrote into out[max] for the store (STORE_LAZY, no
+ * answer awaited). A thousand every second keeps a table of a million clean within its hour. */
+unsigned location_sweep(struct location *l, wall_t now, unsigned budget, struct store_change *out,
+                        unsigned max);
 uint32_t location_count(const struct location *l);
-/* Full rows of one account (or of all: account_id 0) for `kith bindings` and status. */
+/* Full rows of one account (or of all: account_id 0) for `kith bindings` and status; the visitor
+ * runs under a lock and must not call back in here. Returning false ends the walk. */
 void location_each(struct location *l, uint32_t account_id, wall_t now,
                    bool (*visit)(void *ctx, const struct binding_row *row), void *ctx);
 

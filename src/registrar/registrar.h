@@ -1,5 +1,15 @@
 /* registrar/registrar.h - a REGISTER that has been authenticated: what it changes, what to answer.
- * RFC 3261 10.3, 3327 (Path stored), 5626 and 5627 parameters kept.
+ * RFC 3261 10.3, 3327 (Path stored), 5626 and 5627 parameters kept, 5630 5.2.
+ *
+ * The caller has done steps 1 to 5 of RFC 3261 10.3 (domain, Require, who asks, may he, the
+ * address) and gives the account; here is the rest. One request is done completely or not at all,
+ * under the lock of its account, so two REGISTERs of one account never mix.
+ *
+ * Device:   contacts with the same +sip.instance (and reg-id) are one device: the newer replaces
+ * the older, whatever their URIs. Without an instance the URIs are compared. Of two contacts of one
+ * request that mean the same device the last counts. Limits:   beyond contacts_max the oldest
+ * binding whose flow is gone makes room; when all are reachable: 403. Strings longer than
+ * REGISTRAR_*_MAX are 400 (User-Agent is cut).
  *
  * The table changes at once; the 200 of a new, changed or removed binding waits for its commit
  * (the caller holds the answer back until then). A binding not yet committed is marked so, and a
@@ -13,6 +23,14 @@
 #include "registrar/location.h"
 #include "sip/msg.h"
 
+/* The longest strings a binding keeps: about four times what phones send. */
+#define REGISTRAR_CONTACT_MAX    1024u
+#define REGISTRAR_PARAMS_MAX     1024u
+#define REGISTRAR_INSTANCE_MAX   256u
+#define REGISTRAR_CALL_ID_MAX    256u
+#define REGISTRAR_PATH_MAX       2048u
+#define REGISTRAR_USER_AGENT_MAX 128u
+
 struct registrar_limits {
     uint32_t expires_min_s, expires_max_s, expires_default_s, contacts_max;
 };
@@ -24,21 +42,29 @@ struct registrar_request {
     uint32_t run;
     bool secure;  /* false: legacy tcp or udp */
     wall_t until; /* expiry never goes beyond this (legacy devices); 0: no such end */
+    /* Does that flow still live? Asked under the lock when the account has contacts_max bindings;
+     * it must not call back in here. NULL: only flows of former runs count as gone. */
+    bool (*is_flow_alive)(void *ctx, flow_id flow);
+    void *ctx;
 };
 struct registrar_answer {
-    unsigned status;    /* 200, 400, 403, 423, 500 (order: 10.3 step 7), 503 ... */
+    unsigned status;    /* 200, 400, 403, 420 (Path unasked for), 423, 500 (order: step 7), 503 */
     const char *reason; /* for a Warning text, or NULL */
     bool must_commit;   /* hold the 200 until the changes are committed */
     unsigned change_count;
     struct store_change *changes; /* in the arena */
-    slice headers; /* 200: whole Contact (and Path, Supported) lines; 423: Min-Expires.
-                      Ready to stand in the response, each ended by CRLF; in the arena */
+    slice
+        headers; /* 200: whole Contact, Path, Supported and Date lines; 423: Min-Expires; 420:
+                    Unsupported. Ready to stand in the response, each ended by CRLF; in the arena */
 };
 
+/* OK: *out says what to answer, refusals too. MEMORY: nothing changed, answer 500 or 503. */
 NODISCARD enum err registrar_register(struct location *l, const struct registrar_limits *limits,
                                       const struct registrar_request *req, wall_t now,
                                       struct arena *arena, struct registrar_answer *out);
-/* The commit of those changes came (or failed): their bindings are durable now (or stay marked). */
+/* The commit of those changes came (or failed): their bindings are durable now (or stay marked).
+ * Once for every change of an answer with must_commit. A removal that failed is repeated by the
+ * next REGISTER that means the device, or by the sweep. */
 void registrar_committed(struct location *l, uint32_t account_id, uint32_t bid, enum err result);
 
 #endif
