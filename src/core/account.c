@@ -29,14 +29,24 @@ static void core_challenge(struct core *c, struct flow *flow, const struct sip_m
 
 bool core_who_digest(struct core *c, struct flow *flow, const struct sip_msg *m, slice realm,
                      enum sip_header_id which, struct account *out, uint32_t *out_device) {
+    const struct addr *source = &flow->info.peer;
+    if (sip_first(m, which) && !guard_may_auth(c->node->guard, source, c->now.mono)) {
+        COUNT(c, refused);
+        core_answer(c, flow->id, m,
+                    &(struct answer){ .status = 403,
+                                      .warning = "Too many wrong passwords from here; wait" });
+        return false;
+    }
     enum digest_verdict v =
         digest_check(&c->node->digest, lane_algorithm(c, flow), m, which, realm, flow->id,
                      flow_is_reliable(&flow->info), &flow->nonce, c->now.wall, out, out_device);
     switch (v) {
     case DIGEST_OK:
+        guard_auth_ok(c->node->guard, source, c->now.mono);
         return true;
     case DIGEST_WRONG:
         COUNT(c, auth_failures);
+        guard_auth_failed(c->node->guard, source, c->now.mono);
         LOG(LOG_INFO, "auth.failed", LOG_F_U64("flow", flow->id));
         core_challenge(c, flow, m, realm, which, false);
         return false;
@@ -96,6 +106,36 @@ bool core_who(struct core *c, struct flow *flow, const struct sip_msg *m, uint32
     if (err == ERR_MISSING || sip_first(m, HDR_PROXY_AUTHORIZATION))
         return who_by_proof(c, flow, m, out_account);
     refuse_from(c, flow, m);
+    return false;
+}
+
+bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg *m,
+                        uint32_t account_id) {
+    if (guard_account(c->node->guard, account_id, c->now.mono) == GUARD_OK) return true;
+    COUNT(c, refused);
+    core_answer(c, flow->id, m,
+                &(struct answer){ .status = 503,
+                                  .warning = "This account sends too many requests",
+                                  .lines = SLICE("Retry-After: 5\r\n") });
+    return false;
+}
+
+bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    char mem[40];
+    struct buf line = buf_over(mem, sizeof mem);
+    if (flow->who.count) return true; /* its account is counted instead */
+    switch (guard_request(c->node->guard, &flow->info.peer, false, c->now.mono)) {
+    case GUARD_OK:
+        return true;
+    case GUARD_SLOW_DOWN:
+        buf_fmt(&line, "Retry-After: %u\r\n",
+                guard_wait_s(c->node->guard, &flow->info.peer, c->now.mono));
+        core_answer(c, flow->id, m, &(struct answer){ .status = 503, .lines = buf_slice(&line) });
+        break;
+    case GUARD_DROP:
+        break;
+    }
+    COUNT(c, refused);
     return false;
 }
 

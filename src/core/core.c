@@ -8,6 +8,7 @@
 #define EFFECTS_MAX       262144u /* a broken connection may end that many transactions at once */
 #define SWEEP_EVERY_MS    1000
 #define SWEEP_BUDGET      4096u
+#define SWEEP_REMOVALS    512u
 #define DIALOG_SILENCE_MS (24 * 3600 * 1000LL) /* architecture.md: a record idle for 24 h goes */
 
 struct core *core_new(struct node *node, unsigned worker, const uint8_t seed[static 32],
@@ -362,6 +363,11 @@ void core_stored(struct core *c, uint64_t ticket, enum err result, struct now no
 static void core_sweep(struct core *c) {
     c->sweep_at = c->now.mono + SWEEP_EVERY_MS;
     if (c->worker != 0) return;
+    struct store_change *gone = arena_alloc(&c->turn, SWEEP_REMOVALS * sizeof *gone);
+    unsigned n =
+        gone ? location_sweep(c->node->location, c->now.wall, SWEEP_BUDGET, gone, SWEEP_REMOVALS)
+             : 0;
+    for (unsigned i = 0; i < n; i++) core_store(c, &gone[i], 0);
     dialogs_sweep(c->node->dialogs, c->now.mono - DIALOG_SILENCE_MS, SWEEP_BUDGET);
     atomic_store_explicit(&c->counters.calls, dialogs_count(c->node->dialogs),
                           memory_order_relaxed);

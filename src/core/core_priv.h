@@ -82,12 +82,14 @@ struct context {
 
 /* ---- REGISTER answers waiting for their commit ---- */
 
+#define PENDING_BIDS_MAX 32 /* changes of one REGISTER: its contacts and those that make room */
+
 struct pending {
     pool_id id;
     flow_id flow;
     tx_id server; /* datagrams only */
     uint32_t account_id;
-    uint32_t bids[LIMIT_CONTACTS];
+    uint32_t bids[PENDING_BIDS_MAX];
     uint8_t bid_count, waiting;
     bool has_server;
     enum err result;
@@ -167,6 +169,11 @@ bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg 
 /* Proxy-Authorization alone, for a flow that has proved nothing: false: answered. */
 bool core_who_digest(struct core *c, struct flow *flow, const struct sip_msg *m, slice realm,
                      enum sip_header_id which, struct account *out, uint32_t *out_device);
+
+/* Guard: false: the request has been answered (or dropped). */
+bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m);
+bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg *m,
+                        uint32_t account_id);
 
 /* register.c */
 void core_register(struct core *c, struct flow *flow, const struct sip_msg *m);

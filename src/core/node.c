@@ -23,6 +23,7 @@ void node_config_defaults(struct node_config *c) {
     c->timer_c_s = 180;
     c->flow_idle_s = 300;
     c->flows_max = 65536;
+    guard_limits_defaults(&c->guard);
 }
 
 /* ---- settings ---- */
@@ -320,16 +321,17 @@ static enum err node_on_binding(void *ctx, const struct binding_row *row) {
     return err == ERR_MISSING ? ERR_OK : err; /* expired while we were away */
 }
 
-static enum err node_tables(struct node *n, const struct node_config *config) {
+static enum err node_tables(struct node *n, const struct node_config *config, mono_t now) {
     uint32_t txs = LIMIT_TRANSACTIONS * config->workers;
     n->accounts = accounts_new(NODE_ACCOUNTS_MAX, &n->keys.table, n->keys.seal);
     n->location = location_new(NODE_BINDINGS_MAX, &n->keys.durable, n->run);
     n->dialogs = dialogs_new(NODE_DIALOGS_MAX, &n->keys.table);
+    n->guard = guard_new(&config->guard, &n->keys.table, now);
     n->directory = directory_new(txs);
     n->digest.used = digest_used_new(NODE_USED_NONCES, &n->keys.table);
     n->locals = mem_array(LOCALS_MAX, sizeof *n->locals);
-    if (!n->accounts || !n->location || !n->dialogs || !n->directory || !n->digest.used ||
-        !n->locals)
+    if (!n->accounts || !n->location || !n->dialogs || !n->guard || !n->directory ||
+        !n->digest.used || !n->locals)
         return ERR_MEMORY;
     for (unsigned i = 0; i < n->workers; i++) {
         n->flow_words[i] = mem_array(n->flows_max, sizeof *n->flow_words[i]);
@@ -360,7 +362,7 @@ enum err node_new(const struct node_config *config, struct store *store, struct 
     enum err err = s ? node_next_run(n) : ERR_MEMORY;
     if (err == ERR_OK) {
         node_derive_keys(n, config->seal_key);
-        err = node_tables(n, config);
+        err = node_tables(n, config, now.mono);
     }
     if (err == ERR_OK) {
         struct node_load load = { n, now.wall };
@@ -382,6 +384,7 @@ void node_free(struct node *n) {
     mem_free(n->locals);
     digest_used_free(n->digest.used);
     directory_free(n->directory);
+    guard_free(n->guard);
     dialogs_free(n->dialogs);
     location_free(n->location);
     accounts_free(n->accounts);
@@ -396,6 +399,15 @@ struct accounts *node_accounts(struct node *n) {
 }
 struct location *node_location(struct node *n) {
     return n->location;
+}
+struct guard *node_guard(struct node *n) {
+    return n->guard;
+}
+struct dialogs *node_dialogs(struct node *n) {
+    return n->dialogs;
+}
+uint32_t node_run(const struct node *n) {
+    return n->run;
 }
 void node_set_tracing(struct node *n, bool on) {
     atomic_store(&n->tracing, on);

@@ -11,11 +11,13 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "guard/guard.h"
 #include "store/store.h"
 
 struct node;
 struct accounts;
 struct location;
+struct dialogs;
 
 #define NODE_DOMAINS_MAX 64
 #define NODE_WORKERS_MAX 64
@@ -34,9 +36,10 @@ struct node_config {
     uint32_t timer_c_s;    /* 180 */
     uint32_t flow_idle_s;  /* a TLS flow without binding or call and silent for this long closes */
     uint32_t flows_max;    /* per worker */
-    bool force_mail;       /* test: every message crosses workers */
-    const uint8_t *seal_key; /* 32 bytes; read by node_new only: opens what is sealed at rest, and
-                                the keys of tokens, branches and nonces are derived from it */
+    struct guard_limits guard; /* fixed at start */
+    bool force_mail;           /* test: every message crosses workers */
+    const uint8_t *seal_key;   /* 32 bytes; read by node_new only: opens what is sealed at rest, and
+                                  the keys of tokens, branches and nonces are derived from it */
 };
 void node_config_defaults(struct node_config *c);
 
@@ -50,6 +53,11 @@ NODISCARD enum err node_configure(struct node *n, const struct node_config *conf
 
 struct accounts *node_accounts(struct node *n);
 struct location *node_location(struct node *n);
+struct guard *node_guard(struct node *n);
+struct dialogs *node_dialogs(struct node *n);
+uint32_t node_run(const struct node *n);
+/* Does this flow live, on whichever worker? For `kith bindings` and status. */
+bool node_flow_lives(struct node *n, uint64_t flow);
 void node_set_tracing(struct node *n, bool on);
 
 #endif

@@ -47,6 +47,7 @@ struct node {
     struct accounts *accounts;
     struct location *location;
     struct dialogs *dialogs;
+    struct guard *guard;
     struct directory *directory;
     struct digest digest;
     struct node_keys keys;
@@ -73,7 +74,6 @@ NODISCARD enum err node_flow_up(struct node *n, flow_id f, const struct flow_inf
 void node_flow_down(struct node *n, flow_id f);
 /* false: gone. */
 bool node_flow_face(struct node *n, flow_id f, struct flow_face *out);
-bool node_flow_lives(struct node *n, flow_id f);
 
 /* Is this host (of a URI) one of our domains? */
 bool node_is_domain(struct node *n, slice host);

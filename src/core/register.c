@@ -36,7 +36,7 @@ static bool register_account(struct core *c, struct flow *flow, const struct sip
 static struct pending *pending_new(struct core *c, struct flow *flow,
                                    const struct registrar_answer *a, slice ok, slice failed) {
     pool_id id;
-    struct pending *p = pool_new(&c->pendings, &id);
+    struct pending *p = a->change_count > PENDING_BIDS_MAX ? NULL : pool_new(&c->pendings, &id);
     if (!p) return NULL;
     p->ok = mem_dup(ok.ptr, ok.len);
     p->failed = mem_dup(failed.ptr, failed.len);
@@ -108,9 +108,13 @@ static void register_wait(struct core *c, struct flow *flow, const struct sip_ms
         p->has_server =
             tx_server_open(c->txs, m, flow->id, false, 0, c->now.mono, &p->server) == ERR_OK;
     for (unsigned i = 0; i < a->change_count; i++) {
-        if (p->bid_count < LIMIT_CONTACTS) p->bids[p->bid_count++] = a->changes[i].binding.bid;
+        p->bids[p->bid_count++] = a->changes[i].binding.bid;
         core_store(c, &a->changes[i], owner_of(p->id));
     }
+}
+
+static bool register_flow_lives(void *ctx, flow_id flow) {
+    return node_flow_lives(ctx, flow);
 }
 
 void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
@@ -121,7 +125,9 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
         register_refuse(c, flow, m, 503, "The server is about to stop");
         return;
     }
-    if (!register_account(c, flow, m, &account, &device_id)) return;
+    if (!register_account(c, flow, m, &account, &device_id) ||
+        !core_guard_account(c, flow, m, account.id))
+        return;
 
     struct device device = { 0 };
     if (device_id && accounts_device(c->node->accounts, device_id, &device) != ERR_OK)
@@ -134,7 +140,9 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
                                      .flow = flow->id,
                                      .run = c->node->run,
                                      .secure = flow_is_secure(&flow->info),
-                                     .until = device.until };
+                                     .until = device.until,
+                                     .is_flow_alive = register_flow_lives,
+                                     .ctx = c->node };
     struct registrar_answer a = { 0 };
     if (registrar_register(c->node->location, &limits, &req, c->now.wall, &c->turn, &a) != ERR_OK) {
         register_refuse(c, flow, m, 503, "The server is short of memory");

@@ -388,7 +388,7 @@ static bool core_pass_to_worker(struct core *c, struct flow *flow, const struct 
 static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
     uint32_t sender;
     bool is_more;
-    if (!core_who(c, flow, m, &sender)) return;
+    if (!core_who(c, flow, m, &sender) || !core_guard_account(c, flow, m, sender)) return;
     unsigned routes = own_routes(c, m, &is_more);
     if (is_more) {
         core_refuse(c, flow, m, 403, "This server does not pass requests to other servers");
@@ -419,6 +419,7 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
         return;
     }
     identities_prune(&flow->who, c->node->accounts, c->now.wall);
+    if (!core_guard_source(c, flow, m)) return;
     core_trace(c, m, "received", 0, NULL);
     if (m->uri.scheme == URI_OTHER) {
         core_refuse(c, flow, m, 416, NULL);
