@@ -92,14 +92,13 @@ static enum err put_two(void *ctx) {
     struct dialog in = sample();
     enum err err = dialogs_put(d, 1, &in, 0);
     if (err == ERR_OK) err = dialogs_put(d, 1, &in, 0);
-    if (err == ERR_OK) dialogs_seen(d, 1, SIDE_CALLER, 2, SLICE("sip:elsewhere@192.0.2.9"), 1);
     dialogs_free(d);
     return err;
 }
 
 static void short_memory_is_an_answer(void **state) {
     (void)state;
-    unit_oom(put_two, NULL);
+    assert_true(unit_oom(put_two) > 2);
 }
 
 int main(void) {

@@ -55,12 +55,12 @@ static void a_request_goes_on(void **state) {
                  "To: <sip:bob@example.org>\r\n"
                  "Call-ID: x@10.0.0.1\r\n"
                  "CSeq: 1 INVITE\r\n"
+                 "P-Asserted-Identity: <sip:alice@example.org>\r\n"
                  "X-Unknown: stays ; as=\"it is\"\r\n"
                  "Content-Length: 3\r\n"
                  "Record-Route: <sip:t@near-callee;lr>\r\n"
                  "Record-Route: <sip:t@near-caller;lr>\r\n"
                  "Max-Breadth: 30\r\n"
-                 "P-Asserted-Identity: <sip:alice@example.org>\r\n"
                  "\r\nabc");
 }
 
