@@ -1,7 +1,7 @@
 #include "auth/digest.h"
-#include "auth/digest_read.h"
 #include "auth/digest_used.h"
 #include "crypto/crypto.h"
+#include "sip/hdr.h"
 
 /* A nonce, before base64url: time and salt (big-endian), then the MAC over them and the flow. */
 #define NONCE_BYTES  (8 + 8 + CRYPTO_MAC_BYTES)
@@ -165,20 +165,20 @@ static bool nonce_take(const struct digest *d, const struct claim *c, bool relia
 
 /* ---- credentials ---- */
 
-static bool algorithm_fits(const struct digest_credentials *c, enum digest_algorithm algorithm) {
+static bool algorithm_fits(const struct hdr_auth *c, enum digest_algorithm algorithm) {
     /* RFC 7616 3.4: absent means MD5. */
-    if (!digest_has(c, DIGEST_P_ALGORITHM)) return algorithm == DIGEST_MD5;
-    return slice_ieq(c->values[DIGEST_P_ALGORITHM], digest_name(algorithm));
+    if (!c->algorithm.ptr) return algorithm == DIGEST_MD5;
+    return slice_ieq(c->algorithm, digest_name(algorithm));
 }
 
 /* RFC 3261 22.3: a request may carry credentials for several realms; ours is what counts. */
 static enum digest_verdict pick(const struct sip_msg *req, enum sip_header_id which, slice realm,
-                                enum digest_algorithm algorithm, struct digest_credentials *out) {
+                                enum digest_algorithm algorithm, struct hdr_auth *out) {
     bool bad = false;
     for (const struct sip_header *h = sip_first(req, which); h; h = sip_next(req, h)) {
-        enum err e = digest_credentials_read(h->value, out);
-        if (e == ERR_BAD) bad = true;
-        if (e == ERR_OK && slice_eq(out->values[DIGEST_P_REALM], realm) &&
+        enum err e = hdr_auth(h->value, out);
+        if (e) bad = true;
+        if (e == ERR_OK && hdr_auth_is_digest(out) && slice_eq(out->realm, realm) &&
             algorithm_fits(out, algorithm))
             return DIGEST_OK;
     }
@@ -200,31 +200,24 @@ static bool uri_fits(slice text, const struct sip_msg *req) {
     return sip_uri_read(text, &uri) == ERR_OK && sip_uri_eq(&uri, &req->uri);
 }
 
-static enum digest_verdict read_claim(const struct digest_credentials *c,
-                                      enum digest_algorithm algorithm, const struct sip_msg *req,
-                                      struct claim *out) {
-    slice nonce = c->values[DIGEST_P_NONCE], response = c->values[DIGEST_P_RESPONSE];
+static enum digest_verdict read_claim(const struct hdr_auth *c, enum digest_algorithm algorithm,
+                                      const struct sip_msg *req, struct claim *out) {
     /* 3GPP TS 24.229 5.1.1.2.2: a first REGISTER may name its user with an empty nonce and answer;
      * that is a wish to be challenged, not an answer. */
-    if (nonce.len == 0 && response.len == 0) return DIGEST_NONE;
-    const uint32_t must = 1u << DIGEST_P_USERNAME | 1u << DIGEST_P_NONCE | 1u << DIGEST_P_URI |
-                          1u << DIGEST_P_RESPONSE | 1u << DIGEST_P_CNONCE | 1u << DIGEST_P_QOP |
-                          1u << DIGEST_P_NC;
-    if ((c->present & must) != must || digest_has(c, DIGEST_P_USERNAME_STAR)) return DIGEST_BAD;
-    if (slice_ieq(c->values[DIGEST_P_USERHASH], SLICE("true"))) return DIGEST_BAD;
-    if (!slice_ieq(c->values[DIGEST_P_QOP], SLICE("auth"))) return DIGEST_BAD;
-    slice username = c->values[DIGEST_P_USERNAME], cnonce = c->values[DIGEST_P_CNONCE];
-    slice uri = c->values[DIGEST_P_URI];
-    if (username.len == 0 || username.len > USERNAME_MAX) return DIGEST_BAD;
-    if (cnonce.len == 0 || cnonce.len > CNONCE_MAX) return DIGEST_BAD;
-    if (uri.len > DIGEST_TEXT_MAX || req->method_name.len > METHOD_MAX) return DIGEST_BAD;
+    if (c->nonce.len == 0 && c->response.len == 0) return DIGEST_NONE;
+    /* RFC 7616 3.4: without qop there is no cnonce and no nc; RFC 8760 2.4 wants qop. */
+    if (!slice_ieq(c->qop, SLICE("auth"))) return DIGEST_BAD;
+    if (c->username_ext.ptr || slice_ieq(c->userhash, SLICE("true"))) return DIGEST_BAD;
+    if (c->username.len == 0 || c->username.len > USERNAME_MAX) return DIGEST_BAD;
+    if (c->cnonce.len == 0 || c->cnonce.len > CNONCE_MAX) return DIGEST_BAD;
+    if (c->uri.len == 0 || c->uri.len > DIGEST_TEXT_MAX) return DIGEST_BAD;
+    if (req->method_name.len > METHOD_MAX) return DIGEST_BAD;
     size_t len, want = digest_len(algorithm);
-    if (response.len != want * 2) return DIGEST_BAD;
-    if (hex_read(response, out->response, want, &len) || len != want) return DIGEST_BAD;
-    if (!read_nc(c->values[DIGEST_P_NC], &out->nc) || !uri_fits(uri, req)) return DIGEST_BAD;
-    out->username = username;
-    out->answer =
-        (struct digest_answer){ req->method_name, uri, nonce, c->values[DIGEST_P_NC], cnonce };
+    if (c->response.len != want * 2) return DIGEST_BAD;
+    if (hex_read(c->response, out->response, want, &len) || len != want) return DIGEST_BAD;
+    if (!read_nc(c->nc, &out->nc) || !uri_fits(c->uri, req)) return DIGEST_BAD;
+    out->username = c->username;
+    out->answer = (struct digest_answer){ req->method_name, c->uri, c->nonce, c->nc, c->cnonce };
     return DIGEST_OK;
 }
 
@@ -280,7 +273,7 @@ enum digest_verdict digest_check(const struct digest *d, enum digest_algorithm a
                                  flow_id flow, bool reliable, struct digest_flow *state, wall_t now,
                                  struct account *out, uint32_t *out_device) {
     ASSERT(state || !reliable);
-    struct digest_credentials credentials;
+    struct hdr_auth credentials;
     struct claim c;
     enum digest_verdict v = pick(req, which, realm, algorithm, &credentials);
     if (v == DIGEST_OK) v = read_claim(&credentials, algorithm, req, &c);
