@@ -134,11 +134,13 @@ static int hex_value(char c) {
 enum err hex_read(slice s, void *dst, size_t dst_len, size_t *out_len) {
     unsigned char *out = dst;
     if (s.len % 2 != 0) return ERR_BAD;
-    for (size_t i = 0; i < s.len; i++)
-        if (hex_value(s.ptr[i]) < 0) return ERR_BAD;
-    if (s.len / 2 > dst_len) return ERR_LIMIT;
-    for (size_t i = 0; i < s.len / 2; i++)
-        out[i] = (unsigned char)(hex_value(s.ptr[2 * i]) << 4 | hex_value(s.ptr[2 * i + 1]));
-    *out_len = s.len / 2;
+    size_t n = s.len / 2;
+    for (size_t i = 0; i < n; i++) {
+        int high = hex_value(s.ptr[2 * i]), low = hex_value(s.ptr[2 * i + 1]);
+        if (high < 0 || low < 0) return ERR_BAD;
+        if (i < dst_len) out[i] = (unsigned char)((unsigned)high << 4 | (unsigned)low);
+    }
+    if (n > dst_len) return ERR_LIMIT;
+    *out_len = n;
     return ERR_OK;
 }

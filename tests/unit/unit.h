@@ -112,8 +112,8 @@ static inline int unit_oom_ctx(enum err (*run)(void *ctx), void *ctx) {
     fail();
     return -1;
 }
-static inline int unit_oom(enum err (*run)(void *ctx)) {
-    return unit_oom_ctx(run, NULL);
-}
+/* unit_oom(run) or unit_oom(run, ctx) */
+#define unit_oom(...)                 unit_oom_args_(__VA_ARGS__, NULL, NULL)
+#define unit_oom_args_(run, ctx, ...) unit_oom_ctx(run, ctx)
 
 #endif
