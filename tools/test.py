@@ -162,10 +162,12 @@ def build(results, preset, targets=()):
     began = time.monotonic()
     commands = [["cmake", "--preset", preset]]
     commands.append(["cmake", "--build", "--preset", preset, "-j", str(JOBS)]
-                    + (["--target", *targets] if targets else []))
+                    + (["--target", *targets] if targets else []) + ["--", "-k", "0"])
     for command in commands:
         code, output = run(command, 1200)
+        keep(preset, "build", output)
         if code != 0:
+            output = re.sub(r"^\[\d+/\d+\] .*\n", "", output, flags=re.M)
             results.add_fail(f"{preset} build", output + f"\n{how_it_ended(code)}")
             return False
     print(f"  {preset} built in {time.monotonic() - began:.0f} s", flush=True)
