@@ -214,7 +214,7 @@ void hdr_quote(struct buf *b, slice text) {
 
 /* scheme ":" something; the characters were looked at already. */
 static bool uri_has_shape(slice s) {
-    return s.len > 2 && scan_is(s.ptr[0], SCAN_ALPHA) && memchr(s.ptr, ':', s.len) != NULL;
+    return s.len > 2 && scan_is(s.ptr[0], SCAN_ALPHA) && memchr(s.ptr, ':', s.len - 1) != NULL;
 }
 
 /* Behind '<': up to '>'. RFC 4475 3.1.2.8: no white space inside. */
