@@ -16,7 +16,8 @@ static bool read_v4(slice s, uint8_t ip[static 4]) {
         slice part = slice_head(s, len);
         uint32_t v;
         if (len > 3 || (i < 3 && len == s.len)) return false;
-        if (slice_u32(part, 255, &v) != ERR_OK || (part.len > 1 && part.ptr[0] == '0')) return false;
+        if (slice_u32(part, 255, &v) != ERR_OK || (part.len > 1 && part.ptr[0] == '0'))
+            return false;
         ip[i] = (uint8_t)v;
         s = slice_from(s, len + 1);
     }

@@ -81,48 +81,58 @@ void buf_fmt(struct buf *b, const char *fmt, ...) {
         b->len += (size_t)n;
 }
 
-static int base64_value(char c, const char *last_two) {
-    if (c >= 'A' && c <= 'Z') return c - 'A';
-    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (c >= '0' && c <= '9') return c - '0' + 52;
-    if (c == last_two[0]) return 62;
-    return c == last_two[1] ? 63 : -1;
-}
+/* Value of a character plus one; 0: not of this alphabet. */
+#define BASE64_COMMON                                                                              \
+    ['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8,        \
+    ['I'] = 9, ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, \
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23,            \
+    ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30,            \
+    ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37,            \
+    ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44,            \
+    ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50, ['y'] = 51,            \
+    ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57, ['5'] = 58,            \
+    ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62
+static const unsigned char base64_url_values[256] = { BASE64_COMMON, ['-'] = 63, ['_'] = 64 };
+static const unsigned char base64_std_values[256] = { BASE64_COMMON, ['+'] = 63, ['/'] = 64 };
 
 /* RFC 4648 3.5: bits behind the last byte must be zero, so that every value has one spelling. */
-static enum err read_base64(slice s, const char *last_two, unsigned char *dst, size_t dst_len,
-                            size_t *out_len) {
-    if (s.len % 4 == 1) return ERR_BAD;
+static enum err read_base64(slice s, const unsigned char values[static 256], unsigned char *dst,
+                            size_t dst_len, size_t *out_len) {
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    size_t tail = s.len % 4, n = s.len / 4 * 3 + (tail ? tail - 1 : 0);
+    if (tail == 1) return ERR_BAD;
+    bool small = n > dst_len;
     uint32_t bits = 0;
-    unsigned have = 0;
-    size_t n = 0;
-    bool small = false;
-    for (size_t i = 0; i < s.len; i++) {
-        int v = base64_value(s.ptr[i], last_two);
-        if (v < 0) return ERR_BAD;
-        bits = (bits << 6 | (uint32_t)v) & 0xffff;
-        have += 6;
-        if (have < 8) continue;
-        have -= 8;
-        if (n < dst_len)
-            dst[n++] = (unsigned char)(bits >> have);
-        else
-            small = true;
+    for (size_t i = 0, at = 0; i + 4 <= s.len; i += 4, at += 3, p += 4) {
+        unsigned a = values[p[0]], b = values[p[1]], c = values[p[2]], d = values[p[3]];
+        if (!(a && b && c && d)) return ERR_BAD;
+        bits = (a - 1) << 18 | (b - 1) << 12 | (c - 1) << 6 | (d - 1);
+        if (small) continue;
+        dst[at] = (unsigned char)(bits >> 16);
+        dst[at + 1] = (unsigned char)(bits >> 8);
+        dst[at + 2] = (unsigned char)bits;
     }
-    if (bits & ((1u << have) - 1)) return ERR_BAD;
+    if (tail) {
+        unsigned a = values[p[0]], b = values[p[1]], c = tail == 3 ? values[p[2]] : 1;
+        if (!(a && b && c)) return ERR_BAD;
+        bits = (a - 1) << 18 | (b - 1) << 12 | (c - 1) << 6;
+        if (bits & (tail == 3 ? 0xffu : 0xffffu)) return ERR_BAD;
+        if (!small) dst[n - tail + 1] = (unsigned char)(bits >> 16);
+        if (!small && tail == 3) dst[n - 1] = (unsigned char)(bits >> 8);
+    }
     if (small) return ERR_LIMIT;
     *out_len = n;
     return ERR_OK;
 }
 
 enum err base64url_read(slice s, void *dst, size_t dst_len, size_t *out_len) {
-    return read_base64(s, "-_", dst, dst_len, out_len);
+    return read_base64(s, base64_url_values, dst, dst_len, out_len);
 }
 
 enum err base64_read(slice s, void *dst, size_t dst_len, size_t *out_len) {
     if (s.len % 4 != 0) return ERR_BAD;
     for (int i = 0; i < 2 && s.len && s.ptr[s.len - 1] == '='; i++) s.len--;
-    return read_base64(s, "+/", dst, dst_len, out_len);
+    return read_base64(s, base64_std_values, dst, dst_len, out_len);
 }
 
 static int hex_value(char c) {

@@ -32,6 +32,12 @@ static inline void take_word(struct state *s, uint64_t word) {
 
 static inline uint64_t read_word(const unsigned char *p, size_t len, bool fold) {
     uint64_t word = 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (!fold && len == 8) { /* one load instead of eight: this is the hot path of every table */
+        memcpy(&word, p, 8);
+        return word;
+    }
+#endif
     for (size_t i = 0; i < len; i++) {
         unsigned char c = p[i];
         if (fold && c >= 'A' && c <= 'Z') c = (unsigned char)(c + ('a' - 'A'));
@@ -40,8 +46,8 @@ static inline uint64_t read_word(const unsigned char *p, size_t len, bool fold) 
     return word;
 }
 
-static inline uint64_t sip_hash(const struct hash_key *key, const unsigned char *p, size_t len,
-                                bool fold) {
+__attribute__((always_inline)) static inline uint64_t
+sip_hash(const struct hash_key *key, const unsigned char *p, size_t len, bool fold) {
     struct state s = { key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
                        key->k0 ^ 0x6c7967656e657261u, key->k1 ^ 0x7465646279746573u };
     size_t left = len;
