@@ -378,6 +378,10 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
         return NULL;
     }
     x->request_len = (uint32_t)plan->msg->all.len;
+    slice contact = plan->msg->method == SIP_INVITE ? contact_uri(plan->msg) : SLICE_NONE;
+    if (contact.len)
+        x->contact = slice_of(x->request + (contact.ptr - plan->msg->all.ptr), contact.len);
+    x->has_record_route = sip_first(plan->msg, HDR_RECORD_ROUTE) != NULL;
     x->flow = plan->flow->id;
     x->account_id = plan->account_id;
     x->bid = plan->bid;

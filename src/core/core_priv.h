@@ -66,6 +66,7 @@ struct context {
     uint64_t invite_key; /* in the node's directory; INVITE only */
     uint64_t dialog;     /* in-dialog requests: key of their record */
     char *request;       /* the request as it came, until a final answer was sent */
+    slice contact;       /* in `request`: the sender's Contact URI */
     uint32_t request_len;
     uint32_t account_id, bid; /* of the sender */
     char *best;               /* the best final response so far */
@@ -77,6 +78,7 @@ struct context {
     uint8_t from_side; /* in-dialog: enum dialog_side of the sender */
     uint8_t branch_count;
     bool is_in_dialog, has_offer, is_cancelled, is_server_live;
+    bool has_record_route;          /* there are proxies between the sender and us */
     struct branch first, *branches; /* branches == &first, or a block of branch_count */
 };
 
@@ -220,6 +222,7 @@ void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t
                  const struct sip_msg *m, tx_id invite);
 
 /* dialog.c */
+slice contact_uri(const struct sip_msg *m); /* of the first Contact; empty: none */
 void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m);
 uint64_t call_hash_of(struct core *c, slice call_id, slice caller_tag);
 /* The Via value for a request on `face`; the branch names `tx` and carries the loop hash. */

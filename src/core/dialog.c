@@ -128,7 +128,7 @@ static void forward_ack(struct core *c, const struct sip_msg *m, flow_id to, uns
     core_trace(c, m, "relayed", 0, NULL);
 }
 
-static slice contact_target(const struct sip_msg *m) {
+slice contact_uri(const struct sip_msg *m) {
     slice v;
     struct hdr_contact contact;
     if (hdr_value_first(m, HDR_CONTACT, &v) != ERR_OK || hdr_contact(v, &contact) != ERR_OK ||
@@ -141,7 +141,7 @@ static slice contact_target(const struct sip_msg *m) {
 static void dialog_note(struct core *c, uint64_t key, enum dialog_side from,
                         const struct sip_msg *m) {
     bool is_refresh = m->method == SIP_INVITE || m->method == SIP_UPDATE;
-    dialogs_seen(c->node->dialogs, key, from, m->cseq, is_refresh ? contact_target(m) : SLICE_NONE,
+    dialogs_seen(c->node->dialogs, key, from, m->cseq, is_refresh ? contact_uri(m) : SLICE_NONE,
                  c->now.mono);
 }
 

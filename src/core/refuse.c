@@ -17,11 +17,12 @@
 
 static bool is_our_route(void *ctx, slice value) {
     struct core *c = ctx;
-    struct hdr_name_addr addr;
-    struct sip_uri uri;
+    size_t colon = slice_find(value, ':'), at = slice_find(value, '@');
     struct route_token token;
-    return hdr_name_addr(value, &addr) == ERR_OK && sip_uri_read(addr.uri_text, &uri) == ERR_OK &&
-           route_token_read(c->node->keys.token, uri.user, &token) == ERR_OK;
+    return colon < at && at < value.len &&
+           route_token_read(c->node->keys.token,
+                            slice_head(slice_from(value, colon + 1), at - colon - 1),
+                            &token) == ERR_OK;
 }
 
 static slice routes_above_us(struct core *c, const struct sip_msg *m) {
@@ -30,15 +31,6 @@ static slice routes_above_us(struct core *c, const struct sip_msg *m) {
     struct buf b = buf_over(mem, m->all.len + 64);
     uac_routes(m, is_our_route, c, &b);
     return b.full ? SLICE_NONE : buf_slice(&b);
-}
-
-static slice contact_of(const struct sip_msg *m) {
-    slice v;
-    struct hdr_contact contact;
-    if (hdr_value_first(m, HDR_CONTACT, &v) != ERR_OK || hdr_contact(v, &contact) != ERR_OK ||
-        contact.is_star)
-        return SLICE_NONE;
-    return contact.addr.uri_text;
 }
 
 /* ---- the requests that we make ourselves ---- */
@@ -77,7 +69,7 @@ static void ack_2xx(struct core *c, const struct context *x, const struct branch
         }
     }
     struct uac_request ack = { .method = SIP_ACK,
-                               .request_uri = contact_of(m),
+                               .request_uri = contact_uri(m),
                                .routes = routes_above_us(c, m),
                                .from = m->from.value,
                                .to = m->to.value,
@@ -99,7 +91,7 @@ static void bye_2xx(struct core *c, const struct context *x, const struct branch
         cseq = d.leg[SIDE_CALLER].cseq;
     dialogs_remove(c->node->dialogs, key);
     struct uac_request bye = { .method = SIP_BYE,
-                               .request_uri = contact_of(m),
+                               .request_uri = contact_uri(m),
                                .routes = routes_above_us(c, m),
                                .from = m->from.value,
                                .to = m->to.value,
@@ -139,7 +131,7 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
     if (x->is_in_dialog) {
         if (!is_early)
             dialogs_seen(c->node->dialogs, x->dialog,
-                         x->from_side == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER, 0, contact_of(m),
+                         x->from_side == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER, 0, contact_uri(m),
                          c->now.mono);
         return;
     }
@@ -149,9 +141,11 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
         if (!is_early) dialogs_confirm(c->node->dialogs, key, c->now.mono);
         return;
     }
-    if (!x->request ||
-        sip_msg_read(&c->other, slice_of(x->request, x->request_len), SIP_DATAGRAM).err != ERR_OK)
-        return; /* a second 2xx: the record is the first one's */
+    if (!x->request) return; /* a second 2xx: the record is the first one's */
+    slice caller_routes = SLICE_NONE;
+    slice request = slice_of(x->request, x->request_len);
+    if (x->has_record_route && sip_msg_read(&c->other, request, SIP_DATAGRAM).err == ERR_OK)
+        caller_routes = routes_above_us(c, &c->other);
     struct dialog d = {
         .call_id = m->call_id,
         .call = owner_of(x->id),
@@ -162,13 +156,13 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
                               .bid = x->bid,
                               .cseq = m->cseq,
                               .party = m->from.value,
-                              .target = contact_of(&c->other),
-                              .routes = routes_above_us(c, &c->other) },
+                              .target = x->contact,
+                              .routes = caller_routes },
         .leg[SIDE_CALLEE] = { .flow = b->flow,
                               .account_id = b->account_id,
                               .bid = b->bid,
                               .party = m->to.value,
-                              .target = contact_of(m),
+                              .target = contact_uri(m),
                               .routes = routes_above_us(c, m) },
     };
     if (dialogs_put(c->node->dialogs, key, &d, c->now.mono) == ERR_OK)

@@ -118,21 +118,21 @@ bool core_check_hops(struct core *c, struct flow *flow, const struct sip_msg *m)
 
 /* What decides the next hop (RFC 3261 16.6 step 8, RFC 5393 4.2.1): the same again is a loop. */
 uint64_t loop_hash(const struct core *c, const struct sip_msg *m) {
+    static const enum sip_header_id lists[] = { HDR_ROUTE, HDR_PROXY_REQUIRE };
     struct hash_key k = c->node->keys.table;
-    const slice parts[] = { m->uri_text, m->from.tag, m->to.tag, m->call_id };
-    for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
-        k.k0 ^= siphash_slice(&k, parts[i]) + m->cseq + i;
-    for (const struct sip_header *h = sip_first(m, HDR_ROUTE); h; h = sip_next(m, h))
-        k.k1 ^= siphash_slice(&k, h->value);
-    for (const struct sip_header *h = sip_first(m, HDR_PROXY_REQUIRE); h; h = sip_next(m, h))
-        k.k1 ^= siphash_slice(&k, h->value);
-    return siphash(&k, &k, sizeof k);
+    k.k0 ^= siphash_slice(&k, m->uri_text);
+    k.k1 ^= siphash_slice(&k, m->call_id) + m->cseq;
+    k.k0 ^= siphash_slice(&k, m->from.tag);
+    k.k1 ^= siphash_slice(&k, m->to.tag);
+    for (unsigned i = 0; i < ARRAY_LEN(lists); i++)
+        for (const struct sip_header *h = sip_first(m, lists[i]); h; h = sip_next(m, h))
+            k.k0 ^= siphash_slice(&k, h->value);
+    return k.k0 ^ k.k1;
 }
 
 /* RFC 3261 16.3 step 4 as RFC 5393 4.2 makes it compulsory: one of our own branches below the top
  * with the same hash means that nothing has changed since the request was here. */
-static bool core_check_loop(struct core *c, struct flow *flow, const struct sip_msg *m,
-                            uint64_t loop) {
+static bool core_check_loop(struct core *c, struct flow *flow, const struct sip_msg *m) {
     struct hdr_values it = hdr_values_of(m, HDR_VIA);
     unsigned count = 0;
     for (slice v; hdr_values_next(&it, &v);) {
@@ -147,7 +147,7 @@ static bool core_check_loop(struct core *c, struct flow *flow, const struct sip_
         if (sip_via_read(v, &via) != ERR_OK ||
             !branch_read(c->node->keys.branch, via.branch, &worker, &tx, &seen))
             continue;
-        if (seen == loop) {
+        if (seen == loop_hash(c, m)) {
             core_refuse(c, flow, m, 482, NULL);
             return false;
         }
@@ -425,7 +425,7 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
         core_refuse(c, flow, m, 416, NULL);
         return;
     }
-    if (!core_check_hops(c, flow, m) || !core_check_loop(c, flow, m, loop_hash(c, m)) ||
+    if (!core_check_hops(c, flow, m) || !core_check_loop(c, flow, m) ||
         !core_check_require(c, flow, m, HDR_PROXY_REQUIRE))
         return;
     if (m->method == SIP_REGISTER) {

@@ -1,5 +1,6 @@
 #include "sip/token.h"
 
+#include "base/hash.h"
 #include "crypto/crypto.h"
 
 /* ---- numbers in network order ---- */
@@ -73,25 +74,32 @@ enum err route_token_read(const uint8_t key[static 64], slice user, struct route
 /* ---- branches ---- */
 
 #define MAGIC_COOKIE      "z9hG4bK" /* RFC 3261 8.1.1.7 */
-#define BRANCH_OPEN_BYTES 17u       /* worker 1, slot 4, generation 4, loop hash 8 */
-#define BRANCH_MAC_BYTES  10u
-#define BRANCH_BYTES      (BRANCH_OPEN_BYTES + BRANCH_MAC_BYTES) /* 27: 36 characters without rest */
-#define BRANCH_CHARS      36u
+#define BRANCH_BYTES      24u       /* worker 1, slot 3, generation 4, loop hash 8, MAC 8 */
+#define BRANCH_OPEN_BYTES 16u
+#define BRANCH_CHARS      32u
+
+/* A branch only has to be hard to guess for as long as a transaction lives, and its response must
+ * come over the right flow as well: SipHash, a keyed PRF of 64 bits, is enough, and it is made and
+ * checked for every message. */
+static uint64_t branch_mac(const uint8_t key[static 32], const uint8_t *open) {
+    struct hash_key k;
+    memcpy(&k, key, sizeof k);
+    return siphash(&k, open, BRANCH_OPEN_BYTES);
+}
 
 void branch_write(const uint8_t key[static 32], unsigned worker, pool_id id, uint64_t loop_hash,
                   struct buf *out) {
-    uint8_t bytes[BRANCH_BYTES], mac[CRYPTO_MAC_BYTES];
-    bytes[0] = (uint8_t)worker;
-    put_u64(put_u32(put_u32(bytes + 1, id.slot), id.gen), loop_hash);
-    crypto_mac(key, bytes, BRANCH_OPEN_BYTES, mac);
-    memcpy(bytes + BRANCH_OPEN_BYTES, mac, BRANCH_MAC_BYTES);
+    uint8_t bytes[BRANCH_BYTES];
+    put_u32(bytes, (uint32_t)(worker & 0xff) << 24 | (id.slot & 0xffffff));
+    put_u64(put_u32(bytes + 4, id.gen), loop_hash);
+    put_u64(bytes + BRANCH_OPEN_BYTES, branch_mac(key, bytes));
     buf_lit(out, MAGIC_COOKIE);
     buf_base64url(out, bytes, sizeof bytes);
 }
 
 bool branch_read(const uint8_t key[static 32], slice branch, unsigned *out_worker, pool_id *out_id,
                  uint64_t *out_loop_hash) {
-    uint8_t bytes[BRANCH_BYTES], mac[CRYPTO_MAC_BYTES];
+    uint8_t bytes[BRANCH_BYTES], mac[8];
     size_t len;
     if (branch.len != sizeof MAGIC_COOKIE - 1 + BRANCH_CHARS ||
         !slice_starts(branch, SLICE(MAGIC_COOKIE)) ||
@@ -99,11 +107,12 @@ bool branch_read(const uint8_t key[static 32], slice branch, unsigned *out_worke
             ERR_OK ||
         len != sizeof bytes)
         return false;
-    crypto_mac(key, bytes, BRANCH_OPEN_BYTES, mac);
-    if (!crypto_equal(mac, bytes + BRANCH_OPEN_BYTES, BRANCH_MAC_BYTES)) return false;
-    const uint8_t *p = bytes + 1;
-    *out_worker = bytes[0];
-    out_id->slot = get_u32(&p);
+    put_u64(mac, branch_mac(key, bytes));
+    if (!crypto_equal(mac, bytes + BRANCH_OPEN_BYTES, sizeof mac)) return false;
+    const uint8_t *p = bytes;
+    uint32_t word = get_u32(&p);
+    *out_worker = word >> 24;
+    out_id->slot = word & 0xffffff;
     out_id->gen = get_u32(&p);
     *out_loop_hash = get_u64(&p);
     return true;

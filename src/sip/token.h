@@ -37,7 +37,8 @@ void route_token_write(const uint8_t key[static 64], const struct route_token *t
 NODISCARD enum err route_token_read(const uint8_t key[static 64], slice user,
                                     struct route_token *out);
 
-/* "z9hG4bK" and the rest. `id` may be POOL_ID_NONE (an ACK): the loop hash makes it unique. */
+/* "z9hG4bK" and the rest; slots of 24 bits. `id` may be POOL_ID_NONE (an ACK): the loop hash makes
+ * it unique. */
 void branch_write(const uint8_t key[static 32], unsigned worker, pool_id id, uint64_t loop_hash,
                   struct buf *out);
 bool branch_read(const uint8_t key[static 32], slice branch, unsigned *out_worker, pool_id *out_id,
