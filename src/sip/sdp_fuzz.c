@@ -17,7 +17,7 @@ static void walk(const struct sdp *s, slice lines) {
         inside(s->text, a.name);
         inside(s->text, a.value);
         if (sdp_fingerprint_read(a.value, &f) == ERR_OK) ASSERT(f.len > 0 && f.len <= 64);
-        (void)sdp_candidate_read(a.value, &candidate);
+        if (sdp_candidate_read(a.value, &candidate) == ERR_OK) inside(s->text, candidate.address);
         if (sdp_crypto_read(a.value, &c) != ERR_OK) continue;
         slice keys = c.key_params;
         enum err err;

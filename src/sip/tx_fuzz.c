@@ -29,7 +29,8 @@ static void as_request(struct tx_table *t, const struct sip_msg *m, slice bytes)
     r.is_request = false;
     r.status = 180;
     (void)tx_client_response(t, id, &r, 5, &owner);
-    if (kind == TX_INVITE_CLIENT) (void)tx_client_cancel(t, id, m->call_id, 6);
+    if (kind == TX_INVITE_CLIENT && tx_client_cancel(t, id, m->call_id, 6) != ERR_OK)
+        tx_drop(t, id);
     drain(t);
     r.status = 487;
     (void)tx_client_response(t, id, &r, 7, &owner);
