@@ -16,11 +16,15 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     exit 0
 fi
 
+installed() {
+    dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'
+}
 missing=
-for package in $wanted; do
-    # A package may be there under another name that provides it, as pkgconf does pkg-config.
-    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' ||
-        missing="$missing $package"
+for choices in $wanted; do
+    for package in $(echo "$choices" | tr '|' ' '); do
+        installed "$package" && continue 2
+    done
+    missing="$missing $choices"
 done
 [ -n "$missing" ] || exit 0
 
@@ -32,7 +36,6 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     as_root=sudo
 fi
-echo "setup: installing$missing"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 install() {
@@ -41,6 +44,16 @@ install() {
         $missing >>"$log" 2>&1 </dev/null
 }
 $as_root apt-get update -q >"$log" 2>&1 </dev/null || true # an old list is better than none
+# Of "a|b" the first that this Debian has.
+chosen=
+for choices in $missing; do
+    for package in $(echo "$choices" | tr '|' ' '); do
+        apt-cache show "$package" >/dev/null 2>&1 && break
+    done
+    chosen="$chosen $package"
+done
+missing=$chosen
+echo "setup: installing$missing"
 if ! install; then
     tail -n 30 "$log" >&2
     echo "setup: could not install$missing" >&2

@@ -8,12 +8,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 def tree_files(root=ROOT):
     """Paths from the root of every file that is, or would be, committed."""
-    if os.path.isdir(os.path.join(root, ".git")):
-        out = subprocess.run(
-            ["git", "-C", root, "ls-files", "-co", "--exclude-standard", "-z"],
-            capture_output=True, check=True).stdout.decode()
-        paths = [p for p in out.split("\0") if p]
-    else:
+    git = subprocess.run(
+        ["git", "-C", root, "ls-files", "-co", "--exclude-standard", "-z"],
+        capture_output=True, check=False) if os.path.exists(os.path.join(root, ".git")) else None
+    if git and git.returncode == 0:
+        paths = [p for p in git.stdout.decode().split("\0") if p]
+    else:  # an unpacked archive, or a checkout that git will not look into
         paths = []
         for folder, names, files in os.walk(root):
             names[:] = [n for n in names if n not in ("build", ".git", "__pycache__")]

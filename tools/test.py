@@ -6,6 +6,7 @@
   asan    the same under AddressSanitizer and UBSan
   tsan    tests with the label "threads" under ThreadSanitizer
   fuzz    every fuzzer for a few seconds, from the corpus in the tree
+  release the build that people run, and every test of it but the fuzz replays
   e2e     tests/e2e/run.py: real phones against the release build
 
 Each test function of a cmocka program counts as one; so does each PASS, FAIL and SKIP line of a
@@ -361,6 +362,14 @@ def stage_fuzz(results, options):
                 results.add_fail(f"fuzz/{name}", output + f"\n{how_it_ended(code)}")
 
 
+def stage_release(results, options):
+    """Other warnings and other checks come with optimisation and _FORTIFY_SOURCE."""
+    if build(results, "release"):
+        results.add_pass()
+        tests = [t for t in ctest_list("release") if "fuzz" not in t["labels"]]
+        run_all(results, "release", matching(tests, options), {})
+
+
 def stage_e2e(results, options):
     files = [p for p in source.tree_files(ROOT) if p.startswith("tests/e2e/")]
     if not files:
@@ -382,7 +391,7 @@ def stage_e2e(results, options):
 
 
 STAGES = {"checks": stage_checks, "dev": stage_dev, "asan": stage_asan, "tsan": stage_tsan,
-          "fuzz": stage_fuzz, "e2e": stage_e2e}
+          "fuzz": stage_fuzz, "release": stage_release, "e2e": stage_e2e}
 
 
 def self_test():
