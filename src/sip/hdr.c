@@ -302,7 +302,7 @@ bool host_take(struct cursor *c, slice *out) {
         if (!close) return false;
         c->at = close + 1;
         *out = slice_span(from, c->at);
-        return addr_read_ip(*out, &a) == ERR_OK;
+        return sip_host_addr(*out, &a) == ERR_OK;
     }
     *out = cursor_while(c, SCAN_HOST);
     return out->len > 0;

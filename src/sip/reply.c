@@ -8,7 +8,7 @@
  * place; received stands behind it. */
 void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct addr *source) {
     struct addr host;
-    bool is_same = addr_read_ip(via->host, &host) == ERR_OK && addr_ip_eq(&host, source);
+    bool is_same = sip_host_addr(via->host, &host) == ERR_OK && addr_ip_eq(&host, source);
     buf_put(b, slice_span(via->value.ptr,
                           via->params.len ? via->params.ptr : via->value.ptr + via->value.len));
     if (via->params.len == 0) {

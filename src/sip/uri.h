@@ -5,6 +5,7 @@
 #ifndef SIP_URI_H
 #define SIP_URI_H
 
+#include "base/addr.h"
 #include "base/buf.h"
 #include "base/slice.h"
 
@@ -40,6 +41,10 @@ bool sip_uri_param(const struct sip_uri *uri, slice name, slice *out);
  * password, port, parameters; user unescaped where allowed, host in lower case without brackets
  * change; "sip:" also for sips. BAD when there is no host. */
 NODISCARD enum err sip_uri_put_aor(struct buf *b, const struct sip_uri *uri);
+
+/* The address that a host is (of a URI, Via, maddr, received; brackets or not), port 0. BAD: a
+ * name. RFC 5118 4.10: "[2001:db8:::192.0.2.1]", which RFC 3261's grammar made, is read too. */
+NODISCARD enum err sip_host_addr(slice host, struct addr *out);
 
 /* `s` with %HH undone into dst (for comparing users). LIMIT: dst too small; BAD: broken escape. */
 NODISCARD enum err sip_unescape(slice s, struct buf *dst);

@@ -32,8 +32,21 @@ static bool text_eq(slice a, slice b, enum fold fold) {
 static bool host_eq(slice a, slice b) {
     if (slice_ieq(a, b)) return true;
     struct addr x, y;
-    return a.len && b.len && a.ptr[0] == '[' && b.ptr[0] == '[' && addr_read_ip(a, &x) == ERR_OK &&
-           addr_read_ip(b, &y) == ERR_OK && addr_ip_eq(&x, &y);
+    return a.len && b.len && a.ptr[0] == '[' && b.ptr[0] == '[' && sip_host_addr(a, &x) == ERR_OK &&
+           sip_host_addr(b, &y) == ERR_OK && addr_ip_eq(&x, &y);
+}
+
+enum err sip_host_addr(slice host, struct addr *out) {
+    char fixed[64];
+    size_t at = slice_find_slice(host, SLICE(":::"));
+    if (LIKELY(at == host.len)) return addr_read_ip(host, out);
+    /* RFC 5118 4.10: one colon too many before an IPv4 tail */
+    slice tail = slice_from(host, at + 3);
+    if (slice_find(tail, '.') == tail.len || host.len > sizeof(fixed)) return ERR_BAD;
+    struct buf b = buf_over(fixed, sizeof(fixed));
+    buf_put(&b, slice_head(host, at + 2));
+    buf_put(&b, tail);
+    return addr_read_ip(buf_slice(&b), out);
 }
 
 /* A flag has a value with ptr NULL here, so it does not equal "name=". */
