@@ -182,7 +182,7 @@ bool accounts_owns(struct accounts *a, uint32_t id, slice user, slice domain) {
     uint32_t slot;
     const struct person *p = person_open(a, id, &slot);
     if (!p) return false;
-    bool owns = person_has_name(p, user, domain);
+    bool owns = person_has_name(p, user, domain.len ? domain : person_domain(p));
     slots_close(&a->people, slot);
     return owns;
 }

@@ -65,7 +65,8 @@ void accounts_ids_above(struct accounts *a, uint32_t account_id, uint32_t device
 /* By address: user unescaped, domain in any case; an alias counts. MISSING. */
 NODISCARD enum err accounts_find(struct accounts *a, slice user, slice domain, struct account *out);
 NODISCARD enum err accounts_by_id(struct accounts *a, uint32_t id, struct account *out);
-/* Is user@domain this account or one of its aliases? */
+/* Is user@domain this account or one of its aliases? An empty domain stands for the account's own
+ * (a tel number names no domain). */
 bool accounts_owns(struct accounts *a, uint32_t id, slice user, slice domain);
 /* "alice@example.org"; nothing is written when the account is gone. */
 void accounts_put_aor(struct accounts *a, uint32_t id, struct buf *out);

@@ -1,10 +1,18 @@
-/* auth/identity.h - what a flow has proved: architecture.md section 4, "Flow identity".
+/* auth/identity.h - whom a flow has proved to be, and whom its requests may speak for.
  *
- * Purpose:  a flow holds up to LIMIT_IDENTITIES identities, each added by its own digest success,
- *           device certificate or web session, until the flow closes or the account changes.
- * Lifetime: belongs to a flow; identities_fini when it closes.
- * Memory:   one identity lives inside (nearly every flow has one), more in a block of their own.
- * Threads:  the flow's worker only. */
+ * Purpose:  authentication is done once per flow, not once per request: each success of a digest, a
+ *           device certificate or a web session adds an account to the flow, and requests are then
+ *           judged against that list (docs: architecture, "Flow identity").
+ * Rules:    - at most LIMIT_IDENTITIES accounts; proving one again replaces what it was proved by;
+ *           - an identity ends when the flow closes, when the account's stamp differs from the one
+ *             it was proved under (secret, aliases, disabled), when the account or device is gone
+ *             or revoked, or when the device's validity ends. Every question here drops such ones
+ *             first, so an ended identity never answers;
+ *           - REGISTER is judged by its To, other requests outside a dialog by their From;
+ *           - plain UDP and TCP have no flow identity: there, core keeps none.
+ *           A proved domain (federation) will be one more kind of identity beside the accounts.
+ * Memory:   24 bytes in the flow; the second and further identities take one heap block.
+ * Threads:  belongs to its flow's worker. */
 #ifndef AUTH_IDENTITY_H
 #define AUTH_IDENTITY_H
 
@@ -12,34 +20,55 @@
 #include "base/limits.h"
 #include "sip/msg.h"
 
-struct identity {
-    uint32_t account_id, stamp;
-    uint32_t device_id; /* the device that proved it; 0: the account's own secret */
+struct flow_identity {
+    uint32_t account_id;
+    uint32_t stamp;     /* of the account when it was proved */
+    uint32_t device_id; /* that proved it; 0: a digest of the main lane, or a web session */
 };
-struct flow_identities {
-    struct identity one;
-    struct identity *more; /* LIMIT_IDENTITIES - 1 places, or NULL */
+struct flow_identities { /* zero it when the flow opens; identities_fini when it closes */
+    struct flow_identity first;
     uint8_t count;
+    struct flow_identity *more; /* LIMIT_IDENTITIES - 1 of them, or NULL */
 };
 
 void identities_fini(struct flow_identities *ids);
-/* Adds it, or replaces the same account's. FULL: the flow has LIMIT_IDENTITIES; MEMORY. */
+/* FULL: LIMIT_IDENTITIES are on the flow; MEMORY. The account's stamp is what the check gave. */
 NODISCARD enum err identities_add(struct flow_identities *ids, const struct account *account,
                                   uint32_t device_id);
-/* Drop what no longer holds: account changed, disabled or removed; device revoked or past its end.
- * Returns how many went. Called before each judgement. */
-unsigned identities_prune(struct flow_identities *ids, struct accounts *accounts, wall_t now);
-bool identities_hold(const struct flow_identities *ids, uint32_t account_id);
-/* The identity of that account, or NULL; valid until the next change. */
-const struct identity *identities_get(const struct flow_identities *ids, uint32_t account_id);
+/* Drop what has ended; returns how many are left. */
+unsigned identities_refresh(struct flow_identities *ids, struct accounts *accounts, wall_t now);
+/* Is this account on the flow? MISSING. */
+NODISCARD enum err identities_find(struct flow_identities *ids, struct accounts *accounts,
+                                   uint32_t account_id, wall_t now, struct flow_identity *out);
 
-/* Whose request is this, by its From? (user@host; aliases count.) When From is anonymous, the
- * account that P-Preferred-Identity names if it is on the flow, else the only one.
- * MISSING: the flow has proved nothing (answer 407). DENIED: From belongs to none of them, or is
- * anonymous and several are there (answer 403). */
-NODISCARD enum err identities_judge(const struct flow_identities *ids, struct accounts *accounts,
-                                    const struct sip_msg *req, uint32_t *out_account);
-/* RFC 3323 4.1.1.3: anonymous@anonymous.invalid, or "anonymous" at any domain. */
-bool identity_is_anonymous(const struct sip_uri *from);
+/* REGISTER: the account that To names (aliases count) must be on the flow. MISSING: challenge it
+ * (401), whether or not such an account exists. */
+NODISCARD enum err identities_for_register(struct flow_identities *ids, struct accounts *accounts,
+                                           const struct sip_uri *to, wall_t now,
+                                           struct flow_identity *out);
+
+/* Any other request without a To tag. OK: *out speaks. MISSING: nobody is proved on this flow
+ * (407). DENIED: somebody is, but not the one this request claims to be (403). */
+struct identity_claim {
+    const struct sip_uri *from;
+    const struct sip_uri *preferred; /* one of P-Preferred-Identity, or NULL */
+    const slice *domains;            /* ours: anonymous@ one of them is anonymous too */
+    unsigned domain_count;
+};
+NODISCARD enum err identities_for_from(struct flow_identities *ids, struct accounts *accounts,
+                                       const struct identity_claim *claim, wall_t now,
+                                       struct flow_identity *out);
+/* The same for a message: reads From and P-Preferred-Identity (RFC 3325 9.2: a sip and a tel value
+ * may stand there; the first one that is on the flow counts). */
+NODISCARD enum err identities_for_message(struct flow_identities *ids, struct accounts *accounts,
+                                          const struct sip_msg *req, const slice *domains,
+                                          unsigned domain_count, wall_t now,
+                                          struct flow_identity *out);
+
+/* RFC 3323 4.1.1.3: sip:anonymous@anonymous.invalid, or anonymous@ one of our domains. */
+bool identity_is_anonymous(const struct sip_uri *from, const slice *domains, unsigned domain_count);
+/* Does this URI name the account (or one of its aliases)? tel: a number of it, RFC 3966 5.1.1
+ * separators aside. */
+bool identity_names(struct accounts *accounts, uint32_t account_id, const struct sip_uri *uri);
 
 #endif
