@@ -332,7 +332,7 @@ static unsigned branch_start(struct core *c, struct context *x, struct branch *b
     struct buf via = buf_over(via_mem, sizeof via_mem);
     struct buf source = buf_over(source_mem, sizeof source_mem);
     if (!node_flow_face(c->node, target->flow, &face)) return 480;
-    if (plan->is_sdes && face.transport < FLOW_TLS) return 488;
+    if (plan->is_sdes && face.transport < FLOW_TLS) return 488; /* RFC 4568 8 */
     enum tx_kind kind = m->method == SIP_INVITE ? TX_INVITE_CLIENT : TX_OTHER_CLIENT;
     if (tx_client_reserve(c->txs, kind, owner_of(x->id), &b->tx) != ERR_OK) return 503;
     b->is_live = true;

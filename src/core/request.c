@@ -251,7 +251,7 @@ static bool target_account(struct core *c, struct flow *flow, const struct sip_m
 
 /* The live places of an account: each device once (RFC 5626 5.3), the sender's own flow never. */
 static unsigned live_targets(struct core *c, const struct flow *from, uint32_t account_id,
-                             bool is_sdes, struct target out[static LIMIT_FORKS]) {
+                             struct target out[static LIMIT_FORKS]) {
     struct binding all[LIMIT_FORKS];
     unsigned found = 0, n = 0;
     if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
@@ -259,10 +259,8 @@ static unsigned live_targets(struct core *c, const struct flow *from, uint32_t a
         return 0;
     for (unsigned i = 0; i < found; i++) {
         const struct binding *b = &all[i];
-        struct flow_face face;
         bool is_twin = false;
-        if (b->flow == from->id || !node_flow_face(c->node, b->flow, &face)) continue;
-        if (is_sdes && face.transport < FLOW_TLS) continue; /* RFC 4568 8 */
+        if (b->flow == from->id || !node_flow_lives(c->node, b->flow)) continue;
         for (unsigned j = 0; j < i && b->instance_hash; j++)
             is_twin = is_twin || (all[j].instance_hash == b->instance_hash &&
                                   node_flow_lives(c->node, all[j].flow));
@@ -337,7 +335,7 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     if (!core_check_offer(c, flow, m, &v)) return;
     plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
     plan.has_offer = v.keys != MEDIA_NO_SDP;
-    plan.target_count = live_targets(c, flow, callee.id, plan.is_sdes, targets);
+    plan.target_count = live_targets(c, flow, callee.id, targets);
     if (plan.target_count == 0) {
         core_refuse(c, flow, m, 480, NULL);
         return;
