@@ -1,4 +1,5 @@
 #include "base/hash.h"
+#include <endian.h>
 
 /* SipHash-2-4 after its paper: J.-P. Aumasson and D. J. Bernstein, "SipHash: a fast short-input
  * PRF", 2012: two rounds a word, four at the end. */
@@ -30,19 +31,26 @@ static inline void take_word(struct state *s, uint64_t word) {
     s->v0 ^= word;
 }
 
-static inline uint64_t read_word(const unsigned char *p, size_t len, bool fold) {
+#define EACH_BYTE(v) ((v)*UINT64_C(0x0101010101010101))
+
+/* Eight letters at once: of a byte below 0x80, adding 0x3f sets the top bit from 'A' on, adding
+ * 0x25 from behind 'Z' on. Where only the first does, 0x20 makes the letter small. */
+static inline uint64_t fold_word(uint64_t word) {
+    uint64_t low = word & EACH_BYTE(0x7f);
+    uint64_t upper = (low + EACH_BYTE(0x3f)) & ~(low + EACH_BYTE(0x25)) & ~word & EACH_BYTE(0x80);
+    return word | upper >> 2;
+}
+
+/* One load: this is the hot path of every table. */
+static inline uint64_t read_word(const unsigned char *p) {
+    uint64_t word;
+    memcpy(&word, p, 8);
+    return le64toh(word);
+}
+
+static inline uint64_t read_tail(const unsigned char *p, size_t len) {
     uint64_t word = 0;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    if (!fold && len == 8) { /* one load instead of eight: this is the hot path of every table */
-        memcpy(&word, p, 8);
-        return word;
-    }
-#endif
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = p[i];
-        if (fold && c >= 'A' && c <= 'Z') c = (unsigned char)(c + ('a' - 'A'));
-        word |= (uint64_t)c << (8 * i);
-    }
+    for (size_t i = 0; i < len; i++) word |= (uint64_t)p[i] << (8 * i);
     return word;
 }
 
@@ -51,8 +59,10 @@ sip_hash(const struct hash_key *key, const unsigned char *p, size_t len, bool fo
     struct state s = { key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
                        key->k0 ^ 0x6c7967656e657261u, key->k1 ^ 0x7465646279746573u };
     size_t left = len;
-    for (; left >= 8; left -= 8, p += 8) take_word(&s, read_word(p, 8, fold));
-    take_word(&s, (uint64_t)len << 56 | read_word(p, left, fold));
+    for (; left >= 8; left -= 8, p += 8)
+        take_word(&s, fold ? fold_word(read_word(p)) : read_word(p));
+    uint64_t tail = fold ? fold_word(read_tail(p, left)) : read_tail(p, left);
+    take_word(&s, (uint64_t)len << 56 | tail);
     s.v2 ^= 0xff;
     for (int i = 0; i < 4; i++) sip_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;

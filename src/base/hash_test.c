@@ -34,6 +34,22 @@ static void folds_ascii_letters_only(void **state) {
     assert_true(siphash_fold(&paper_key, SLICE("\xc4")) != siphash_fold(&paper_key, SLICE("\xe4")));
 }
 
+/* Property: folding is the same as making each letter small first. */
+static void folds_every_byte_at_every_place(void **state) {
+    (void)state;
+    uint64_t random = 7;
+    for (int round = 0; round < 20000; round++) {
+        char text[40], small[40];
+        size_t len = unit_below(&random, sizeof(text) + 1);
+        for (size_t i = 0; i < len; i++) {
+            text[i] = (char)unit_random(&random);
+            small[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + 32) : text[i];
+        }
+        assert_true(siphash_fold(&paper_key, unit_guard(text, len)) ==
+                    siphash(&paper_key, small, len));
+    }
+}
+
 static void the_key_matters(void **state) {
     (void)state;
     struct hash_key other = paper_key;
@@ -48,6 +64,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(knows_the_vectors_of_the_paper),
         cmocka_unit_test(folds_ascii_letters_only),
+        cmocka_unit_test(folds_every_byte_at_every_place),
         cmocka_unit_test(the_key_matters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
