@@ -27,7 +27,6 @@ struct reading {
     bool section_known; /* values below an unknown section are not reported one by one */
     bool has_previous;  /* a value was met in this section */
     enum err trouble;   /* MEMORY */
-    unsigned lines[SETTINGS_MAX]; /* where each row was given; 0: not */
 };
 
 PRINTF_LIKE(4, 5)
@@ -268,13 +267,14 @@ static int on_value(void *user, const char *section_text, const char *name_text,
                    "without white space");
         return 1;
     }
-    if (!more && r->lines[row]) {
+    if (!more && r->config->lines[row]) {
         char text[64];
-        (void)snprintf(text, sizeof text, "set twice; the first time in line %u", r->lines[row]);
+        (void)snprintf(text, sizeof text, "set twice; the first time in line %u",
+                       r->config->lines[row]);
         report_row(r, s, text);
         return 1;
     }
-    if (!more) r->lines[row] = r->line;
+    if (!more) r->config->lines[row] = r->line;
     r->config->given[row] = true;
     set_value(r, s, value, more);
     return 1;
@@ -341,7 +341,7 @@ static void report_late(struct reading *r, const char *section, const char *name
                         const char *text) {
     const struct setting *s = setting_find(slice_str(section), slice_str(name));
     ASSERT(s != NULL);
-    r->line = r->lines[s - settings];
+    r->line = r->config->lines[s - settings];
     report_row(r, s, text);
 }
 

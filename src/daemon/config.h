@@ -36,12 +36,14 @@ struct config {
     uint32_t log_level;      /* enum log_level */
     uint32_t auth_algorithm; /* enum config_algorithm */
     uint32_t expires_min_s, expires_default_s, expires_max_s;
-    uint32_t contacts, flows;
+    uint32_t contacts, flows, per_source;
+    uint32_t handshake_s, message_s;
     uint32_t nonce_life_s, ring_time_s, flow_idle_s, drain_s;
 
-    slice file;                 /* as given; empty: no file */
-    slice values[SETTINGS_MAX]; /* by row: the text in force */
-    bool given[SETTINGS_MAX];   /* by row: stands in the file */
+    slice file;                   /* as given; empty: no file */
+    slice values[SETTINGS_MAX];   /* by row: the text in force */
+    bool given[SETTINGS_MAX];     /* by row: stands in the file */
+    unsigned lines[SETTINGS_MAX]; /* by row: where it stands; 0: not */
     struct arena memory;
 };
 

@@ -1,0 +1,131 @@
+/* cli/cmd_trust.c - kith trust install | remove: the local CA in this machine's stores.
+ *
+ * Two places: the system's (/usr/local/share/ca-certificates, update-ca-certificates), which needs
+ * root and is done through sudo when we are not; and the browser's (~/.pki/nssdb, certutil), when
+ * both are there. Each is asked for apart. The CA is name-constrained, so trusting it means
+ * trusting it for this host's names only. */
+#include "cli/cli.h"
+#include "daemon/datadir.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SYSTEM_FILE "/usr/local/share/ca-certificates/kith-local-ca.crt"
+#define NICKNAME    "Kith local CA"
+
+static bool is_program(const char *name) {
+    const char *path = getenv("PATH");
+    slice rest = slice_str(path ? path : "/usr/sbin:/usr/bin:/sbin:/bin");
+    for (slice dir; slice_split(&rest, ':', &dir);) {
+        char file[512];
+        int n = snprintf(file, sizeof file, SLICE_FMT "/%s", SLICE_ARG(dir), name);
+        if (n > 0 && (size_t)n < sizeof file && access(file, X_OK) == 0) return true;
+    }
+    return false;
+}
+
+/* Runs a program and waits; true when it ended with 0. No shell is involved. */
+static bool run(const char *const argv[]) {
+    (void)fflush(stdout);
+    pid_t pid = fork();
+    if (pid < 0) return false;
+    if (pid == 0) {
+        (void)execvp(argv[0], (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR) return false;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool run_as_root(const char *const argv[], size_t count) {
+    const char *with_sudo[10] = { "sudo" };
+    ASSERT(count + 2 <= ARRAY_LEN(with_sudo));
+    for (size_t i = 0; i < count; i++) with_sudo[i + 1] = argv[i];
+    return run(geteuid() == 0 ? argv : with_sudo);
+}
+
+static bool agreed(struct cli *c, const char *question) {
+    if (cli_has(c, "yes")) return true;
+    if (!isatty(STDIN_FILENO)) return false;
+    (void)printf("%s [y/N] ", question);
+    (void)fflush(stdout);
+    char line[16];
+    return fgets(line, sizeof line, stdin) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static bool system_store(struct cli *c, const char *ca, bool install) {
+    if (!is_program("update-ca-certificates")) {
+        (void)printf("system: update-ca-certificates is not here; skipped\n");
+        return true;
+    }
+    if (!install && access(SYSTEM_FILE, F_OK) != 0) {
+        (void)printf("system: nothing to remove\n");
+        return true;
+    }
+    if (!agreed(c, install ? "Put the CA into the system's store (needs root)?"
+                           : "Take the CA out of the system's store (needs root)?")) {
+        (void)printf("system: left as it is\n");
+        return true;
+    }
+    const char *const copy[] = { "install", "-m", "644", ca, SYSTEM_FILE, NULL };
+    const char *const drop[] = { "rm", "-f", SYSTEM_FILE, NULL };
+    const char *const update[] = { "update-ca-certificates", NULL };
+    const char *const fresh[] = { "update-ca-certificates", "--fresh", NULL };
+    bool done = install ? run_as_root(copy, 6) && run_as_root(update, 2)
+                        : run_as_root(drop, 4) && run_as_root(fresh, 3);
+    (void)printf("system: %s\n", !done ? "that did not work" : install ? "installed" : "removed");
+    return done;
+}
+
+static bool browser_store(struct cli *c, const char *ca, bool install) {
+    const char *home = getenv("HOME");
+    char folder[512], db[520];
+    int n = snprintf(folder, sizeof folder, "%s/.pki/nssdb", home ? home : "");
+    if (n < 0 || (size_t)n >= sizeof folder || access(folder, F_OK) != 0) {
+        (void)printf("browser: there is no ~/.pki/nssdb; skipped (start the browser once)\n");
+        return true;
+    }
+    if (!is_program("certutil")) {
+        (void)printf("browser: certutil is not here; install the package libnss3-tools\n");
+        return false;
+    }
+    (void)snprintf(db, sizeof db, "sql:%s", folder);
+    if (!agreed(c, install ? "Put the CA into the browser's store (~/.pki/nssdb)?"
+                           : "Take the CA out of the browser's store (~/.pki/nssdb)?")) {
+        (void)printf("browser: left as it is\n");
+        return true;
+    }
+    const char *const drop[] = { "certutil", "-D", "-d", db, "-n", NICKNAME, NULL };
+    const char *const add[] = { "certutil", "-A",  "-d", db, "-n", NICKNAME,
+                                "-t",       "C,,", "-i", ca, NULL };
+    bool done = install ? run(add) : run(drop);
+    (void)printf("browser: %s\n", !done ? "that did not work" : install ? "installed" : "removed");
+    return done;
+}
+
+int cli_trust(struct cli *c) {
+    bool install = slice_eq(slice_str(c->command->words), SLICE("trust install"));
+    const char *only = cli_value(c, "only");
+    bool system = !only || slice_eq(slice_str(only), SLICE("system"));
+    bool browser = !only || slice_eq(slice_str(only), SLICE("browser"));
+    if (!system && !browser) return cli_wrong(c, "--only takes system or browser");
+    char mem[512], ca[DATADIR_PATH_MAX + 64];
+    struct buf why = buf_over(mem, sizeof mem);
+    struct datadir dir = { .lock_fd = -1 };
+    if (install) {
+        if (datadir_open(c->data, false, &dir, &why) != ERR_OK)
+            return cli_fail(c, SLICE_FMT, SLICE_ARG(buf_slice(&why)));
+        if (access(datadir_path(&dir, "tls/ca.pem", ca), R_OK) != 0)
+            return cli_fail(
+                c, "%s is not there; it is made by the first `kith serve` without [tls]", ca);
+    }
+    if (!cli_has(c, "yes") && !isatty(STDIN_FILENO))
+        return cli_fail(c, "this asks first: run it on a terminal, or add --yes");
+    bool done = !system || system_store(c, ca, install);
+    if (browser) done = browser_store(c, ca, install) && done;
+    return done ? CLI_DONE : CLI_FAILED;
+}

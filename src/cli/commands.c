@@ -1,0 +1,115 @@
+/* cli/commands.c - every command, one row each. */
+#include "cli/cli.h"
+
+#define END                                                                                        \
+    { NULL, NULL, NULL, false }
+
+static const struct cli_option serve_options[] = {
+    { "config", "FILE", "settings (see docs/config.md); without it the defaults", false },
+    { "demo", NULL, "domain localhost, people alice and bob, loopback only", false },
+    { "lan", NULL, "with --demo: on this host's addresses too, for a real phone", false },
+    END,
+};
+static const struct cli_option check_options[] = {
+    { "print-settings", NULL, "print the manual of all settings (docs/config.md)", false },
+    END,
+};
+static const struct cli_option add_options[] = {
+    { "generate", NULL, "make a strong secret and print it once (the default)", false },
+    { "password-stdin", NULL, "read the password from the first line of stdin", false },
+    { "display", "NAME", "a name for people", false },
+    { "alias", "USER", "a further user or number of the same domain", true },
+    END,
+};
+static const struct cli_option password_options[] = {
+    { "generate", NULL, "make a strong secret and print it once (the default)", false },
+    { "password-stdin", NULL, "read the password from the first line of stdin", false },
+    END,
+};
+static const struct cli_option legacy_options[] = {
+    { "device", "NAME", "which device: \"door bell\"", false },
+    { "until", "DATE", "the last day it may be used: 2027-06-30", false },
+    { "why", "TEXT", "why it cannot do better; shown by `kith status`", false },
+    END,
+};
+static const struct cli_option certificate_options[] = {
+    { "out", "FILE", "where to write key and certificate (default: AOR.pem)", false },
+    { "name", "NAME", "what to call the device (default: phone)", false },
+    END,
+};
+static const struct cli_option yes_options[] = {
+    { "yes", NULL, "do not ask", false },
+    END,
+};
+static const struct cli_option trust_options[] = {
+    { "yes", NULL, "do not ask", false },
+    { "only", "WHERE", "system or browser (default: both)", false },
+    END,
+};
+
+const struct cli_command cli_commands[] = {
+    { "serve", "", 0, 0, "run the server",
+      "Without a configuration file it serves the name of this machine on port 5061, makes its "
+      "own\n"
+      "certificate authority and keeps everything in the data directory. Ctrl-C stops it: calls\n"
+      "under way get a moment to end; a second Ctrl-C ends it at once. SIGHUP reads the\n"
+      "configuration and the certificates again.",
+      "kith serve --demo", serve_options, cli_serve },
+    { "check-config", "FILE", 0, 1, "check a configuration file without using it",
+      "All errors are listed, each with its line and what would be right.",
+      "kith check-config /etc/kith/kith.conf", check_options, cli_check_config },
+    { "user add", "AOR", 1, 1, "add a person",
+      "AOR is user@domain; without a domain the first one of the server is meant. The secret is\n"
+      "made here and shown once; the server keeps it only in a sealed form that cannot be shown\n"
+      "again.",
+      "kith user add alice@example.org --alias 100", add_options, cli_user_add },
+    { "user import", "FILE", 1, 1, "add many people from a file",
+      "Each line of the file is `aor,password`; empty lines and lines that begin with # are "
+      "skipped.\n"
+      "Good lines are added, bad ones are listed with their number and the reason. - reads stdin.",
+      "kith user import people.csv", NULL, cli_user_import },
+    { "user list", "", 0, 0, "list the people", NULL, "kith user list --json", NULL,
+      cli_user_list },
+    { "user password", "AOR", 1, 1, "give a person a new secret",
+      "The old one ends at once, and with it the connections that it opened.",
+      "kith user password alice@example.org", password_options, cli_user_password },
+    { "user disable", "AOR", 1, 1, "let a person neither call nor be called", NULL,
+      "kith user disable alice@example.org", NULL, cli_user_switch },
+    { "user enable", "AOR", 1, 1, "undo `user disable`", NULL, "kith user enable alice@example.org",
+      NULL, cli_user_switch },
+    { "user remove", "AOR", 1, 1, "remove a person with all devices",
+      "Asks first when run on a terminal.", "kith user remove alice@example.org", yes_options,
+      cli_user_switch },
+    { "user legacy", "AOR", 1, 1, "let one old device in through the legacy lane",
+      "For a phone that knows only MD5 digest or plain transports. It gets a secret of its own, "
+      "valid\n"
+      "only on the listeners of [legacy] and only until the end date.",
+      "kith user legacy bob@example.org --device \"door bell\" --until 2027-06-30 --why \"no "
+      "firmware\"",
+      legacy_options, cli_user_legacy },
+    { "device certificate", "AOR", 1, 1, "make a certificate for a phone: better than a secret",
+      "A phone that presents it needs no password at all. The key is written to the file (mode "
+      "0600)\n"
+      "and kept nowhere else.",
+      "kith device certificate alice@example.org --name \"desk phone\" --out alice.pem",
+      certificate_options, cli_device_certificate },
+    { "device list", "[AOR]", 0, 1, "list devices with certificates and legacy devices", NULL,
+      "kith device list alice@example.org", NULL, cli_device_list },
+    { "device revoke", "NUMBER", 1, 1, "end a device: its connections too", NULL,
+      "kith device revoke 7", NULL, cli_device_revoke },
+    { "status", "", 0, 0, "how the running server is", NULL, "kith status --json", NULL,
+      cli_status },
+    { "bindings", "AOR", 1, 1, "where a person is registered", NULL,
+      "kith bindings alice@example.org", NULL, cli_bindings },
+    { "trace", "", 0, 0, "follow calls with the decisions taken",
+      "One line per decision until Ctrl-C. Nothing is recorded when nobody follows.", "kith trace",
+      NULL, cli_trace },
+    { "trust install", "", 0, 0, "let this machine trust the server's own CA",
+      "Puts DATA/tls/ca.pem into the system's store (update-ca-certificates) and the browser's\n"
+      "(certutil), after asking. The CA can only speak for the names of this host and its domains.",
+      "kith trust install", trust_options, cli_trust },
+    { "trust remove", "", 0, 0, "take it out again", NULL, "kith trust remove", trust_options,
+      cli_trust },
+    { "version", "", 0, 0, "print the version", NULL, "kith version", NULL, cli_version },
+};
+const size_t cli_command_count = ARRAY_LEN(cli_commands);

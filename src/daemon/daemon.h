@@ -1,0 +1,32 @@
+/* daemon/daemon.h - `kith serve`: start, run, reload, stop.
+ *
+ * Start:   data directory and its lock, seal key, store, node, certificates, workers, store thread,
+ *          admin socket; then the log line "ready". What fails names itself and ends the start.
+ * Reload:  SIGHUP reads configuration and certificates again, all of it or nothing; calls go on.
+ * Stop:    SIGTERM or SIGINT: no new calls, those under way get [limits] drain; a second one ends
+ *          the wait. What was promised to the store is committed in any case.
+ * Threads: one per worker, the store thread, one per admin connection; signals are taken by the
+ *          main thread only. */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include "base/buf.h"
+
+struct config;
+struct config_errors;
+
+struct daemon_options {
+    const char *data;
+    const char *config; /* NULL: the defaults */
+    bool demo, lan;
+    bool for_people; /* say on stdout, in words, what runs and how to try it */
+};
+
+/* Runs until it is told to stop. On failure `why` has words for a person; ERR_CONFIG: whole lines
+ * that name the file. */
+NODISCARD enum err daemon_run(const struct daemon_options *options, struct buf *why);
+
+/* Beyond config_load: can the certificate files be used? Adds to *errors; CONFIG when it did. */
+NODISCARD enum err daemon_check_files(const struct config *config, struct config_errors *errors);
+
+#endif

@@ -1,0 +1,122 @@
+/* daemon/daemon_config.c - which configuration runs, and what follows from it. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/daemon_priv.h"
+#include "os/loop.h"
+#include "os/socket.h"
+#include <stdio.h>
+#include <unistd.h>
+
+#define DEMO_PORT 5061
+
+/* The demo is a configuration like any other, only that nobody had to write it. */
+static slice demo_text(struct daemon *d) {
+    struct buf b = buf_over(d->demo_config, sizeof d->demo_config);
+    buf_fmt(&b, "domain = localhost\nworkers = 2\n[listen]\ntls = 127.0.0.1:%u, [::1]:%u",
+            DEMO_PORT, DEMO_PORT);
+    struct addr more[8];
+    size_t count = d->options.lan ? host_addresses(more, ARRAY_LEN(more)) : 0;
+    for (size_t i = 0; i < count; i++) {
+        more[i].port = DEMO_PORT;
+        buf_lit(&b, ",\n  ");
+        addr_put(&b, &more[i]);
+    }
+    buf_lit(&b, "\n");
+    ASSERT(!b.full);
+    return buf_slice(&b);
+}
+
+enum err daemon_config_load(struct daemon *d, struct config **out, struct buf *why) {
+    struct config_errors *errors = mem_zalloc(sizeof *errors);
+    if (!errors) return ERR_MEMORY;
+    enum err e;
+    slice file = SLICE("defaults");
+    if (d->options.demo) {
+        file = SLICE("demo");
+        e = config_read(demo_text(d), file, out, errors);
+    } else if (d->options.config) {
+        file = slice_str(d->options.config);
+        e = config_load(d->options.config, out, errors);
+    } else {
+        e = config_read(SLICE_NONE, SLICE_NONE, out, errors);
+    }
+    if (e == ERR_CONFIG) config_errors_put(errors, file, why);
+    mem_free(errors);
+    return e;
+}
+
+unsigned daemon_domains(struct daemon *d, const struct config *c,
+                        slice out[static NODE_DOMAINS_MAX]) {
+    for (unsigned i = 0; i < c->domains.count; i++) out[i] = c->domains.at[i];
+    if (c->domains.count) return c->domains.count;
+    out[0] = host_name(d->host);
+    return 1;
+}
+
+static bool host_has(const struct addr *at) {
+    struct addr probe = *at;
+    probe.port = 0;
+    int fd = -1;
+    enum err e = socket_listen_tcp(&probe, &fd, NULL);
+    if (e == ERR_OK) (void)close(fd);
+    return e != ERR_UNSUPPORTED && e != ERR_MISSING;
+}
+
+static enum err add(struct daemon *d, const struct config_addrs *addrs, uint8_t transport,
+                    uint8_t lane, bool may_lack, struct buf *why) {
+    for (unsigned i = 0; i < addrs->count; i++) {
+        const struct addr *at = &addrs->at[i];
+        if (may_lack && !host_has(at)) {
+            char mem[80];
+            struct buf text = buf_over(mem, sizeof mem);
+            addr_put(&text, at);
+            LOG(LOG_INFO, "listen.left_out", LOG_F_SLICE("at", buf_slice(&text)),
+                LOG_F_STR("why", "this host has no such address"));
+            continue;
+        }
+        if (d->listen_count == IO_LISTEN_MAX) {
+            buf_fmt(why, "more than %d listeners", IO_LISTEN_MAX);
+            return ERR_LIMIT;
+        }
+        d->listen[d->listen_count++] =
+            (struct io_listen){ .at = *at, .transport = transport, .lane = lane };
+    }
+    return ERR_OK;
+}
+
+enum err daemon_listeners(struct daemon *d, struct buf *why) {
+    const struct config *c = d->config;
+    const struct setting *tls = setting_find(SLICE("listen"), SLICE("tls"));
+    bool may_lack = d->options.demo || !c->given[tls - settings];
+    d->listen_count = 0;
+    enum err e = add(d, &c->listen_tls, FLOW_TLS, LANE_MAIN, may_lack, why);
+    if (e == ERR_OK) e = add(d, &c->legacy_tls, FLOW_TLS, LANE_LEGACY, false, why);
+    if (e == ERR_OK) e = add(d, &c->legacy_tcp, FLOW_TCP, LANE_LEGACY, false, why);
+    if (e == ERR_OK) e = add(d, &c->legacy_udp, FLOW_UDP, LANE_LEGACY, false, why);
+    if (e == ERR_OK && d->listen_count == 0) {
+        buf_lit(why, "this host has neither IPv4 nor IPv6");
+        return ERR_UNSUPPORTED;
+    }
+    return e;
+}
+
+enum err daemon_check_files(const struct config *config, struct config_errors *errors) {
+    if (config->tls_certificate.len == 0) return ERR_OK;
+    char chain[4096], key[4096];
+    struct config_error *e = &errors->at[0];
+    struct buf why = buf_over(e->text, sizeof e->text - 1);
+    struct pki_id *id = NULL;
+    enum err result = ERR_LIMIT;
+    if (slice_cstr(config->tls_certificate, chain, sizeof chain) &&
+        slice_cstr(config->tls_key, key, sizeof key))
+        result = pki_load(chain, key, clock_wall(), &id, &why);
+    pki_unref(id);
+    if (result == ERR_OK) return ERR_OK;
+    if (!why.len) buf_put(&why, slice_str(err_text(result)));
+    e->text[why.len] = 0;
+    const struct setting *s = setting_find(SLICE("tls"), SLICE("certificate"));
+    e->line = config->lines[s - settings];
+    (void)snprintf(e->setting, sizeof e->setting, "[tls]");
+    errors->count = 1;
+    return ERR_CONFIG;
+}

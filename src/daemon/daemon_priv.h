@@ -1,0 +1,80 @@
+/* daemon/daemon_priv.h - the running server's parts, for the files that start, reload and tell. */
+#ifndef DAEMON_DAEMON_PRIV_H
+#define DAEMON_DAEMON_PRIV_H
+
+#include "daemon/admin_socket.h"
+#include "daemon/certs.h"
+#include "daemon/config.h"
+#include "daemon/daemon.h"
+#include "daemon/storer.h"
+#include "daemon/trace.h"
+#include "daemon/world.h"
+#include "io/io.h"
+#include "os/tls.h"
+#include <stdatomic.h>
+
+struct daemon;
+struct worker {
+    struct daemon *daemon;
+    unsigned number;
+    struct core *core;
+    struct io *io;
+    pthread_t thread;
+    bool is_running; /* its thread was started and not joined */
+    _Atomic bool ended;
+    enum err result;
+};
+
+struct daemon {
+    struct daemon_options options;
+    struct config *config;
+    slice domains[NODE_DOMAINS_MAX]; /* the configured ones, else the host's name */
+    unsigned domain_count;
+    char host[256];
+    struct datadir dir;
+    uint8_t *seal_key;
+    struct store *store;
+    struct node *node;
+    struct storer *storer;
+    struct trace_hub *hub;
+    struct world world;
+    struct server_face face;
+    struct admin_socket *admin;
+    struct certs certs;
+    struct tls_tickets *tickets;
+    struct worker workers[NODE_WORKERS_MAX];
+    unsigned worker_count;
+    struct io_listen listen[IO_LISTEN_MAX];
+    size_t listen_count;
+    struct now started;
+    wall_t certificates_checked;
+    _Atomic wall_t certificate_until;
+    char demo_config[1024];
+    int log_fd; /* the demo's log file, or -1 */
+};
+
+/* daemon.c */
+NODISCARD enum err daemon_tls_servers(struct daemon *d, const struct certs *certs,
+                                      struct tls_server *out[NODE_WORKERS_MAX], struct buf *why);
+
+/* daemon_config.c: the configuration as a file, the defaults or the demo. */
+NODISCARD enum err daemon_config_load(struct daemon *d, struct config **out, struct buf *why);
+/* The domains to serve by that configuration; slices into it or into d->host. */
+unsigned daemon_domains(struct daemon *d, const struct config *c,
+                        slice out[static NODE_DOMAINS_MAX]);
+/* Listeners by that configuration; addresses of a family that this host lacks are left out when
+ * they are not the operator's own words. */
+NODISCARD enum err daemon_listeners(struct daemon *d, struct buf *why);
+
+/* daemon_reload.c */
+void daemon_reload(struct daemon *d);
+void daemon_renew(struct daemon *d); /* the local certificate, when it is old */
+
+/* daemon_status.c */
+void daemon_put_status(void *ctx, struct json_writer *w);
+
+/* demo.c: people, secrets, and the words on stdout. */
+NODISCARD enum err demo_prepare(struct daemon *d, struct buf *why);
+void demo_greet(struct daemon *d);
+
+#endif
