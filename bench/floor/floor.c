@@ -71,7 +71,7 @@ static struct {
     unsigned workers;
     int tickets;
     bool ask_certificate;
-} config = { .workers = 2, .tickets = 2, .ask_certificate = true };
+} config = { .workers = 2, .tickets = 1, .ask_certificate = true };
 static struct worker workers[WORKERS_MAX];
 static struct place places[PHONES_MAX];
 
@@ -309,7 +309,14 @@ static SSL_CTX *tls_new(void) {
         die("certificate or key");
     SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION);
+    if (SSL_CTX_set_min_proto_version(tls, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_cipher_list(tls, "ECDHE+AESGCM:ECDHE+CHACHA20:!PSK") != 1 ||
+        SSL_CTX_set_ciphersuites(tls, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:"
+                                      "TLS_AES_256_GCM_SHA384") != 1 ||
+        SSL_CTX_set1_groups_list(tls, "X25519:P-256:P-384") != 1)
+        die("TLS settings");
+    SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                                 SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_session_id_context(tls, (const unsigned char *)"floor", 5);
     SSL_CTX_set_num_tickets(tls, (size_t)config.tickets);

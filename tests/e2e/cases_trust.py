@@ -161,7 +161,7 @@ def certificate_needs_no_digest(r):
             raise Failure("alice's certificate registered bob")
     p = Phone(r, h.kith, aor, certificate=pem)
     p.register()
-    h.kith.revoke(aor, "desk")
+    h.kith.revoke("desk")
     if p.receive(5) or not p.ended:
         raise Failure("the flow of a revoked certificate lives on")
     with Phone(r, h.kith, aor, certificate=pem) as p:

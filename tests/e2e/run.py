@@ -32,6 +32,8 @@ KEPT = ROOT / "build" / "e2e"
 
 
 def find_kith():
+    if os.environ.get("KITH"):
+        return pathlib.Path(os.environ["KITH"])
     for preset in ("dev", "release", "asan"):
         path = ROOT / "build" / preset / "kith"
         if path.exists():
