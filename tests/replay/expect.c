@@ -1,0 +1,218 @@
+/* "A <- ...": what must come out, and what was there instead. */
+#include "replay.h"
+
+#include <stdio.h>
+
+static void show(slice bytes) {
+    (void)fprintf(stderr, "    ");
+    for (size_t i = 0; i < bytes.len; i++) {
+        if (bytes.ptr[i] == '\r') continue;
+        (void)fputc(bytes.ptr[i], stderr);
+        if (bytes.ptr[i] == '\n' && i + 1 < bytes.len) (void)fprintf(stderr, "    ");
+    }
+    (void)fputc('\n', stderr);
+}
+
+/* Everything that is still waiting, so that nobody has to guess what came instead. */
+static bool show_all(struct world *w, const char *why) {
+    (void)complain(w, "%s", why);
+    bool any = false;
+    for (unsigned i = 0; i < w->agent_count; i++) {
+        const struct agent *a = &w->agents[i];
+        for (unsigned k = 0; k < a->inbox_count; k++) {
+            (void)fprintf(stderr, "  " SLICE_FMT " got:\n", SLICE_ARG(a->name));
+            show(a->inbox[k].bytes);
+            any = true;
+        }
+        if (a->is_dropped) {
+            (void)fprintf(stderr, "  " SLICE_FMT " was closed: %s\n", SLICE_ARG(a->name),
+                          a->why ? a->why : "");
+            any = true;
+        }
+    }
+    if (!any) (void)fprintf(stderr, "  nothing came to anybody\n");
+    return false;
+}
+
+static bool is_trying(const struct message *m) {
+    return !m->msg->is_request && m->msg->status == 100;
+}
+
+static void take(struct agent *a, unsigned at) {
+    a->inbox_count--;
+    memmove(&a->inbox[at], &a->inbox[at + 1], (a->inbox_count - at) * sizeof a->inbox[0]);
+}
+
+/* ---- checks on one message ---- */
+
+struct check {
+    struct world *w;
+    struct agent *a;
+    const struct message *m;
+};
+
+static bool wrong(const struct check *c, const char *what, slice wanted) {
+    (void)complain(c->w, "%s is not " SLICE_FMT " in this message:", what, SLICE_ARG(wanted));
+    show(c->m->bytes);
+    return false;
+}
+
+/* "~ glob" or the exact text. */
+static bool matches(slice wanted, slice got) {
+    if (slice_starts(wanted, SLICE("~"))) return text_glob(slice_trim(slice_from(wanted, 1)), got);
+    return slice_eq(wanted, got);
+}
+
+static bool is_named(const struct sip_header *h, slice name) {
+    enum sip_header_id id = sip_header_of(name);
+    return id == HDR_OTHER ? slice_ieq(h->name, name) : h->id == id;
+}
+
+static bool any_header(const struct sip_msg *m, slice name, slice wanted) {
+    for (unsigned i = 0; i < m->header_count; i++)
+        if (is_named(&m->headers[i], name) && matches(wanted, m->headers[i].value)) return true;
+    return false;
+}
+
+static unsigned count_header(const struct sip_msg *m, slice name) {
+    unsigned lines = 0, values = 0;
+    for (unsigned i = 0; i < m->header_count; i++) lines += is_named(&m->headers[i], name);
+    enum sip_header_id id = sip_header_of(name);
+    if (id != HDR_OTHER && hdr_values_count(m, id, &values) && values > lines) return values;
+    return lines;
+}
+
+/* $name = Header, $name = Header[2], $name = uri, $name = body */
+static bool check_capture(const struct check *c, slice name, slice rest) {
+    const struct sip_msg *m = c->m->msg;
+    slice eq = text_word(&rest), value = SLICE_NONE;
+    if (!slice_eq(eq, SLICE("="))) return complain(c->w, "expected: $name = Header");
+    if (slice_eq(rest, SLICE("uri")))
+        value = m->uri_text;
+    else if (slice_eq(rest, SLICE("body")))
+        value = m->body;
+    else {
+        size_t open = slice_find(rest, '[');
+        uint32_t wanted = 1, seen = 0;
+        slice header = slice_head(rest, open), number = slice_from(rest, open + 1);
+        if (open < rest.len &&
+            slice_u32(slice_head(number, slice_find(number, ']')), 99, &wanted) != ERR_OK)
+            return complain(c->w, "expected: $name = Header[number]");
+        for (unsigned i = 0; i < m->header_count && !value.ptr; i++)
+            if (is_named(&m->headers[i], header) && ++seen == wanted) value = m->headers[i].value;
+    }
+    if (!value.ptr) return wrong(c, "what is to be remembered", rest);
+    text_set(c->w, name, value);
+    return !c->w->is_failed;
+}
+
+static bool check_sdp(const struct check *c, slice name) {
+    slice body, type;
+    if (sdp_named(c->w, name, &body, &type) != ERR_OK)
+        return complain(c->w, "there is no session description " SLICE_FMT, SLICE_ARG(name));
+    return slice_eq(body, c->m->msg->body) || wrong(c, "the body", name);
+}
+
+static bool check_header(const struct check *c, slice line, bool wanted) {
+    size_t colon = slice_find(line, ':');
+    slice name = slice_trim(slice_head(line, colon)), value;
+    if (colon == line.len)
+        return complain(c->w, "neither a header nor a check: " SLICE_FMT, SLICE_ARG(line));
+    if (!text_fill(c->w, slice_trim(slice_from(line, colon + 1)), &value)) return false;
+    if (any_header(c->m->msg, name, value) == wanted) return true;
+    char mem[80];
+    struct buf b = buf_over(mem, sizeof mem - 1);
+    buf_put(&b, slice_head(name, 70));
+    mem[b.len] = 0;
+    return wrong(c, wanted ? mem : "a header that should not be", value);
+}
+
+static bool check_line(const struct check *c, slice line) {
+    const struct sip_msg *m = c->m->msg;
+    slice rest = line, word = text_word(&rest), filled;
+    if (slice_starts(word, SLICE("$"))) return check_capture(c, slice_from(word, 1), rest);
+    if (slice_eq(word, SLICE("no"))) {
+        if (slice_eq(rest, SLICE("body"))) return !m->body.len || wrong(c, "the body", rest);
+        return !any_header(m, rest, SLICE("~*")) || wrong(c, "the header's absence", rest);
+    }
+    if (slice_eq(word, SLICE("not"))) return check_header(c, rest, false);
+    if (slice_eq(word, SLICE("sdp"))) return check_sdp(c, rest);
+    if (slice_eq(word, SLICE("count"))) {
+        slice name = text_word(&rest);
+        uint32_t wanted;
+        if (slice_u32(rest, 1000, &wanted) != ERR_OK) return complain(c->w, "count Header number");
+        return count_header(m, name) == wanted || wrong(c, "the number of headers", line);
+    }
+    if (slice_eq(word, SLICE("uri")))
+        return text_fill(c->w, rest, &filled) &&
+               (matches(filled, m->uri_text) || wrong(c, "the Request-URI", filled));
+    if (slice_eq(word, SLICE("body")))
+        return text_fill(c->w, rest, &filled) &&
+               (matches(filled, m->body) || wrong(c, "the body", filled));
+    if (slice_eq(word, SLICE("raw")))
+        return text_fill(c->w, rest, &filled) &&
+               (matches(filled, c->m->bytes) || wrong(c, "the message", filled));
+    return check_header(c, line, true);
+}
+
+/* ---- one expectation ---- */
+
+static bool note_challenge(struct world *w, struct agent *a, const struct sip_msg *m) {
+    if (m->is_request || (m->status != 401 && m->status != 407)) return true;
+    bool is_proxy = m->status == 407;
+    slice value = sip_value(m, is_proxy ? HDR_PROXY_AUTHENTICATE : HDR_WWW_AUTHENTICATE);
+    struct hdr_auth auth;
+    if (hdr_auth(value, &auth) != ERR_OK)
+        return complain(w, "this challenge cannot be read: " SLICE_FMT, SLICE_ARG(value));
+    bool is_same = a->challenge.is_there && slice_eq(a->challenge.auth.nonce, auth.nonce);
+    a->challenge = (struct challenge){ true, is_proxy, auth, is_same ? a->challenge.nc : 0 };
+    return true;
+}
+
+static bool is_wanted(const struct sip_msg *m, slice what, slice to) {
+    uint32_t status;
+    if (slice_u32(what, 699, &status) == ERR_OK)
+        return !m->is_request && m->status == status &&
+               (!to.len || slice_eq(sip_method_text(m->method), to) ||
+                slice_eq(m->method_name, to));
+    return m->is_request && slice_eq(m->method_name, what);
+}
+
+bool expect(struct world *w, struct agent *a, slice rest, struct script *s) {
+    slice what = text_word(&rest), to = SLICE_NONE, as = SLICE_NONE;
+    while (rest.len) {
+        slice word = text_word(&rest), value = text_word(&rest);
+        if (slice_eq(word, SLICE("to")))
+            to = value;
+        else if (slice_eq(word, SLICE("as")))
+            as = value;
+        else
+            return complain(w, "what is \"" SLICE_FMT "\" here?", SLICE_ARG(word));
+    }
+    unsigned at = 0;
+    while (!slice_eq(what, SLICE("100")) && at < a->inbox_count && is_trying(&a->inbox[at])) at++;
+    if (at == a->inbox_count || !is_wanted(a->inbox[at].msg, what, to))
+        return show_all(w, at == a->inbox_count ? "it did not come" : "something else came first");
+    struct message m = a->inbox[at];
+    take(a, at);
+    if (!note_challenge(w, a, m.msg) || !agent_hear(w, a, &m)) return false;
+    if (as.len && a->now) a->now->name = text_keep(w, as);
+    const struct check c = { w, a, &m };
+    for (slice line; script_more(s, &line);)
+        if (!check_line(&c, line)) return false;
+    return true;
+}
+
+bool expect_silence(struct world *w, const struct agent *a) {
+    for (unsigned i = 0; i < a->inbox_count; i++)
+        if (!is_trying(&a->inbox[i])) return show_all(w, "nothing should have come");
+    return true;
+}
+
+bool expect_all_quiet(struct world *w) {
+    for (unsigned i = 0; i < w->agent_count; i++) {
+        if (!expect_silence(w, &w->agents[i])) return false;
+        if (w->agents[i].is_dropped) return show_all(w, "nobody asked for this close");
+    }
+    return true;
+}
