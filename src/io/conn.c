@@ -1,0 +1,278 @@
+/* A connection's life:
+ *
+ *   accept -> HANDSHAKE -> DECIDE -> SIP -> CLOSING -> LINGER -> DEAD
+ *                 |  ALPN sip/2 ^      |
+ *                 +-------------+      +-> DEAD (the peer closed, an error, a limit)
+ *
+ * The read timer runs while the peer owes us something: the handshake, a first line, the rest of a
+ * message, its end of the connection. The write timer runs while bytes wait for the peer. An idle
+ * SIP connection has no clock here: how long a silent flow lives is core's to say. */
+#include "io/io_internal.h"
+
+#include "base/hash.h"
+#include "base/limits.h"
+#include "base/mem.h"
+#include "os/socket.h"
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ACCEPT_PAUSE_MS 100 /* descriptors are short: give others time to be closed */
+
+/* ---- connections per source ---- */
+
+/* RFC 6177: a site owns at least a /64, so that is one source. */
+static void source_prefix(const struct addr *a, uint8_t out[static 9]) {
+    memset(out, 0, 9);
+    out[0] = a->family;
+    memcpy(out + 1, a->ip, a->family == ADDR_V6 ? 8 : 4);
+}
+
+static struct source_count *source_find(struct io *io, const uint8_t prefix[static 9],
+                                        uint64_t hash, pool_id *out) {
+    struct map_iter it = map_find(&io->sources, hash);
+    for (uint32_t slot; map_next(&io->sources, &it, &slot);) {
+        uint32_t at = slot;
+        struct source_count *s = pool_each(&io->source_pool, &at, out);
+        if (s && out->slot == slot && memcmp(s->prefix, prefix, sizeof s->prefix) == 0) return s;
+    }
+    return NULL;
+}
+
+/* False: this source has enough connections, or memory is short. */
+static bool source_take(struct io *io, const struct addr *peer, pool_id *out) {
+    uint8_t prefix[9];
+    source_prefix(peer, prefix);
+    uint64_t hash = siphash(&io->hash_key, prefix, sizeof prefix);
+    struct source_count *s = source_find(io, prefix, hash, out);
+    if (s) {
+        if (s->connections >= io->limits.per_source_max) return false;
+        s->connections++;
+        return true;
+    }
+    s = pool_new(&io->source_pool, out);
+    if (!s) return false;
+    if (map_add(&io->sources, hash, out->slot) != ERR_OK) {
+        pool_free(&io->source_pool, *out);
+        return false;
+    }
+    s->hash = hash;
+    s->connections = 1;
+    memcpy(s->prefix, prefix, sizeof prefix);
+    return true;
+}
+
+static void source_give(struct io *io, pool_id id) {
+    struct source_count *s = pool_get(&io->source_pool, id);
+    ASSERT(s && s->connections > 0);
+    if (--s->connections > 0) return;
+    map_remove(&io->sources, s->hash, id.slot);
+    pool_free(&io->source_pool, id);
+}
+
+/* ---- beginning ---- */
+
+static void conn_ready(struct loop_source *source, unsigned events) {
+    struct conn *c = LIST_ITEM(source, struct conn, source);
+    if (events & LOOP_WRITE) conn_writable(c);
+    if ((events & LOOP_READ) && c->state != CONN_DEAD) conn_read(c);
+}
+
+static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer, pool_id source) {
+    struct io *io = l->io;
+    pool_id id;
+    struct conn *c = pool_new(&io->conn_pool, &id);
+    if (!c) return NULL;
+    c->id = id;
+    c->io = io;
+    c->peer = *peer;
+    c->transport = l->transport;
+    c->lane = l->lane;
+    c->source_count = source;
+    c->source = (struct loop_source){ .on_ready = conn_ready, .fd = fd };
+    c->read_timer.kind = CONN_TIMER_READ;
+    c->write_timer.kind = CONN_TIMER_WRITE;
+    list_init(&c->dirty);
+    list_init(&c->gone);
+    bool is_tls = l->transport == FLOW_TLS;
+    if ((is_tls && tls_accept(io->tls, &io->wire, &c->tls) != ERR_OK) ||
+        loop_add(io->loop, &c->source, LOOP_READ) != ERR_OK) {
+        tls_fini(&c->tls);
+        pool_free(&io->conn_pool, id);
+        return NULL;
+    }
+    list_push(&io->conns, &c->link);
+    c->state = is_tls ? CONN_HANDSHAKE : CONN_DECIDE;
+    c->source.rank = is_tls ? LOOP_LATER : LOOP_FIRST;
+    timer_start(&io->timers, &c->read_timer,
+                io->now.mono + (is_tls ? io->limits.handshake_ms : io->limits.decide_ms));
+    io_count(&io->counters.connections, 1);
+    return c;
+}
+
+static void conn_begin(struct listener *l, int fd, const struct addr *peer) {
+    struct io *io = l->io;
+    pool_id source;
+    io_count(&io->counters.accepted, 1);
+    if (io->conn_pool.used >= io->limits.connections_max) {
+        io_count(&io->counters.refused_full, 1);
+        close(fd);
+    } else if (!source_take(io, peer, &source)) {
+        io_count(&io->counters.refused_source, 1);
+        close(fd);
+    } else if (!conn_new(l, fd, peer, source)) {
+        io_count(&io->counters.refused_full, 1);
+        source_give(io, source);
+        close(fd);
+    }
+}
+
+void listener_ready(struct loop_source *s, unsigned events) {
+    (void)events;
+    struct listener *l = LIST_ITEM(s, struct listener, source);
+    for (unsigned i = 0; i < IO_ACCEPTS; i++) {
+        int fd;
+        struct addr peer;
+        enum err e = socket_accept(l->source.fd, &fd, &peer);
+        if (e == ERR_OK) {
+            conn_begin(l, fd, &peer);
+        } else if (e == ERR_FULL || e == ERR_MEMORY) {
+            /* It stays ready: without a pause the loop would spin. */
+            if (loop_mod(l->io->loop, &l->source, 0) == ERR_OK)
+                timer_start(&l->io->timers, &l->pause, l->io->now.mono + ACCEPT_PAUSE_MS);
+            return;
+        } else if (e == ERR_AGAIN) {
+            return;
+        }
+    }
+}
+
+/* ---- flows ---- */
+
+struct conn *conn_of(const struct io *io, flow_id flow) {
+    uint32_t slot = flow_slot(flow);
+    struct conn *c = slot < io->slot_count ? io->by_slot[slot] : NULL;
+    return c && c->flow == flow ? c : NULL;
+}
+
+static bool slots_reach(struct io *io, uint32_t slot) {
+    if (slot < io->slot_count) return true;
+    uint32_t count = io->slot_count ? io->slot_count : 1024;
+    while (count <= slot) count *= 2; /* a slot has 24 bits: no overflow */
+    struct conn **grown = mem_grow(io->by_slot, count * sizeof(struct conn *));
+    if (!grown) return false;
+    memset(grown + io->slot_count, 0, (count - io->slot_count) * sizeof(struct conn *));
+    io->by_slot = grown;
+    io->slot_count = count;
+    return true;
+}
+
+bool conn_open_flow(struct conn *c) {
+    struct io *io = c->io;
+    struct flow_info info = { .transport = c->transport, .lane = c->lane, .peer = c->peer };
+    enum err e = socket_local(c->source.fd, &info.local);
+    if (c->tls.ssl) info.has_device_key = tls_device_key(&c->tls, io->now.wall, info.device_key);
+    if (e == ERR_OK) e = core_flow_open(io->core, &info, io->now, &c->flow);
+    if (e == ERR_OK && !slots_reach(io, flow_slot(c->flow))) {
+        core_flow_closed(io->core, c->flow, io->now);
+        e = ERR_MEMORY;
+    }
+    if (e != ERR_OK) {
+        c->flow = FLOW_NONE;
+        io_drain_effects(io);
+        conn_kill(c);
+        return false;
+    }
+    io->by_slot[flow_slot(c->flow)] = c;
+    c->state = CONN_SIP;
+    io_drain_effects(io);
+    return c->state == CONN_SIP;
+}
+
+void conn_forget_flow(struct conn *c) {
+    if (c->flow == FLOW_NONE || list_linked(&c->gone)) return;
+    c->io->by_slot[flow_slot(c->flow)] = NULL;
+    list_push(&c->io->gone, &c->gone);
+}
+
+/* ---- the end ---- */
+
+void conn_kill(struct conn *c) {
+    struct io *io = c->io;
+    if (c->state == CONN_DEAD) return;
+    c->state = CONN_DEAD;
+    conn_forget_flow(c);
+    timer_stop(&io->timers, &c->read_timer);
+    timer_stop(&io->timers, &c->write_timer);
+    loop_del(io->loop, &c->source);
+    close(c->source.fd);
+    c->source.fd = -1;
+    list_remove(&c->link);
+    list_push(&io->dead, &c->link);
+}
+
+void conn_finish(struct conn *c) {
+    struct io *io = c->io;
+    if (c->state >= CONN_CLOSING) return;
+    if (c->state == CONN_HANDSHAKE) {
+        conn_kill(c);
+        return;
+    }
+    conn_forget_flow(c);
+    c->state = CONN_CLOSING;
+    timer_start(&io->timers, &c->read_timer, io->now.mono + io->limits.stall_ms);
+    if (c->inbox) mem_free(c->inbox);
+    c->inbox = NULL;
+    if (!list_linked(&c->dirty)) { /* io_flush ends it */
+        list_push(&io->dirty, &c->dirty);
+        io->dirty_count++;
+    }
+}
+
+static void conn_free(struct conn *c) {
+    struct io *io = c->io;
+    if (list_linked(&c->dirty)) {
+        list_remove(&c->dirty);
+        io->dirty_count--;
+    }
+    if (c->out) {
+        c->out->next = io->free_blocks;
+        io->free_blocks = c->out;
+    }
+    mem_free(c->outbox);
+    mem_free(c->inbox);
+    tls_fini(&c->tls);
+    ASSERT(!list_linked(&c->gone)); /* core knows */
+    source_give(io, c->source_count);
+    list_remove(&c->link);
+    pool_free(&io->conn_pool, c->id);
+    atomic_fetch_sub_explicit(&io->counters.connections, 1, memory_order_relaxed);
+}
+
+void conn_reap(struct io *io) {
+    while (!list_empty(&io->dead)) conn_free(LIST_ITEM(io->dead.next, struct conn, link));
+}
+
+/* ---- clocks ---- */
+
+void conn_expired(struct conn *c, enum conn_timer which) {
+    struct io *io = c->io;
+    if (which == CONN_TIMER_WRITE) {
+        io_count(&io->counters.closed_stalled, 1);
+        conn_kill(c);
+        return;
+    }
+    switch ((enum conn_state)c->state) {
+    case CONN_HANDSHAKE:
+        io_count(&io->counters.handshakes_slow, 1);
+        break;
+    case CONN_DECIDE:
+    case CONN_SIP:
+        io_count(&io->counters.closed_unfinished, 1);
+        break;
+    case CONN_CLOSING:
+    case CONN_LINGER:
+    case CONN_DEAD:
+        break;
+    }
+    conn_kill(c);
+}

@@ -1,0 +1,320 @@
+#include "io/io_internal.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "crypto/crypto.h"
+#include "os/socket.h"
+#include <unistd.h>
+
+void io_limits_defaults(struct io_limits *l) {
+    *l = (struct io_limits){
+        .connections_max = 262144,
+        .per_source_max = 200,
+        .handshake_ms = 10000,
+        .decide_ms = 5000,
+        .message_ms = 10000,
+        .stall_ms = 30000,
+        .linger_ms = 2000,
+        .out_bytes_max = 262144,
+        .handshakes_per_turn = 16,
+    };
+}
+
+/* ---- letters ---- */
+
+enum io_letter_kind { LETTER_MAIL, LETTER_STORED, LETTER_CALL, LETTER_TLS, LETTER_DRAIN };
+struct io_letter {
+    enum io_letter_kind kind;
+    union {
+        struct core_mail mail; /* its bytes are the letter's */
+        struct {
+            uint64_t ticket;
+            enum err result;
+        } stored;
+        struct {
+            void (*fn)(struct io *io, void *ctx);
+            void *ctx;
+        } call;
+        struct tls_server *tls;
+        uint32_t grace_ms;
+    };
+};
+
+enum err io_post_mail(struct io *io, const struct core_mail *mail) {
+    struct io_letter l = { .kind = LETTER_MAIL, .mail = *mail };
+    return mailbox_send(io->mailbox, &l, sizeof l, mail->bytes, mail->must_arrive);
+}
+
+enum err io_post_stored(struct io *io, uint64_t ticket, enum err result) {
+    struct io_letter l = { .kind = LETTER_STORED, .stored = { ticket, result } };
+    return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
+}
+
+enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void *ctx) {
+    struct io_letter l = { .kind = LETTER_CALL, .call = { fn, ctx } };
+    return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
+}
+
+enum err io_post_tls(struct io *io, struct tls_server *tls) {
+    struct io_letter l = { .kind = LETTER_TLS, .tls = tls };
+    return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
+}
+
+enum err io_drain(struct io *io, uint32_t grace_ms) {
+    struct io_letter l = { .kind = LETTER_DRAIN, .grace_ms = grace_ms };
+    return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
+}
+
+void io_stop(struct io *io) {
+    atomic_store(&io->stop, true);
+    loop_wake(io->loop);
+}
+
+static void listeners_close(struct io *io) {
+    for (size_t i = 0; i < io->listener_count; i++) {
+        struct listener *l = &io->listeners[i];
+        if (l->source.fd < 0 || l->transport == FLOW_UDP) continue; /* calls go on over datagrams */
+        timer_stop(&io->timers, &l->pause);
+        loop_del(io->loop, &l->source);
+        close(l->source.fd);
+        l->source.fd = -1;
+    }
+}
+
+static void open_letter(struct io *io, const struct letter *letter) {
+    struct io_letter l;
+    memcpy(&l, letter->head, sizeof l);
+    switch (l.kind) {
+    case LETTER_MAIL:
+        l.mail.bytes = letter->bytes;
+        core_mail_in(io->core, &l.mail, io->now);
+        break;
+    case LETTER_STORED:
+        core_stored(io->core, l.stored.ticket, l.stored.result, io->now);
+        break;
+    case LETTER_CALL:
+        l.call.fn(io, l.call.ctx);
+        break;
+    case LETTER_TLS:
+        tls_server_unref(io->tls);
+        io->tls = l.tls;
+        break;
+    case LETTER_DRAIN:
+        listeners_close(io);
+        io->drain_until = io->now.mono + l.grace_ms;
+        core_drain(io->core, io->now);
+        break;
+    }
+    io_drain_effects(io);
+}
+
+static void open_letters(struct io *io) {
+    for (unsigned i = 0; i < IO_LETTERS; i++) {
+        struct letter *l = mailbox_take(io->mailbox);
+        if (!l) return;
+        open_letter(io, l);
+        mem_free(l);
+    }
+}
+
+/* ---- making ---- */
+
+static enum err listener_open(struct io *io, const struct io_listen *from, struct buf *why) {
+    if (io->listener_count == IO_LISTEN_MAX) return ERR_LIMIT;
+    ASSERT(from->transport != FLOW_TLS || io->tls);
+    bool is_udp = from->transport == FLOW_UDP;
+    struct listener *l = &io->listeners[io->listener_count];
+    enum err e = is_udp && !io->udp ? udp_new(io, &io->udp) : ERR_OK;
+    int fd = -1;
+    if (e == ERR_OK)
+        e = is_udp ? socket_bind_udp(&from->at, &fd, &l->at)
+                   : socket_listen_tcp(&from->at, &fd, &l->at);
+    if (e != ERR_OK) {
+        if (why) {
+            buf_lit(why, "cannot listen on ");
+            addr_put(why, &from->at);
+            buf_fmt(why, ": %s", err_text(e));
+        }
+        return e;
+    }
+    l->io = io;
+    l->transport = from->transport;
+    l->lane = from->lane;
+    l->source = (struct loop_source){
+        .on_ready = is_udp ? udp_ready : listener_ready,
+        .fd = fd,
+        .rank = is_udp ? LOOP_FIRST : LOOP_LATER,
+    };
+    io->listener_count++; /* io_free closes it from here on */
+    return loop_add(io->loop, &l->source, LOOP_READ);
+}
+
+static enum err fill(struct io *io, const struct io_config *config, struct buf *why) {
+    io->wire_in = mem_alloc(IO_WIRE_BYTES);
+    io->wire_out = mem_alloc(TLS_WIRE_OUT_BYTES);
+    io->plain = mem_alloc(IO_PLAIN_BYTES);
+    if (!io->wire_in || !io->wire_out || !io->plain) return ERR_MEMORY;
+    io->wire = (struct tls_wire){ .out = io->wire_out, .out_cap = TLS_WIRE_OUT_BYTES };
+    enum err e = loop_new(&io->loop);
+    if (e == ERR_OK) e = mailbox_new(io->loop, LIMIT_MAILBOX, &io->mailbox);
+    for (size_t i = 0; e == ERR_OK && i < config->listen_count; i++)
+        e = listener_open(io, &config->listen[i], why);
+    return e;
+}
+
+enum err io_new(const struct io_config *config, struct io **out, struct buf *why) {
+    struct io *io = mem_zalloc(sizeof *io);
+    if (!io) return ERR_MEMORY;
+    io->core = config->core;
+    io->worker = config->worker;
+    io->limits = config->limits;
+    io->hooks = config->hooks;
+    io->now = clock_now();
+    io->drain_until = MONO_NEVER;
+    io->tls = config->tls ? tls_server_ref(config->tls) : NULL;
+    list_init(&io->conns);
+    list_init(&io->dead);
+    list_init(&io->dirty);
+    list_init(&io->gone);
+    list_init(&io->refused);
+    timers_init(&io->timers, io->now.mono);
+    crypto_random(&io->hash_key, sizeof io->hash_key);
+    pool_init(&io->conn_pool, sizeof(struct conn), io->limits.connections_max);
+    pool_init(&io->source_pool, sizeof(struct source_count), io->limits.connections_max);
+    map_init(&io->sources, io->limits.connections_max);
+    enum err e = fill(io, config, why);
+    if (e != ERR_OK) {
+        io_free(io);
+        return e;
+    }
+    *out = io;
+    return ERR_OK;
+}
+
+/* Everything that is open is closed, the peers are told; core hears of each flow. */
+static void close_all(struct io *io) {
+    io_drain_effects(io);
+    for (struct list *l = io->conns.next, *next; l != &io->conns; l = next) {
+        next = l->next;
+        struct conn *c = LIST_ITEM(l, struct conn, link);
+        conn_finish(c);
+    }
+    io_flush(io);
+    while (!list_empty(&io->conns)) conn_kill(LIST_ITEM(io->conns.next, struct conn, link));
+    io_drain_effects(io);
+    udp_flush(io);
+    conn_reap(io);
+}
+
+void io_free(struct io *io) {
+    if (!io) return;
+    io->peer_count = 0; /* they may be freed already */
+    if (io->loop) close_all(io);
+    for (size_t i = 0; i < io->listener_count; i++)
+        if (io->listeners[i].source.fd >= 0) {
+            loop_del(io->loop, &io->listeners[i].source);
+            close(io->listeners[i].source.fd);
+        }
+    for (struct letter *l; io->mailbox && (l = mailbox_take(io->mailbox)) != NULL; mem_free(l)) {
+        struct io_letter head;
+        memcpy(&head, l->head, sizeof head);
+        if (head.kind == LETTER_TLS) tls_server_unref(head.tls);
+    }
+    mailbox_free(io->mailbox);
+    loop_free(io->loop);
+    for (struct out_block *b = io->free_blocks, *next; b; b = next) {
+        next = b->next;
+        mem_free(b);
+    }
+    udp_free(io->udp);
+    tls_server_unref(io->tls);
+    map_fini(&io->sources);
+    pool_fini(&io->source_pool);
+    pool_fini(&io->conn_pool);
+    mem_free(io->by_slot);
+    mem_free(io->wire_in);
+    mem_free(io->wire_out);
+    mem_free(io->plain);
+    mem_free(io);
+}
+
+void io_set_peers(struct io *io, struct io *const *peers, unsigned count) {
+    ASSERT(count <= IO_PEERS_MAX);
+    io->peer_count = count;
+    memcpy(io->peers, peers, count * sizeof(struct io *));
+}
+
+struct addr io_address(const struct io *io, size_t index) {
+    ASSERT(index < io->listener_count);
+    return io->listeners[index].at;
+}
+struct core *io_core(struct io *io) {
+    return io->core;
+}
+unsigned io_worker(const struct io *io) {
+    return io->worker;
+}
+const struct io_counters *io_counters(const struct io *io) {
+    return &io->counters;
+}
+
+/* ---- running ---- */
+
+static void run_timers(struct io *io) {
+    timers_advance(&io->timers, io->now.mono);
+    for (struct timer *t; (t = timers_next(&io->timers)) != NULL;) {
+        if (t->kind == CONN_TIMER_READ)
+            conn_expired(LIST_ITEM(t, struct conn, read_timer), CONN_TIMER_READ);
+        else if (t->kind == CONN_TIMER_WRITE)
+            conn_expired(LIST_ITEM(t, struct conn, write_timer), CONN_TIMER_WRITE);
+        else { /* a listener's pause is over */
+            struct listener *l = LIST_ITEM(t, struct listener, pause);
+            if (loop_mod(io->loop, &l->source, LOOP_READ) != ERR_OK)
+                timer_start(&io->timers, t, io->now.mono + 1000);
+        }
+    }
+    if (core_wake_at(io->core) <= io->now.mono) core_run_timers(io->core, io->now);
+    io_drain_effects(io);
+}
+
+/* Flushing may end connections, their end may make core speak, and so on. */
+static void finish_turn(struct io *io) {
+    do {
+        io_drain_effects(io);
+        io_flush(io);
+    } while (!list_empty(&io->gone) || !list_empty(&io->refused));
+    udp_flush(io);
+    conn_reap(io);
+}
+
+static bool is_drained(const struct io *io) {
+    if (io->drain_until == MONO_NEVER) return false;
+    if (io->now.mono >= io->drain_until) return true;
+    const struct core_counters *n = core_counters(io->core);
+    return atomic_load_explicit(&n->calls, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&n->transactions, memory_order_relaxed) == 0;
+}
+
+static int wait_ms(struct io *io) {
+    if (mailbox_has_letters(io->mailbox) || atomic_load(&io->stop)) return 0;
+    mono_t at = mono_min(core_wake_at(io->core), timers_wake_at(&io->timers));
+    at = mono_min(at, io->drain_until);
+    return clock_wait_ms(io->now.mono, at);
+}
+
+enum err io_run(struct io *io) {
+    while (!atomic_load(&io->stop) && !is_drained(io)) {
+        loop_prepare_sleep(io->loop);
+        enum err e = loop_wait(io->loop, wait_ms(io));
+        if (e != ERR_OK) return e;
+        io->now = clock_now();
+        loop_dispatch(io->loop, io->limits.handshakes_per_turn);
+        open_letters(io);
+        run_timers(io);
+        finish_turn(io);
+        io_count(&io->counters.turns, 1);
+    }
+    close_all(io);
+    return ERR_OK;
+}

@@ -1,0 +1,110 @@
+/* io/io.h - one worker: it owns listeners, connections and a loop, and drives one core.
+ *
+ * Purpose:  bytes in, bytes out. It accepts, shakes hands, finds where messages end, hands each to
+ *           core_receive() and performs the effects that come back. It decides nothing that SIP
+ *           decides.
+ * Turn:     wait; established connections first, then at most `handshakes_per_turn` steps of
+ *           handshakes and accepts; letters; timers; effects; one write per connection that has
+ *           something to say. What several messages of a turn say to one peer leaves in one record.
+ * Memory:   an idle connection holds its TLS state (14 kB) and a struct of some 300 bytes, no
+ *           buffers: reading and writing go through buffers of the worker. A block of heap is kept
+ *           for a message that is not complete and for bytes the peer does not take yet.
+ * Limits:   every connection has a clock on it while it owes us something: the handshake, the rest
+ *           of a message, or the reading of our bytes (struct io_limits).
+ * Threads:  an io belongs to the thread that calls io_run. From other threads: io_post_*, io_stop,
+ *           io_drain and the counters. FX_STORE and FX_TRACE go to the daemon's hooks, on the
+ *           worker's thread.
+ *
+ *   io_new(&config, &io, &why); io_set_peers(io, all, count); io_run(io); io_free(io);       */
+#ifndef IO_IO_H
+#define IO_IO_H
+
+#include "base/addr.h"
+#include "base/buf.h"
+#include "core/core.h"
+#include "sip/flow.h"
+
+#include <stdatomic.h>
+
+struct io;
+struct tls_server;
+
+struct io_listen {
+    struct addr at;
+    uint8_t transport; /* FLOW_UDP, FLOW_TCP (legacy lane) or FLOW_TLS */
+    uint8_t lane;      /* enum flow_lane */
+};
+#define IO_LISTEN_MAX 32
+
+struct io_limits {
+    uint32_t connections_max;     /* of this worker */
+    uint32_t per_source_max;      /* of one IPv4 address or IPv6 /64, at this worker */
+    uint32_t handshake_ms;        /* from accept to the end of the TLS handshake */
+    uint32_t decide_ms;           /* from there to a start line, when ALPN named no protocol */
+    uint32_t message_ms;          /* from the first to the last byte of a message */
+    uint32_t stall_ms;            /* bytes are waiting and the peer takes none */
+    uint32_t linger_ms;           /* after our close, until the peer closes too */
+    uint32_t out_bytes_max;       /* waiting bytes of one connection */
+    uint32_t handshakes_per_turn; /* handshake steps and accepts, after the established traffic */
+};
+void io_limits_defaults(struct io_limits *l);
+
+struct io_hooks {
+    void *ctx;
+    /* Commit it, then io_post_stored(io, ticket, result), unless ticket is 0. The change lives
+     * until the hook returns: store_change_copy(). */
+    void (*on_store)(void *ctx, unsigned worker, const struct store_change *change,
+                     uint64_t ticket);
+    void (*on_trace)(void *ctx, unsigned worker, slice json);
+};
+
+struct io_config {
+    unsigned worker;
+    const struct io_listen *listen;
+    size_t listen_count;
+    struct tls_server *tls; /* referenced; NULL when no listener is TLS */
+    struct io_limits limits;
+    struct io_hooks hooks; /* members may be NULL */
+    struct core *core;     /* the caller's; outlives the io */
+};
+
+/* All sockets are open when it returns. `why` (may be NULL) names the address that failed. EXISTS,
+ * DENIED, MISSING (no such local address), UNSUPPORTED, MEMORY, IO, LIMIT (too many listeners). */
+NODISCARD enum err io_new(const struct io_config *config, struct io **out, struct buf *why);
+void io_free(struct io *io); /* not while io_run runs; closes all; NULL is allowed */
+/* Before io_run: where FX_MAIL goes. peers[n] is worker n's io; the array is copied. */
+void io_set_peers(struct io *io, struct io *const *peers, unsigned count);
+/* The address that listener `index` of the configuration got (port 0: chosen by the kernel). */
+struct addr io_address(const struct io *io, size_t index);
+struct core *io_core(struct io *io); /* on the worker's thread */
+unsigned io_worker(const struct io *io);
+
+/* Runs until io_stop, or until io_drain is through. IO: the loop itself failed. */
+NODISCARD enum err io_run(struct io *io);
+
+/* ---- from any thread ---- */
+
+void io_stop(struct io *io); /* after the present turn; connections are closed properly */
+/* No new connections or calls; ends when no call is up, or after grace_ms. FULL, MEMORY. */
+NODISCARD enum err io_drain(struct io *io, uint32_t grace_ms);
+/* FULL: refused (mail that must arrive has the second half of the mailbox). The bytes are copied.
+ */
+NODISCARD enum err io_post_mail(struct io *io, const struct core_mail *mail);
+NODISCARD enum err io_post_stored(struct io *io, uint64_t ticket, enum err result);
+/* Run fn on the worker's thread, between two inputs of its core. */
+NODISCARD enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void *ctx);
+/* New contexts for connections that begin from now on; takes over the caller's reference, on
+ * failure it stays the caller's. */
+NODISCARD enum err io_post_tls(struct io *io, struct tls_server *tls);
+
+struct io_counters {              /* written by the worker, read by anybody: relaxed atomics */
+    _Atomic uint64_t connections; /* now */
+    _Atomic uint64_t accepted, refused_full, refused_source;
+    _Atomic uint64_t handshakes_ok, handshakes_resumed, handshakes_failed, handshakes_slow;
+    _Atomic uint64_t closed_stalled, closed_unfinished, closed_bad;
+    _Atomic uint64_t bytes_in, bytes_out, datagrams_in, datagrams_out, datagrams_dropped;
+    _Atomic uint64_t turns, mails_refused;
+};
+const struct io_counters *io_counters(const struct io *io);
+
+#endif

@@ -1,0 +1,174 @@
+/* io/io_internal.h - the parts of one worker, shared by io.c, conn*.c, effects.c and udp.c. */
+#ifndef IO_IO_INTERNAL_H
+#define IO_IO_INTERNAL_H
+
+#include "base/map.h"
+#include "base/pool.h"
+#include "base/timer.h"
+#include "io/frame.h"
+#include "io/io.h"
+#include "os/loop.h"
+#include "os/mailbox.h"
+#include "os/tls.h"
+
+#define IO_WIRE_BYTES 65536u /* cipher text per read */
+#define IO_PLAIN_BYTES                                                                             \
+    (IO_WIRE_BYTES * 2)       /* what one wire can decrypt to, with a record kept back */
+#define IO_BLOCK_BYTES 16368u /* plain text gathered for one peer: one TLS record */
+#define IO_DIRTY_MAX   64u    /* peers with gathered text; then all of it is written */
+#define IO_ACCEPTS     16u    /* per listener and turn */
+#define IO_LETTERS     256u   /* per turn */
+#define IO_PEERS_MAX   NODE_WORKERS_MAX
+
+/* ---- a connection ---- */
+
+enum conn_state {
+    CONN_HANDSHAKE, /* TLS is not up */
+    CONN_DECIDE,    /* no protocol known: ALPN said nothing, or plain TCP */
+    CONN_SIP,       /* core knows it as `flow` */
+    CONN_CLOSING,   /* nothing is read any more; what waits is still sent */
+    CONN_LINGER, /* our side is shut: waiting for the peer's end, so that no RST eats our words */
+    CONN_DEAD    /* closed; memory is freed at the end of the turn */
+};
+enum conn_timer { CONN_TIMER_READ = 1, CONN_TIMER_WRITE }; /* 0: a listener's pause */
+
+struct out_block { /* plain text gathered in this turn */
+    struct out_block *next;
+    size_t len;
+    char bytes[IO_BLOCK_BYTES];
+};
+struct outbox { /* what the kernel did not take */
+    uint32_t at, len, cap;
+    uint8_t bytes[];
+};
+struct inbox { /* a message that is not complete */
+    uint32_t len, cap;
+    char bytes[];
+};
+
+struct conn {
+    struct loop_source source;
+    struct io *io;
+    struct list link;  /* io->conns; io->dead when DEAD */
+    struct list dirty; /* io->dirty while it has gathered text or is to be closed */
+    struct list gone;  /* io->gone while core is to hear that its flow ended */
+    struct tls tls;    /* ssl NULL: plain TCP */
+    struct timer read_timer, write_timer;
+    struct frame frame;
+    flow_id flow;
+    struct inbox *inbox;
+    struct out_block *out;
+    struct outbox *outbox;
+    struct addr peer;
+    pool_id id, source_count;
+    uint8_t state; /* enum conn_state */
+    uint8_t transport, lane;
+    uint8_t crlf; /* how much of CRLFCRLF has come between messages */
+    bool is_http; /* ALPN said so */
+};
+_Static_assert(sizeof(struct conn) <= 400, "a connection's own memory");
+
+struct source_count { /* connections of one source */
+    uint64_t hash;
+    uint8_t prefix[9]; /* family, then IPv4 address or IPv6 /64 */
+    uint32_t connections;
+};
+
+struct listener {
+    struct loop_source source;
+    struct io *io;
+    struct timer pause; /* no descriptors were left: try again later */
+    struct addr at;     /* as bound */
+    uint8_t transport, lane;
+};
+
+/* Mail that a full mailbox refused. core hears of it after the present drain, because effects'
+ * bytes live only until the next call to it. */
+struct refused {
+    struct list link;
+    unsigned worker;
+    struct core_mail mail; /* its bytes stand behind */
+    char bytes[];
+};
+
+struct udp; /* udp.c */
+
+struct io {
+    struct core *core;
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct tls_server *tls;
+    struct now now; /* of this turn */
+    struct timers timers;
+    struct io_limits limits;
+    struct io_hooks hooks;
+    unsigned worker, peer_count;
+    struct io *peers[IO_PEERS_MAX];
+
+    struct pool conn_pool;
+    struct list conns, dead, dirty, gone, refused;
+    uint32_t dirty_count;
+    struct conn **by_slot; /* flow slot -> connection */
+    uint32_t slot_count;
+
+    struct hash_key hash_key;
+    struct map sources;
+    struct pool source_pool;
+
+    struct tls_wire wire;
+    uint8_t *wire_in, *wire_out;
+    char *plain;
+    struct out_block *free_blocks;
+    struct udp *udp; /* NULL when no listener is UDP */
+
+    struct listener listeners[IO_LISTEN_MAX];
+    size_t listener_count;
+    mono_t drain_until; /* MONO_NEVER: not draining */
+    atomic_bool stop;
+    struct io_counters counters;
+};
+
+static inline void io_count(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* ---- conn.c: life and clocks ---- */
+void listener_ready(struct loop_source *s, unsigned events);
+void conn_expired(struct conn *c, enum conn_timer which);
+/* Core is told, nothing more is read or sent; freed at the end of the turn. */
+void conn_kill(struct conn *c);
+/* Close after what was given to it so far is sent. */
+void conn_finish(struct conn *c);
+void conn_reap(struct io *io);
+/* The connection that carries `flow`, or NULL. */
+struct conn *conn_of(const struct io *io, flow_id flow);
+/* Make it known to core. False: it is closed. */
+NODISCARD bool conn_open_flow(struct conn *c);
+void conn_forget_flow(struct conn *c);
+
+/* ---- conn_in.c ---- */
+void conn_read(struct conn *c);
+
+/* ---- conn_out.c ---- */
+/* Gather; written at the end of the turn. */
+void conn_say(struct conn *c, slice bytes);
+/* Write what was gathered. */
+void conn_flush(struct conn *c);
+/* Send what TLS put into the wire (alerts, handshake). */
+void conn_send_wire(struct conn *c);
+void conn_writable(struct conn *c);
+void io_flush(struct io *io); /* all dirty connections */
+
+/* ---- effects.c ---- */
+/* Perform what core has to say, and tell it of flows and mails that came to nothing, until both are
+ * done. */
+void io_drain_effects(struct io *io);
+
+/* ---- udp.c ---- */
+NODISCARD enum err udp_new(struct io *io, struct udp **out);
+void udp_free(struct udp *u);
+void udp_ready(struct loop_source *s, unsigned events);
+void udp_say(struct io *io, const struct flow_info *info, slice bytes);
+void udp_flush(struct io *io);
+
+#endif

@@ -1,0 +1,261 @@
+#include "io/io_test_core.h"
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+struct queued {
+    struct list link;
+    struct core_effect fx;
+    char bytes[];
+};
+
+struct fake_flow {
+    struct flow_info info;
+    flow_id id;
+};
+
+struct core {
+    struct fake fake;
+    struct core_counters counters;
+    unsigned worker;
+    struct pool flows;
+    struct list queue;
+    struct queued *given; /* its bytes live until the next call with `now` */
+    struct store_change change;
+    flow_id timer_flow, stored_flow;
+    mono_t timer_at;
+};
+
+struct fake *fake_of(struct core *c) {
+    return &c->fake;
+}
+
+struct core *core_new(struct node *node, unsigned worker, const uint8_t seed[static 32],
+                      struct now now) {
+    (void)node, (void)seed, (void)now;
+    struct core *c = mem_zalloc(sizeof *c);
+    if (!c) return NULL;
+    c->worker = worker;
+    c->timer_at = MONO_NEVER;
+    list_init(&c->queue);
+    pool_init(&c->flows, sizeof(struct fake_flow), 1 << 20);
+    return c;
+}
+
+/* Every call with `now` ends the life of the last effect's bytes: they are overwritten, so that a
+ * use after that shows. */
+static void begin(struct core *c) {
+    if (!c->given) return;
+    memset(c->given->bytes, '#', c->given->fx.bytes.len);
+    mem_free(c->given);
+    c->given = NULL;
+}
+
+void core_free(struct core *c) {
+    if (!c) return;
+    begin(c);
+    for (struct list *l; (l = list_pop(&c->queue)) != NULL;)
+        mem_free(LIST_ITEM(l, struct queued, link));
+    pool_fini(&c->flows);
+    mem_free(c);
+}
+
+static void push(struct core *c, struct core_effect fx) {
+    slice bytes = fx.kind == FX_MAIL ? fx.mail.bytes : fx.bytes;
+    struct queued *q = mem_alloc(sizeof *q + bytes.len);
+    ASSERT(q != NULL);
+    q->fx = fx;
+    if (bytes.len) memcpy(q->bytes, bytes.ptr, bytes.len);
+    q->fx.bytes = q->fx.mail.bytes = slice_of(q->bytes, bytes.len);
+    list_push(&c->queue, &q->link);
+}
+
+bool core_next_effect(struct core *c, struct core_effect *out) {
+    begin(c);
+    struct list *l = list_pop(&c->queue);
+    if (!l) return false;
+    c->given = LIST_ITEM(l, struct queued, link);
+    *out = c->given->fx;
+    return true;
+}
+
+static struct fake_flow *flow_at(const struct core *c, flow_id f) {
+    struct fake_flow *x = pool_get(&c->flows, (pool_id){ flow_slot(f), flow_gen(f) });
+    return x && x->id == f ? x : NULL;
+}
+
+enum err core_flow_open(struct core *c, const struct flow_info *info, struct now now,
+                        flow_id *out) {
+    (void)now;
+    begin(c);
+    pool_id id;
+    struct fake_flow *x = pool_new(&c->flows, &id);
+    if (!x) return ERR_FULL;
+    x->info = *info;
+    *out = x->id = flow_id_make(c->worker, id.slot, id.gen);
+    atomic_fetch_add(&c->fake.opened, 1);
+    return ERR_OK;
+}
+
+enum err core_flow_datagram(struct core *c, const struct flow_info *info, struct now now,
+                            flow_id *out) {
+    pool_id id;
+    uint32_t slot = 0;
+    for (struct fake_flow *x; (x = pool_each(&c->flows, &slot, &id)) != NULL;) {
+        if (x->info.transport != FLOW_UDP || !addr_eq(&x->info.peer, &info->peer) ||
+            !addr_eq(&x->info.local, &info->local))
+            continue;
+        *out = x->id;
+        return ERR_OK;
+    }
+    return core_flow_open(c, info, now, out);
+}
+
+void core_flow_closed(struct core *c, flow_id f, struct now now) {
+    (void)now;
+    begin(c);
+    if (!flow_at(c, f)) return;
+    pool_free(&c->flows, (pool_id){ flow_slot(f), flow_gen(f) });
+    atomic_fetch_add(&c->fake.closed, 1);
+}
+
+const struct flow_info *core_flow_info(const struct core *c, flow_id f) {
+    const struct fake_flow *x = flow_at(c, f);
+    return x ? &x->info : NULL;
+}
+
+static void respond(struct core *c, flow_id f, const char *status, size_t size) {
+    char text[512];
+    struct buf b = buf_over(text, sizeof text);
+    const struct flow_info *info = core_flow_info(c, f);
+    if (!info) return;
+    buf_fmt(&b, "SIP/2.0 %s\r\nX-Size: %zu\r\nX-Local: ", status, size);
+    addr_put(&b, &info->local);
+    buf_lit(&b, "\r\nX-Device: ");
+    if (info->has_device_key) buf_hex(&b, info->device_key, 32);
+    buf_lit(&b, "\r\nContent-Length: 0\r\n\r\n");
+    ASSERT(!b.full);
+    push(c, (struct core_effect){ .kind = FX_SEND, .flow = f, .bytes = buf_slice(&b) });
+}
+
+static void flood(struct core *c, flow_id f, size_t n) {
+    char *text = mem_alloc(n);
+    ASSERT(text != NULL);
+    memset(text, 'x', n);
+    push(c, (struct core_effect){ .kind = FX_SEND, .flow = f, .bytes = slice_of(text, n) });
+    mem_free(text);
+}
+
+static void mail_to(struct core *c, unsigned worker, flow_id f, slice bytes) {
+    struct core_mail mail = { .kind = MAIL_REQUEST,
+                              .from_worker = (uint8_t)c->worker,
+                              .flow = f,
+                              .number = 7,
+                              .bytes = bytes };
+    push(c, (struct core_effect){ .kind = FX_MAIL, .worker = worker, .mail = mail });
+}
+
+static slice wish_of(slice bytes, unsigned long *number) {
+    size_t at = slice_find_slice(bytes, SLICE("X-Do: "));
+    slice rest = slice_from(bytes, at + 6), word, line;
+    *number = 0;
+    if (at == bytes.len || !slice_split(&rest, '\r', &line)) return SLICE("echo");
+    uint64_t n = 0;
+    if (slice_split(&line, ' ', &word) && slice_u64(line, UINT32_MAX, &n) == ERR_OK)
+        *number = (unsigned long)n;
+    return word;
+}
+
+void core_receive(struct core *c, flow_id f, slice bytes, struct now now) {
+    unsigned long n;
+    begin(c);
+    atomic_fetch_add(&c->fake.received, 1);
+    slice wish = wish_of(bytes, &n);
+    if (slice_eq(wish, SLICE("flood"))) {
+        flood(c, f, n);
+    } else if (slice_eq(wish, SLICE("mail"))) {
+        mail_to(c, (unsigned)n, f, bytes);
+    } else if (slice_eq(wish, SLICE("store"))) {
+        c->stored_flow = f;
+        c->change.op = STORE_VALUE_PUT;
+        push(c, (struct core_effect){ .kind = FX_STORE, .change = &c->change, .ticket = 42 });
+    } else if (slice_eq(wish, SLICE("timer"))) {
+        c->timer_flow = f;
+        c->timer_at = now.mono + (mono_t)n;
+    } else if (!slice_eq(wish, SLICE("silence"))) {
+        if (slice_eq(wish, SLICE("trace")))
+            push(c, (struct core_effect){ .kind = FX_TRACE, .bytes = SLICE("{\"trace\":1}") });
+        respond(c, f, "200 OK", bytes.len);
+        if (slice_eq(wish, SLICE("close")))
+            push(c, (struct core_effect){ .kind = FX_CLOSE, .flow = f, .why = "asked" });
+    }
+}
+
+void core_bad_stream(struct core *c, flow_id f, const char *why, struct now now) {
+    (void)now;
+    begin(c);
+    atomic_fetch_add(&c->fake.bad, 1);
+    respond(c, f, "400 Bad Request", strlen(why));
+    push(c, (struct core_effect){ .kind = FX_CLOSE, .flow = f, .why = why });
+}
+
+void core_mail_in(struct core *c, const struct core_mail *mail, struct now now) {
+    (void)now;
+    begin(c);
+    atomic_fetch_add(&c->fake.mails, 1);
+    if (mail->kind == MAIL_SEND) {
+        push(c, (struct core_effect){ .kind = FX_SEND, .flow = mail->flow, .bytes = mail->bytes });
+        return;
+    }
+    char text[256];
+    struct buf b = buf_over(text, sizeof text);
+    buf_fmt(&b, "SIP/2.0 200 OK\r\nX-Size: %zu\r\nX-Worker: %u\r\nContent-Length: 0\r\n\r\n",
+            mail->bytes.len, c->worker);
+    struct core_mail back = { .kind = MAIL_SEND,
+                              .must_arrive = true,
+                              .from_worker = (uint8_t)c->worker,
+                              .flow = mail->flow,
+                              .bytes = buf_slice(&b) };
+    push(c, (struct core_effect){ .kind = FX_MAIL, .worker = mail->from_worker, .mail = back });
+}
+
+void core_mail_refused(struct core *c, unsigned worker, const struct core_mail *mail,
+                       struct now now) {
+    (void)worker, (void)now;
+    begin(c);
+    atomic_fetch_add(&c->fake.refused, 1);
+    if (mail->kind == MAIL_REQUEST)
+        respond(c, mail->flow, "503 Service Unavailable", mail->bytes.len);
+}
+
+void core_stored(struct core *c, uint64_t ticket, enum err result, struct now now) {
+    (void)now;
+    begin(c);
+    atomic_fetch_add(&c->fake.stored, 1);
+    respond(c, c->stored_flow, ticket == 42 && result == ERR_OK ? "200 OK" : "500 No", 0);
+}
+
+void core_run_timers(struct core *c, struct now now) {
+    begin(c);
+    if (c->timer_at > now.mono) return;
+    c->timer_at = MONO_NEVER;
+    respond(c, c->timer_flow, "200 OK", 0);
+}
+
+mono_t core_wake_at(const struct core *c) {
+    return c->timer_at;
+}
+
+const struct core_counters *core_counters(const struct core *c) {
+    return &c->counters;
+}
+
+void core_drain(struct core *c, struct now now) {
+    (void)now;
+    begin(c);
+    atomic_fetch_add(&c->fake.drained, 1);
+}

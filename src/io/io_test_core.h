@@ -1,0 +1,24 @@
+/* io/io_test_core.h - a core for the tests of io: it has the symbols of core/core.h and answers
+ * what the test's headers ask for, so that io is tested without SIP.
+ *
+ *   X-Do: echo          200 with the message's size and the flow's device key
+ *   X-Do: close         200, then FX_CLOSE
+ *   X-Do: flood <n>     n bytes of a response
+ *   X-Do: mail <w>      asks worker w, which answers by MAIL_SEND; refused: 503
+ *   X-Do: store         FX_STORE; 200 when core_stored comes
+ *   X-Do: timer <ms>    200 later
+ *   X-Do: trace         FX_TRACE and 200
+ *   X-Do: silence       nothing
+ * Calls are counted in `struct fake`, read by the test through atomics. */
+#ifndef IO_IO_TEST_CORE_H
+#define IO_IO_TEST_CORE_H
+
+#include "core/core.h"
+#include <stdatomic.h>
+
+struct fake {
+    _Atomic uint64_t opened, closed, received, bad, mails, refused, stored, drained;
+};
+struct fake *fake_of(struct core *c);
+
+#endif
