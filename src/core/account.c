@@ -80,6 +80,21 @@ static void refuse_from(struct core *c, struct flow *flow, const struct sip_msg 
                                   .warning = "From is not an address that this phone has proved" });
 }
 
+bool core_holds(struct core *c, struct flow *flow, uint32_t account_id) {
+    struct flow_identity who;
+    return identities_find(&flow->who, c->node->accounts, account_id, c->now.wall, &who) == ERR_OK;
+}
+
+static enum err core_judge_from(struct core *c, struct flow_identities *ids,
+                                const struct sip_msg *m, uint32_t *out_account) {
+    const struct node_config *config = node_settings(c->node);
+    struct flow_identity who;
+    enum err err = identities_for_message(ids, c->node->accounts, m, config->domains,
+                                          config->domain_count, c->now.wall, &who);
+    if (err == ERR_OK) *out_account = who.account_id;
+    return err;
+}
+
 /* Judges a request by identities that are not the flow's own: those of this one proof. */
 static bool who_by_proof(struct core *c, struct flow *flow, const struct sip_msg *m,
                          uint32_t *out_account) {
@@ -88,8 +103,8 @@ static bool who_by_proof(struct core *c, struct flow *flow, const struct sip_msg
     if (!core_who_digest(c, flow, m, realm_of(c, m->from.uri_text), HDR_PROXY_AUTHORIZATION,
                          &account, &device))
         return false;
-    struct flow_identities proof = { .one = { account.id, account.stamp, device }, .count = 1 };
-    if (identities_judge(&proof, c->node->accounts, m, out_account) != ERR_OK) {
+    struct flow_identities proof = { .first = { account.id, account.stamp, device }, .count = 1 };
+    if (core_judge_from(c, &proof, m, out_account) != ERR_OK) {
         refuse_from(c, flow, m);
         return false;
     }
@@ -100,7 +115,7 @@ static bool who_by_proof(struct core *c, struct flow *flow, const struct sip_msg
 }
 
 bool core_who(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t *out_account) {
-    enum err err = identities_judge(&flow->who, c->node->accounts, m, out_account);
+    enum err err = core_judge_from(c, &flow->who, m, out_account);
     if (err == ERR_OK) return true;
     /* A further account may prove itself on a flow that has others. */
     if (err == ERR_MISSING || sip_first(m, HDR_PROXY_AUTHORIZATION))
@@ -141,9 +156,10 @@ bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *
 
 bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg *m,
                         const struct account *account, slice realm, uint32_t *out_device) {
-    const struct identity *known = account ? identities_get(&flow->who, account->id) : NULL;
-    if (known) {
-        *out_device = known->device_id;
+    struct flow_identity known;
+    if (account && identities_find(&flow->who, c->node->accounts, account->id, c->now.wall,
+                                   &known) == ERR_OK) {
+        *out_device = known.device_id;
         return true;
     }
     struct account proved;

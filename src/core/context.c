@@ -223,9 +223,9 @@ void context_cancel_all(struct core *c, struct context *x, slice reason) {
 void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t account_id,
                  const struct sip_msg *m, tx_id invite) {
     struct context *x = context_get(c, tx_owner(c->txs, invite));
-    const struct flow *flow = flow_get(c, f);
+    struct flow *flow = flow_get(c, f);
     bool is_his = x && (x->flow == f || (is_same_account_known && account_id == x->account_id) ||
-                        (flow && identities_hold(&flow->who, x->account_id)));
+                        (flow && core_holds(c, flow, x->account_id)));
     if (!is_his) {
         core_answer(c, f, m, &(struct answer){ .status = 481 });
         return;

@@ -218,7 +218,7 @@ void core_pump(struct core *c) {
 
 /* The account that a flow has proved when it is just one: what mail tells of it. */
 static uint32_t flow_account(const struct flow *flow) {
-    return flow->who.count == 1 ? flow->who.one.account_id : 0;
+    return flow->who.count == 1 ? flow->who.first.account_id : 0;
 }
 
 static void core_response(struct core *c, flow_id from, uint32_t account_id,

@@ -163,6 +163,8 @@ NODISCARD bool core_check_offer(struct core *c, struct flow *flow, const struct 
                                 const struct media_verdict *v);
 
 /* account.c */
+/* Does this flow hold the account, now? */
+bool core_holds(struct core *c, struct flow *flow, uint32_t account_id);
 /* Who sent this request outside a dialog? false: it has been answered (401, 403, 407 ...). */
 bool core_who(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t *out_account);
 /* REGISTER: is this account proved on the flow or by this request? */

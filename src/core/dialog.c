@@ -98,11 +98,11 @@ static void dialog_refuse(struct core *c, struct flow *flow, const struct sip_ms
  * the token is all there is. */
 static bool may_speak(struct core *c, struct flow *flow, const struct sip_msg *m,
                       uint32_t account_id) {
-    if (!flow_is_secure(&flow->info) || identities_hold(&flow->who, account_id)) return true;
+    if (!flow_is_secure(&flow->info) || core_holds(c, flow, account_id)) return true;
     if (flow->who.count == 0 && m->method != SIP_ACK) {
         uint32_t who;
         if (!core_who(c, flow, m, &who)) return false;
-        if (identities_hold(&flow->who, account_id)) return true;
+        if (core_holds(c, flow, account_id)) return true;
     }
     dialog_refuse(c, flow, m, 403, "This connection has not proved to be that side of the call");
     return false;

@@ -150,12 +150,12 @@ void flows_of_account(struct core *c, uint32_t account_id, uint32_t device_id) {
     for (struct flow *flow; (flow = pool_each(&c->flows, &at, &id));) {
         bool is_hit = false;
         for (unsigned i = 0; i < flow->who.count; i++) {
-            const struct identity *who = i == 0 ? &flow->who.one : &flow->who.more[i - 1];
+            const struct flow_identity *who = i == 0 ? &flow->who.first : &flow->who.more[i - 1];
             if (account_id ? who->account_id == account_id : who->device_id == device_id)
                 is_hit = true;
         }
         if (!is_hit) continue;
-        identities_prune(&flow->who, c->node->accounts, c->now.wall);
+        identities_refresh(&flow->who, c->node->accounts, c->now.wall);
         if (flow->who.count == 0) core_close(c, flow->id, "account or device changed");
     }
 }

@@ -289,10 +289,12 @@ static uint32_t sender_bid(struct core *c, const struct flow *flow, uint32_t acc
 
 /* RFC 3325 9.1: say who called, unless he asked us not to (RFC 3323, 3325 9.3). */
 static slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t account_id) {
+    const struct node_config *config = node_settings(c->node);
     unsigned privacy = 0;
     struct sip_uri from;
     if (hdr_privacy(m, &privacy) != ERR_OK || (privacy & (HDR_PRIVACY_ID | HDR_PRIVACY_USER)) ||
-        sip_uri_read(m->from.uri_text, &from) != ERR_OK || identity_is_anonymous(&from))
+        sip_uri_read(m->from.uri_text, &from) != ERR_OK ||
+        identity_is_anonymous(&from, config->domains, config->domain_count))
         return SLICE_NONE;
     char *mem = arena_alloc(&c->turn, 640);
     if (!mem) return SLICE_NONE;
@@ -377,7 +379,7 @@ static bool core_pass_to_worker(struct core *c, struct flow *flow, const struct 
     struct core_mail mail = { .kind = MAIL_REQUEST,
                               .must_arrive = true,
                               .flow = flow->id,
-                              .number = flow->who.count == 1 ? flow->who.one.account_id : 0,
+                              .number = flow->who.count == 1 ? flow->who.first.account_id : 0,
                               .bytes = m->all };
     core_mail(c, worker, &mail);
     return true;
@@ -416,7 +418,7 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
         core_refuse(c, flow, m, 481, NULL);
         return;
     }
-    identities_prune(&flow->who, c->node->accounts, c->now.wall);
+    identities_refresh(&flow->who, c->node->accounts, c->now.wall);
     if (!core_guard_source(c, flow, m)) return;
     core_trace(c, m, "received", 0, NULL);
     if (m->uri.scheme == URI_OTHER) {
