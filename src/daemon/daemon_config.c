@@ -54,10 +54,10 @@ unsigned daemon_domains(struct daemon *d, const struct config *c,
 }
 
 static bool host_has(const struct addr *at) {
-    struct addr probe = *at;
+    struct addr probe = *at, bound;
     probe.port = 0;
     int fd = -1;
-    enum err e = socket_listen_tcp(&probe, &fd, NULL);
+    enum err e = socket_listen_tcp(&probe, &fd, &bound);
     if (e == ERR_OK) (void)close(fd);
     return e != ERR_UNSUPPORTED && e != ERR_MISSING;
 }

@@ -87,7 +87,7 @@ enum err call_user_legacy(struct admin_call *c) {
     if (e == ERR_OK) {
         json_put_u64(&c->answer, "device", row.id);
         json_put_text(&c->answer, "secret", secret);
-        json_put_wall(&c->answer, "until", row.until);
+        json_put_wall(&c->answer, "until", row.until - 1000); /* the last day */
     }
     crypto_wipe(made, sizeof made);
     mem_free(account);
@@ -195,7 +195,7 @@ static void device_row_put(struct admin_call *c, const struct device_row *d) {
                                                               : "valid";
     json_put_str(w, "state", state);
     json_put_wall(w, "created", d->created);
-    json_put_wall(w, "until", d->until);
+    json_put_wall(w, "until", d->kind == DEVICE_LEGACY ? d->until - 1000 : d->until);
     if (d->kind == DEVICE_LEGACY) json_put_text(w, "why", d->why);
     (void)admin_row_end(c, &r);
 }
