@@ -22,6 +22,7 @@ static void cache_empty(struct tx_store *s) {
             struct tx_bytes *b = s->unused[c];
             s->unused[c] = b->next;
             s->cached -= class_bytes(c);
+            mem_unpoison(b->text, class_bytes(c) - offsetof(struct tx_bytes, text));
             block_free(s, b);
         }
     }
@@ -41,6 +42,7 @@ struct tx_bytes *tx_bytes_keep(struct tx_store *s, slice text) {
     if (b) {
         s->unused[c] = b->next;
         s->cached -= class_bytes(c);
+        mem_unpoison(b->text, class_bytes(c) - offsetof(struct tx_bytes, text));
     } else {
         /* Blocks of other sizes that nobody uses make room first. */
         if (s->max - s->held < class_bytes(c)) cache_empty(s);
@@ -77,6 +79,8 @@ void tx_store_sweep(struct tx_store *s) {
         }
         b->next = s->unused[b->size_class];
         s->unused[b->size_class] = b;
+        /* An effect used too late shows under the address sanitizer. */
+        mem_poison(b->text, size - offsetof(struct tx_bytes, text));
         s->cached += size;
     }
 }
