@@ -72,11 +72,29 @@ static bool spells(slice s, slice word) {
     return true;
 }
 
+/* Where the words of this letter begin in the sorted list. */
+static unsigned words_from(char letter) {
+    unsigned low = 0, high = password_word_count;
+    while (low < high) {
+        unsigned mid = low + (high - low) / 2;
+        if (password_words[mid][0] < letter) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low;
+}
+
 static size_t longest_word(slice s) {
     size_t longest = 0;
-    for (unsigned i = 0; i < password_word_count; i++) {
-        slice word = slice_str(password_words[i]);
-        if (word.len > longest && spells(s, word)) longest = word.len;
+    for (char letter = 'a'; letter <= 'z'; letter++) {
+        if (!stands_for(s.ptr[0], letter)) continue;
+        unsigned end = words_from((char)(letter + 1));
+        for (unsigned i = words_from(letter); i < end; i++) {
+            slice word = slice_str(password_words[i]);
+            if (word.len > longest && spells(s, word)) longest = word.len;
+        }
     }
     return longest;
 }
