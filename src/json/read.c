@@ -31,7 +31,7 @@ void json_init(void) {
 static void tell(struct json_trouble *why, size_t offset, const char *text) {
     if (!why) return;
     why->offset = offset;
-    (void)snprintf(why->text, sizeof why->text, "%s", text);
+    (void)snprintf(why->text, sizeof why->text, "%.*s", (int)sizeof why->text - 1, text);
 }
 
 /* Brackets outside strings. What is not JSON is left for jansson to refuse. */
