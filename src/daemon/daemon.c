@@ -223,8 +223,6 @@ static enum err make_workers(struct daemon *d, struct buf *why) {
         e = w->core ? io_new(&c, &w->io, why) : ERR_MEMORY;
     }
     for (unsigned i = 0; i < d->worker_count; i++) tls_server_unref(tls[i]);
-    if (e == ERR_EXISTS)
-        buf_lit(why, "; another server runs there. Stop it, or choose another port below [listen]");
     return e;
 }
 

@@ -4,7 +4,10 @@
 #include "daemon/daemon_priv.h"
 #include "os/loop.h"
 #include "os/socket.h"
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define DEMO_PORT 5061
@@ -62,6 +65,21 @@ static bool host_has(const struct addr *at) {
     return e != ERR_UNSUPPORTED && e != ERR_MISSING;
 }
 
+/* Workers share an address by SO_REUSEPORT, so a second server of the same user would share it too
+ * and take half of the connections. A plain bind tells whether somebody listens there. */
+static bool is_taken(const struct addr *at, uint8_t transport) {
+    struct sockaddr_storage ss;
+    socklen_t len = addr_to_sockaddr(at, &ss);
+    int type = transport == FLOW_UDP ? SOCK_DGRAM : SOCK_STREAM, on = 1;
+    int fd = socket(ss.ss_family, type | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    if (type == SOCK_STREAM) (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (ss.ss_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    bool taken = bind(fd, (const struct sockaddr *)&ss, len) != 0 && errno == EADDRINUSE;
+    (void)close(fd);
+    return taken;
+}
+
 static enum err add(struct daemon *d, const struct config_addrs *addrs, uint8_t transport,
                     uint8_t lane, bool may_lack, struct buf *why) {
     for (unsigned i = 0; i < addrs->count; i++) {
@@ -77,6 +95,12 @@ static enum err add(struct daemon *d, const struct config_addrs *addrs, uint8_t 
         if (d->listen_count == IO_LISTEN_MAX) {
             buf_fmt(why, "more than %d listeners", IO_LISTEN_MAX);
             return ERR_LIMIT;
+        }
+        if (at->port && is_taken(at, transport)) {
+            addr_put(why, at);
+            buf_lit(why, " is in use: another server runs there. Stop it, or choose another port "
+                         "below [listen] in a configuration file");
+            return ERR_EXISTS;
         }
         d->listen[d->listen_count++] =
             (struct io_listen){ .at = *at, .transport = transport, .lane = lane };

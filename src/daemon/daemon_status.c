@@ -4,6 +4,7 @@
 #include "daemon/admin.h"
 #include "daemon/daemon_priv.h"
 #include "os/loop.h"
+#include "proxy/dialogs.h"
 #include "registrar/location.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -36,21 +37,13 @@ static void put_counters(struct daemon *d, struct json_writer *w) {
     static const struct {
         const char *name;
         size_t at;
-    } core_rows[] = { CORE_ROW(flows),
-                      CORE_ROW(transactions),
-                      CORE_ROW(calls),
-                      CORE_ROW(messages_in),
-                      CORE_ROW(messages_out),
-                      CORE_ROW(requests),
-                      CORE_ROW(responses),
-                      CORE_ROW(bad_messages),
-                      CORE_ROW(refused),
-                      CORE_ROW(registers_ok),
-                      CORE_ROW(registers_refused),
-                      CORE_ROW(calls_connected),
-                      CORE_ROW(calls_refused_unkeyed),
-                      CORE_ROW(auth_failures),
-                      CORE_ROW(mails_in),
+    } core_rows[] = { CORE_ROW(flows),           CORE_ROW(transactions),
+                      CORE_ROW(messages_in),     CORE_ROW(messages_out),
+                      CORE_ROW(requests),        CORE_ROW(responses),
+                      CORE_ROW(bad_messages),    CORE_ROW(refused),
+                      CORE_ROW(registers_ok),    CORE_ROW(registers_refused),
+                      CORE_ROW(calls_connected), CORE_ROW(calls_refused_unkeyed),
+                      CORE_ROW(auth_failures),   CORE_ROW(mails_in),
                       CORE_ROW(mails_out) },
       io_rows[] = { IO_ROW(connections),       IO_ROW(accepted),        IO_ROW(refused_full),
                     IO_ROW(refused_source),    IO_ROW(handshakes_ok),   IO_ROW(handshakes_resumed),
@@ -167,6 +160,7 @@ void daemon_put_status(void *ctx, struct json_writer *w) {
     put_listeners(d, w);
     json_put_u64(w, "accounts", accounts_count(d->world.accounts));
     json_put_u64(w, "bindings", location_count(node_location(d->node)));
+    json_put_u64(w, "calls", dialogs_count(node_dialogs(d->node)));
     json_put_u64(w, "memory_bytes", resident_bytes());
     json_put_wall(w, "certificate_until", atomic_load(&d->certificate_until));
     json_put_bool(w, "certificate_is_local", d->certs.is_local);

@@ -188,7 +188,8 @@ static void greet_linphone(const char *data, const char *secret) {
     (void)printf(
         "\n"
         "alice, with linphone (apt install linphone-cli). She logs in with SHA-256 digest.\n"
-        "  in a file alice.rc, for `linphonec -c alice.rc`:\n"
+        "  in a file alice.rc, for `linphonec -c alice.rc` (when it asks for a password of\n"
+        "  \"(null)\", which is about a certificate, press Enter):\n"
         "    [sip]\n"
         "    sip_port=0\n"
         "    sip_tcp_port=0\n"
@@ -203,8 +204,8 @@ static void greet_linphone(const char *data, const char *secret) {
         "    domain=localhost\n"
         "    algorithm=SHA-256\n"
         "    [proxy_0]\n"
-        "    reg_proxy=<sip:127.0.0.1:%d;transport=tls>\n"
-        "    reg_route=<sip:127.0.0.1:%d;transport=tls>\n"
+        "    reg_proxy=<sip:localhost:%d;transport=tls>\n"
+        "    reg_route=<sip:localhost:%d;transport=tls>\n"
         "    reg_identity=sip:alice@localhost\n"
         "    reg_expires=300\n"
         "    reg_sendregister=1\n",
