@@ -59,8 +59,10 @@ bool uri_param_next(slice *rest, struct hdr_param *out) {
     return true;
 }
 
-/* Keep a parameter that routing asks for; twice the same one is refused (19.1.1). */
-static bool param_note(const struct hdr_param *p, struct sip_uri *out) {
+enum param_kind { PARAM_KNOWN, PARAM_UNKNOWN, PARAM_TWICE };
+
+/* Keep a parameter that routing asks for. RFC 3261 19.1.1: none stands twice. */
+static enum param_kind param_note(const struct hdr_param *p, struct sip_uri *out) {
     static const struct {
         slice name;
         size_t at;
@@ -80,24 +82,32 @@ static bool param_note(const struct hdr_param *p, struct sip_uri *out) {
         if (!is_escaped && p->name.len != known[i].name.len) continue;
         if (!uri_name_is(p->name, known[i].name)) continue;
         if (known[i].at == 0) {
-            if (out->has_lr) return false;
+            bool twice = out->has_lr;
             out->has_lr = true;
-            return true;
+            return twice ? PARAM_TWICE : PARAM_KNOWN;
         }
         slice *slot = (slice *)(void *)((char *)out + known[i].at);
-        if (slot->ptr) return false;
+        if (slot->ptr) return PARAM_TWICE;
         *slot = p->value.ptr ? p->value : slice_of(p->name.ptr + p->name.len, 0);
         if (slot == &out->gr) out->has_gr = true;
         if (slot == &out->ob) out->has_ob = true;
-        return true;
+        return PARAM_KNOWN;
     }
-    return true;
+    return PARAM_UNKNOWN;
+}
+
+static bool name_is_among(slice name, const slice *names, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        if (uri_text_eq(name, names[i], URI_FOLD)) return true;
+    }
+    return false;
 }
 
 /* From behind the first ';': name[=value] *( ";" ... ). */
 static enum err params_take(struct cursor *c, struct sip_uri *out) {
     const char *from = c->at;
-    for (unsigned n = 0;; n++) {
+    slice others[URI_PARAMS_MAX];
+    for (unsigned n = 0, count = 0;; n++) {
         struct hdr_param p = { .value = SLICE_NONE };
         if (n == URI_PARAMS_MAX) return ERR_LIMIT;
         const char *name = c->at;
@@ -110,7 +120,12 @@ static enum err params_take(struct cursor *c, struct sip_uri *out) {
             p.value = slice_span(value, c->at);
             if (p.value.len == 0) return ERR_BAD;
         }
-        if (!param_note(&p, out)) return ERR_BAD;
+        enum param_kind kind = param_note(&p, out);
+        if (kind == PARAM_TWICE) return ERR_BAD;
+        if (kind == PARAM_UNKNOWN) {
+            if (name_is_among(p.name, others, count)) return ERR_BAD;
+            others[count++] = p.name;
+        }
         out->params = slice_span(from, c->at);
         if (!cursor_take(c, ';')) return ERR_OK;
     }
@@ -276,9 +291,11 @@ void sip_escape_user(struct buf *b, slice s) {
 enum err sip_uri_put_aor(struct buf *b, const struct sip_uri *uri) {
     if ((uri->scheme != URI_SIP && uri->scheme != URI_SIPS) || uri->host.len == 0) return ERR_BAD;
     buf_lit(b, "sip:");
-    const char *at = uri->user.ptr, *end = at + uri->user.len;
-    while (at < end) user_byte(b, (char)(uri_unescape_char(&at, end) & 255u));
-    if (uri->has_user) buf_byte(b, '@');
+    if (uri->has_user) {
+        const char *at = uri->user.ptr, *end = at + uri->user.len;
+        while (at < end) user_byte(b, (char)(uri_unescape_char(&at, end) & 255u));
+        buf_byte(b, '@');
+    }
     for (size_t i = 0; i < uri->host.len; i++) {
         char c = uri->host.ptr[i];
         buf_byte(b, c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c);

@@ -4,22 +4,20 @@
 #include "sip/uri.h"
 #include "sip/uri_inside.h"
 
-enum fold { EXACT, FOLD };
-
 /* RFC 2396 2.2: those whose escaped form means something else than the bare one. */
 static bool is_reserved(unsigned c) {
     return c != 0 && strchr(";/?:@&=+$,", (int)c) != NULL;
 }
 
 /* One character to compare: an escaped reserved one stays apart from the bare one. */
-static unsigned char_next(const char **at, const char *end, enum fold fold) {
+static unsigned char_next(const char **at, const char *end, enum uri_fold fold) {
     unsigned c = uri_unescape_char(at, end);
     if (c & URI_WAS_ESCAPED && !is_reserved(c & 255u)) c &= 255u;
-    if (fold == FOLD && c >= 'A' && c <= 'Z') c |= 0x20u;
+    if (fold == URI_FOLD && c >= 'A' && c <= 'Z') c |= 0x20u;
     return c;
 }
 
-static bool text_eq(slice a, slice b, enum fold fold) {
+bool uri_text_eq(slice a, slice b, enum uri_fold fold) {
     if (a.len == 0 || b.len == 0) return a.len == b.len;
     const char *p = a.ptr, *p_end = p + a.len, *q = b.ptr, *q_end = q + b.len;
     while (p < p_end && q < q_end) {
@@ -52,7 +50,7 @@ enum err sip_host_addr(slice host, struct addr *out) {
 /* A flag has a value with ptr NULL here, so it does not equal "name=". */
 static bool param_find(slice params, slice name, slice *out) {
     for (struct hdr_param p; uri_param_next(&params, &p);) {
-        if (!text_eq(p.name, name, FOLD)) continue;
+        if (!uri_text_eq(p.name, name, URI_FOLD)) continue;
         *out = p.value;
         return true;
     }
@@ -74,8 +72,8 @@ static bool params_fit(slice a, slice b) {
             continue;
         }
         /* methods have case: RFC 3261 7.1 */
-        enum fold fold = uri_name_is(p.name, SLICE("method")) ? EXACT : FOLD;
-        if (!p.value.ptr != !other.ptr || !text_eq(p.value, other, fold)) return false;
+        enum uri_fold fold = uri_name_is(p.name, SLICE("method")) ? URI_EXACT : URI_FOLD;
+        if (!p.value.ptr != !other.ptr || !uri_text_eq(p.value, other, fold)) return false;
     }
     return true;
 }
@@ -92,7 +90,7 @@ static bool header_next(slice *rest, slice *name, slice *value) {
 static unsigned headers_count(slice headers, slice name, slice value) {
     unsigned count = 0;
     for (slice n, v; header_next(&headers, &n, &v);) {
-        if (text_eq(n, name, FOLD) && text_eq(v, value, EXACT)) count++;
+        if (uri_text_eq(n, name, URI_FOLD) && uri_text_eq(v, value, URI_EXACT)) count++;
     }
     return count;
 }
@@ -109,10 +107,10 @@ static bool headers_fit(slice a, slice b) {
 
 static bool sip_eq(const struct sip_uri *a, const struct sip_uri *b) {
     return a->has_user == b->has_user && a->has_password == b->has_password && a->port == b->port &&
-           text_eq(a->user, b->user, EXACT) && text_eq(a->password, b->password, EXACT) &&
-           host_eq(a->host, b->host) && params_fit(a->params, b->params) &&
-           params_fit(b->params, a->params) && headers_fit(a->headers, b->headers) &&
-           headers_fit(b->headers, a->headers);
+           uri_text_eq(a->user, b->user, URI_EXACT) &&
+           uri_text_eq(a->password, b->password, URI_EXACT) && host_eq(a->host, b->host) &&
+           params_fit(a->params, b->params) && params_fit(b->params, a->params) &&
+           headers_fit(a->headers, b->headers) && headers_fit(b->headers, a->headers);
 }
 
 /* RFC 3966 4: visual separators do not count. */
@@ -124,6 +122,7 @@ static int digit_next(const char **at, const char *end) {
 }
 
 static bool number_eq(slice a, slice b) {
+    if (a.len == 0 || b.len == 0) return a.len == b.len;
     const char *p = a.ptr, *p_end = p + a.len, *q = b.ptr, *q_end = q + b.len;
     for (;;) {
         int x = digit_next(&p, p_end), y = digit_next(&q, q_end);
@@ -140,7 +139,8 @@ static bool tel_params_fit(slice a, slice b) {
         bool is_number =
             uri_name_is(p.name, SLICE("ext")) ||
             (uri_name_is(p.name, SLICE("phone-context")) && p.value.len && p.value.ptr[0] == '+');
-        if (is_number ? !number_eq(p.value, other) : !text_eq(p.value, other, FOLD)) return false;
+        if (is_number ? !number_eq(p.value, other) : !uri_text_eq(p.value, other, URI_FOLD))
+            return false;
     }
     return true;
 }

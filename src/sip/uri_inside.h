@@ -14,6 +14,9 @@
  * escapes of a URI that was read are whole. */
 unsigned uri_unescape_char(const char **at, const char *end);
 bool uri_name_is(slice name, slice word); /* any case, escapes undone in `name` */
+enum uri_fold { URI_EXACT, URI_FOLD };
+/* Equal when escapes of unreserved characters are undone (RFC 3261 19.1.4). */
+bool uri_text_eq(slice a, slice b, enum uri_fold fold);
 bool uri_param_next(slice *rest, struct hdr_param *out);
 
 #endif
