@@ -82,7 +82,7 @@ static bool hear_response(struct world *w, struct agent *a, const struct sip_msg
         d->final = m->status;
         d->final_to = m->to.value;
     }
-    a->now = d;
+    if (m->method != SIP_REGISTER) a->now = d;
     return true;
 }
 

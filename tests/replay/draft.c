@@ -85,12 +85,13 @@ static void common(struct world *w, struct agent *a, const struct dialog *d, uin
 }
 
 bool draft_request(struct world *w, struct agent *a, slice method, slice uri, struct draft *out) {
-    struct dialog *d = dialog_new(w, a);
+    struct dialog *before = a->now, *d = dialog_new(w, a);
     if (!d) return false;
-    *out = (struct draft){ .is_request = true,
-                           .method = text_keep(w, method),
-                           .uri = text_keep(w, uri) };
+    *out = (struct draft){
+        .is_request = true, .method = text_keep(w, method), .uri = text_keep(w, uri), .dialog = d
+    };
     bool is_register = slice_eq(method, SLICE("REGISTER"));
+    if (is_register) a->now = before;
     d->local_tag = text_fresh(w, "t");
     d->local = text_make(w, SLICE_FMT ";tag=" SLICE_FMT, SLICE_ARG(address(w, a->user)),
                          SLICE_ARG(d->local_tag));
@@ -113,7 +114,8 @@ static bool draft_of_invite(struct world *w, struct agent *a, slice method, stru
     if (!d || !d->invite) return complain(w, "no INVITE was sent here");
     const struct draft *inv = d->invite;
     static const slice none = { NULL, 0 };
-    *out = (struct draft){ .is_request = true, .method = method, .uri = inv->uri };
+    *out =
+        (struct draft){ .is_request = true, .method = method, .uri = inv->uri, .dialog = a->now };
     for (unsigned i = 0; i < inv->count; i++) {
         const struct field *f = &inv->fields[i];
         slice value = f->value;
@@ -139,7 +141,7 @@ bool draft_in_dialog(struct world *w, struct agent *a, slice method, struct draf
     if (slice_eq(method, SLICE("CANCEL")) || (is_ack && d->final >= 300))
         return draft_of_invite(w, a, method, out);
     if (is_ack && !d->invite) return complain(w, "no INVITE was sent here");
-    *out = (struct draft){ .is_request = true, .method = method, .uri = d->target };
+    *out = (struct draft){ .is_request = true, .method = method, .uri = d->target, .dialog = d };
     uint32_t cseq = d->cseq;
     if (is_ack) {
         if (slice_u32(cseq_number(d->invite), UINT32_MAX, &cseq) != ERR_OK)
@@ -160,7 +162,7 @@ bool draft_again(struct world *w, struct agent *a, struct draft *out) {
         return complain(w, "the last request has no CSeq");
     cseq++;
     if (slice_eq(out->method, SLICE("REGISTER"))) a->register_cseq = cseq;
-    if (a->now) a->now->cseq = cseq;
+    if (out->dialog) out->dialog->cseq = cseq;
     draft_set(out, SLICE("Via"), via_of(w, a));
     draft_set(out, SLICE("CSeq"), text_make(w, "%u " SLICE_FMT, cseq, SLICE_ARG(out->method)));
     draft_drop(out, SLICE("Authorization"));
@@ -299,12 +301,12 @@ bool draft_send(struct world *w, struct agent *a, struct draft *d) {
         struct draft *kept = arena_alloc(&w->arena, sizeof *kept);
         if (!kept) return complain(w, "the scenario is too long for its memory");
         *kept = *d;
-        remember(a->now, d);
+        remember(d->dialog, d);
         if (!slice_eq(d->method, SLICE("ACK")) && !slice_eq(d->method, SLICE("CANCEL"))) {
             a->last = kept;
-            if (slice_eq(d->method, SLICE("INVITE")) && a->now) {
-                a->now->invite = kept;
-                a->now->final = 0;
+            if (slice_eq(d->method, SLICE("INVITE")) && d->dialog) {
+                d->dialog->invite = kept;
+                d->dialog->final = 0;
             }
         }
     }

@@ -39,6 +39,7 @@ struct message {
 struct field {
     slice name, value;
 };
+struct dialog;
 struct draft { /* a message being written */
     bool is_request;
     slice method, uri, raw;
@@ -46,6 +47,7 @@ struct draft { /* a message being written */
     struct field fields[FIELDS_MAX];
     unsigned count;
     slice body;
+    struct dialog *dialog; /* that it is said in; NULL: none */
 };
 
 /* ---- what a phone remembers ---- */
@@ -84,7 +86,7 @@ struct agent {
     unsigned inbox_count;
     struct dialog dialogs[DIALOGS_MAX];
     unsigned dialog_count;
-    struct dialog *now; /* the dialog spoken in last */
+    struct dialog *now; /* the dialog spoken in last; registrations do not count */
     struct heard heard[HEARD_MAX];
     unsigned heard_count;
     struct challenge challenge;

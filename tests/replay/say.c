@@ -61,7 +61,8 @@ static bool edit_auth(struct world *w, struct agent *a, struct edit *e, slice re
 static bool edit_from(struct world *w, struct agent *a, struct edit *e, slice user) {
     char mem[64];
     struct buf host = buf_over(mem, sizeof mem);
-    slice domain = world_domain(w), tag = a->now ? a->now->local_tag : SLICE("x");
+    slice domain = world_domain(w),
+          tag = e->draft->dialog ? e->draft->dialog->local_tag : SLICE("x");
     addr_put(&host, &a->info.peer);
     draft_set(e->draft, SLICE("From"),
               text_make(w, "<sip:" SLICE_FMT "@" SLICE_FMT ">;tag=" SLICE_FMT, SLICE_ARG(user),
@@ -174,7 +175,7 @@ static bool say_request(struct world *w, struct agent *a, slice method, slice re
                                                  : draft_in_dialog(w, a, method, &d);
     if (!made) return false;
     if (has_uri) d.uri = text_keep(w, uri);
-    if (o.as.len && a->now) a->now->name = text_keep(w, o.as);
+    if (o.as.len && d.dialog) d.dialog->name = text_keep(w, o.as);
     return edit_all(w, a, &d, s) && draft_send(w, a, &d);
 }
 

@@ -144,6 +144,8 @@ bool agent_open(struct world *w, struct agent *a) {
 
 bool agent_send(struct world *w, struct agent *a, slice bytes) {
     if (!a->is_open) return complain(w, SLICE_FMT " is closed", SLICE_ARG(a->name));
+    w->now.mono++; /* every message takes a millisecond: nothing happens at the same instant */
+    w->now.wall++;
     if (a->info.transport == FLOW_UDP &&
         core_flow_datagram(w->core[a->worker], &a->info, w->now, &a->flow) != ERR_OK)
         return complain(w, "the server has no room for " SLICE_FMT, SLICE_ARG(a->name));
