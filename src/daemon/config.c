@@ -100,7 +100,7 @@ static const char *read_addrs(slice value, struct config_addrs *out) {
     for (slice one; slice_split(&value, ',', &one);) {
         one = slice_trim(one);
         struct addr a;
-        if (addr_read(one, &a) != ERR_OK || a.port == 0)
+        if (addr_read(one, &a) != ERR_OK)
             return "not an address with port: write 192.0.2.1:5061 or [2001:db8::1]:5061";
         if (out->count >= CONFIG_ADDRS_MAX) return "too many addresses: there may be 16";
         for (unsigned i = 0; i < out->count; i++)

@@ -221,6 +221,9 @@ static enum err make_workers(struct daemon *d, struct buf *why) {
         c.limits.handshake_ms = d->config->handshake_s * 1000;
         c.limits.message_ms = d->config->message_s * 1000;
         e = w->core ? io_new(&c, &w->io, why) : ERR_MEMORY;
+        /* Port 0: what the first worker got is everybody's. */
+        for (size_t l = 0; e == ERR_OK && i == 0 && l < d->listen_count; l++)
+            d->listen[l].at.port = io_address(w->io, l).port;
     }
     for (unsigned i = 0; i < d->worker_count; i++) tls_server_unref(tls[i]);
     return e;

@@ -15,7 +15,9 @@
 /* The demo is a configuration like any other, only that nobody had to write it. */
 static slice demo_text(struct daemon *d) {
     struct buf b = buf_over(d->demo_config, sizeof d->demo_config);
-    buf_fmt(&b, "domain = localhost\nworkers = 2\n[listen]\ntls = 127.0.0.1:%u, [::1]:%u",
+    buf_fmt(&b,
+            "domain = localhost\nworkers = 2\n[limits]\ndrain = 2s\n[listen]\ntls = 127.0.0.1:%u, "
+            "[::1]:%u",
             DEMO_PORT, DEMO_PORT);
     struct addr more[8];
     size_t count = d->options.lan ? host_addresses(more, ARRAY_LEN(more)) : 0;

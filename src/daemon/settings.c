@@ -24,7 +24,8 @@ const struct setting settings[] = {
 
     { "listen", "tls", SETTING_ADDRS, AT(listen_tls), "0.0.0.0:5061, [::]:5061", 0,
       CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART, false,
-      "Where phones connect: SIP over TLS 1.2 and 1.3. IPv6 addresses stand in brackets." },
+      "Where phones connect: SIP over TLS 1.2 and 1.3. IPv6 addresses stand in brackets; port 0 "
+      "takes a free one." },
     { "listen", "name", SETTING_HOST, AT(listen_name), "", 0, 0, NULL, RELOAD_LIVE, false,
       "The host written into routes of calls. It must resolve to this machine, and the "
       "certificate must cover it. Default: the local address of the connection." },

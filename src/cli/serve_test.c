@@ -1,0 +1,153 @@
+/* kith serve as a process: commands beside it, reload, stop, kill -9 and start again. */
+#include "process.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define CONF "domain = example.org\nworkers = 2\n[listen]\ntls = 127.0.0.1:0\n"
+
+static void a_server_serves_commands(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", CONF);
+    server_start(&s, in_root("kith.conf"));
+    assert_int_equal(kith("user", "add", "alice"), 0); /* the first domain is meant */
+    assert_says(run.out, "alice@example.org is added");
+    assert_int_equal(kith("user", "add", "bob@elsewhere.example"), 1);
+    assert_says(run.err, "does not serve");
+    assert_int_equal(kith("user", "list"), 0);
+    assert_says(run.out, "alice@example.org");
+    assert_int_equal(kith("status", "--json"), 0);
+    assert_says(run.out, "\"workers\":2,\"domains\":[\"example.org\"]");
+    assert_says(run.out, "\"accounts\":1,\"bindings\":0,\"calls\":0");
+    assert_int_equal(kith("status"), 0);
+    assert_says(run.out, "legacy lane  nobody");
+    assert_int_equal(kith("bindings", "alice@example.org"), 0);
+    assert_says(run.out, "not registered anywhere");
+    assert_int_equal(kith("user", "disable", "alice@example.org"), 0);
+    assert_int_equal(kith("device", "certificate", "alice", "--out", in_root("alice.pem")), 0);
+    assert_int_equal(kith("serve", "--config", in_root("kith.conf")), 1);
+    assert_says(run.err, "in use by another kith process");
+    char ca[256];
+    (void)snprintf(ca, sizeof ca, "%s/tls/ca.pem", run_data);
+    assert_int_equal(access(ca, R_OK), 0);
+    assert_int_equal(server_end(&s, SIGTERM), 0);
+    assert_int_equal(kith("status"), 1);
+    assert_int_equal(kith("user", "list"), 0); /* and without it again */
+    assert_says(run.out, "disabled");
+}
+
+static void a_reload_is_all_or_nothing(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", CONF);
+    server_start(&s, in_root("kith.conf"));
+    write_root("kith.conf", CONF "[log]\nlevel = chatty\n[limits]\ncontacts = 2\n");
+    assert_int_equal(kill(s.pid, SIGHUP), 0);
+    server_await(&s, "\"event\":\"reload.refused\"");
+    server_await(&s, "[log] level");
+    write_root("kith.conf", "domain = example.org, example.net\nworkers = 1\n"
+                            "[listen]\ntls = 127.0.0.1:0\n");
+    assert_int_equal(kill(s.pid, SIGHUP), 0);
+    server_await(&s, "needs a restart; nothing was changed\",\"detail\":\"workers\"");
+    assert_int_equal(kith("status", "--json"), 0);
+    assert_says(run.out, "\"domains\":[\"example.org\"]");
+    write_root("kith.conf", "domain = example.org, example.net\nworkers = 2\n"
+                            "[listen]\ntls = 127.0.0.1:0\n");
+    assert_int_equal(kill(s.pid, SIGHUP), 0);
+    server_await(&s, "\"event\":\"reload.setting\",\"setting\":\"domain\",\"was\":\"example.org\"");
+    server_await(&s, "\"event\":\"reloaded\"");
+    assert_int_equal(kith("user", "add", "carol@example.net"), 0);
+    assert_int_equal(server_end(&s, SIGINT), 0);
+}
+
+static void what_was_promised_survives_a_kill(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", CONF);
+    server_start(&s, in_root("kith.conf"));
+    assert_int_equal(kith("user", "add", "dave"), 0);
+    assert_int_equal(server_end(&s, SIGKILL), 128 + SIGKILL);
+    assert_int_equal(kith("user", "list"), 0); /* the stale socket is no obstacle */
+    assert_says(run.out, "dave@example.org");
+    server_start(&s, in_root("kith.conf"));
+    assert_int_equal(kith("user", "list"), 0);
+    assert_says(run.out, "dave@example.org");
+    assert_int_equal(server_end(&s, SIGTERM), 0);
+}
+
+static void a_port_is_not_shared_with_another_server(void **state) {
+    (void)state;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof at;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on), 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    char conf[128];
+    (void)snprintf(conf, sizeof conf, "domain = example.org\n[listen]\ntls = 127.0.0.1:%u\n",
+                   ntohs(at.sin_port));
+    write_root("taken.conf", conf);
+    assert_int_equal(kith("serve", "--config", in_root("taken.conf")), 1);
+    assert_says(run.err, "is in use");
+    close(fd);
+}
+
+/* Whatever a local program writes into the admin socket: an answer, or the end of the connection.
+ */
+static void the_admin_socket_takes_nonsense(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", CONF);
+    server_start(&s, in_root("kith.conf"));
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    assert_true(slice_cstr(slice_str(in_root("data/admin.sock")), at.sun_path, sizeof at.sun_path));
+    struct stat st;
+    assert_int_equal(stat(at.sun_path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    static const char *const lines[] = { "\n",
+                                         "{\n",
+                                         "[]\n",
+                                         "{\"cmd\":1}\n",
+                                         "{\"cmd\":\"user.ad\"}\n",
+                                         "{\"cmd\":\"user.add\"}\n",
+                                         "{\"cmd\":\"user.import\",\"users\":[1,{},\"x\"]}\n",
+                                         "{\"cmd\":\"device.revoke\",\"device\":-1}\n" };
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        char answer[4096];
+        size_t len = strlen(lines[i]);
+        assert_int_equal(send(fd, lines[i], len, 0), (ssize_t)len);
+        size_t got = 0;
+        do { /* rows first, then the last line */
+            ssize_t n = recv(fd, answer + got, sizeof answer - 1 - got, 0);
+            assert_true(n > 0);
+            got += (size_t)n;
+            answer[got] = 0;
+        } while (!strstr(answer, "\"ok\":") && !strstr(answer, "\"error\":"));
+        assert_says(answer, i == 6 ? "refused" : "\"error\":");
+    }
+    static char large[600 << 10];
+    memset(large, 'x', sizeof large);
+    (void)!send(fd, large, sizeof large, MSG_NOSIGNAL);
+    char answer[256];
+    ssize_t n = recv(fd, answer, sizeof answer - 1, 0);
+    assert_true(n < (ssize_t)sizeof answer);
+    close(fd);
+    assert_int_equal(kith("status"), 0);
+    assert_int_equal(server_end(&s, SIGTERM), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_server_serves_commands),
+        cmocka_unit_test(a_reload_is_all_or_nothing),
+        cmocka_unit_test(what_was_promised_survives_a_kill),
+        cmocka_unit_test(a_port_is_not_shared_with_another_server),
+        cmocka_unit_test(the_admin_socket_takes_nonsense),
+    };
+    return cmocka_run_group_tests(tests, run_setup, run_teardown);
+}
