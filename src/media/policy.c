@@ -87,31 +87,43 @@ static bool crypto_switches_off(slice value) {
     return false;
 }
 
-/* ---- what one m= section has of its own ---- */
+/* ---- what one level (the session, an m= section) says about keys ---- */
 
 struct keys {
-    bool has_fingerprint, has_strong, has_crypto, has_good_crypto, is_off;
+    bool has_fingerprint, has_strong, has_crypto, has_good_crypto, is_off, is_bundle_only;
 };
 
-static struct keys keys_of(const struct sdp *s, unsigned m) {
+static void crypto_note(struct keys *k, slice value) {
+    struct sdp_crypto c;
+    k->has_crypto = true;
+    if (crypto_switches_off(value)) k->is_off = true;
+    if (sdp_crypto_read(value, &c) == ERR_OK && crypto_is_good(&c)) k->has_good_crypto = true;
+}
+
+static struct keys keys_in(slice lines) {
     struct keys k = { 0 };
-    struct sdp_attr a;
-    /* RFC 8122 5: a fingerprint of the session holds where the media have none. */
-    struct sdp_attrs it = sdp_attrs_inherited(s, m, SLICE("fingerprint"));
-    while (sdp_attrs_next(&it, &a)) {
+    struct sdp_attrs it = sdp_attrs_of(lines, SLICE_NONE);
+    for (struct sdp_attr a; sdp_attrs_next(&it, &a);) {
         struct sdp_fingerprint f;
-        k.has_fingerprint = true;
-        if (sdp_fingerprint_read(a.value, &f) == ERR_OK && f.hash >= SDP_HASH_SHA256)
-            k.has_strong = true;
-    }
-    it = sdp_attrs_of(s->media[m].lines, SLICE("crypto"));
-    while (sdp_attrs_next(&it, &a)) {
-        struct sdp_crypto c;
-        k.has_crypto = true;
-        if (crypto_switches_off(a.value)) k.is_off = true;
-        if (sdp_crypto_read(a.value, &c) == ERR_OK && crypto_is_good(&c)) k.has_good_crypto = true;
+        if (slice_eq(a.name, SLICE("fingerprint"))) {
+            k.has_fingerprint = true;
+            if (sdp_fingerprint_read(a.value, &f) == ERR_OK && f.hash >= SDP_HASH_SHA256)
+                k.has_strong = true;
+        } else if (slice_eq(a.name, SLICE("crypto"))) {
+            crypto_note(&k, a.value);
+        } else if (slice_eq(a.name, SLICE("bundle-only"))) {
+            k.is_bundle_only = true;
+        }
     }
     return k;
+}
+
+/* RFC 8122 5: a fingerprint of the session holds where the media have none. RFC 4568 4: a=crypto
+ * of the session is nothing. */
+static void inherit(struct keys *media, const struct keys *session) {
+    if (media->has_fingerprint) return;
+    media->has_fingerprint = session->has_fingerprint;
+    media->has_strong = session->has_strong;
 }
 
 /* RFC 9143 7.1.3: in an answer, a later offer, and for bundle-only sections in the first, keys
@@ -158,13 +170,14 @@ static const char *plain_words(const struct sdp_media *m) {
     return OTHER_PLAIN;
 }
 
-/* NULL: keyed. */
-static const char *line_flaw(const struct sdp *s, unsigned m) {
+/* NULL: keyed. `k` is what the section has, the session's fingerprints included. */
+static const char *line_flaw(const struct sdp *s, unsigned m, struct keys k,
+                             const struct keys *session) {
     const struct sdp_media *line = &s->media[m];
     enum transport transport = transport_of(line->proto);
-    struct keys k = keys_of(s, m);
     unsigned tagged;
-    if (!k.has_fingerprint && !k.has_crypto && keys_shared(s, m, &tagged)) k = keys_of(s, tagged);
+    if (!k.has_fingerprint && !k.has_crypto && keys_shared(s, m, &tagged))
+        k = keys_in(s->media[tagged].lines);
     if (transport == TRANSPORT_PLAIN) return plain_words(line);
     if (k.is_off) return SWITCHED_OFF;
     if (k.has_strong) return NULL;
@@ -172,8 +185,7 @@ static const char *line_flaw(const struct sdp *s, unsigned m) {
     if (k.has_fingerprint) return WEAK_FINGERPRINT;
     if (transport == TRANSPORT_TLS) return NO_FINGERPRINT;
     if (k.has_crypto) return BAD_CRYPTO;
-    if (sdp_has_attr(s->lines, SLICE("crypto"))) return SESSION_CRYPTO;
-    return plain_words(line);
+    return session->has_crypto ? SESSION_CRYPTO : plain_words(line);
 }
 
 static struct media_verdict unkeyed(const char *why, unsigned line) {
@@ -183,14 +195,16 @@ static struct media_verdict unkeyed(const char *why, unsigned line) {
 struct media_verdict media_judge_sdp(slice text) {
     struct sdp s;
     if (sdp_read(text, &s) != ERR_OK) return unkeyed(UNREADABLE, 0);
-    bool has_crypto = sdp_has_attr(s.lines, SLICE("crypto"));
+    struct keys session = keys_in(s.lines);
+    bool has_crypto = session.has_crypto;
     for (unsigned m = 0; m < s.media_count; m++) {
-        const struct sdp_media *line = &s.media[m];
+        struct keys k = keys_in(s.media[m].lines);
         /* Even a line that is rejected may carry a key that must not be seen (RFC 4568 8). */
-        if (sdp_has_attr(line->lines, SLICE("crypto"))) has_crypto = true;
+        if (k.has_crypto) has_crypto = true;
         /* RFC 3264 6: port 0 is no stream; RFC 9143 6: unless it waits for its group's. */
-        if (line->port == 0 && !sdp_has_attr(line->lines, SLICE("bundle-only"))) continue;
-        const char *flaw = line_flaw(&s, m);
+        if (s.media[m].port == 0 && !k.is_bundle_only) continue;
+        inherit(&k, &session);
+        const char *flaw = line_flaw(&s, m, k, &session);
         if (flaw) return unkeyed(flaw, m + 1);
     }
     return (struct media_verdict){ has_crypto ? MEDIA_KEYED_SDES : MEDIA_KEYED, NULL, 0 };

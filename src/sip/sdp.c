@@ -22,10 +22,9 @@ static bool is_blank(slice text) {
 }
 
 static bool is_line(slice line) {
-    /* RFC 8866 5: a letter and '='. An empty value is taken: many write "s=". No NUL and no CR: a
+    /* RFC 8866 5: a letter and '='. An empty value is taken: many write "s=". No CR inside: a
      * reader that ends lines there would see lines that we do not. */
-    if (line.len < 2 || line.ptr[1] != '=') return false;
-    return slice_find(line, '\0') == line.len && slice_find(line, '\r') == line.len;
+    return line.len >= 2 && line.ptr[1] == '=' && !memchr(line.ptr, '\r', line.len);
 }
 
 static slice trim_end(slice s) {
@@ -168,6 +167,8 @@ enum err sdp_read(slice text, struct sdp *out) {
     out->media_count = 0;
     /* RFC 8866 5.1: the version comes first, and there is only one. */
     if (!line_take(&rest, &line) || !slice_eq(trim_end(line), SLICE("v=0"))) return ERR_BAD;
+    /* RFC 8866 9: no NUL anywhere: to a reader in C the text would end there. */
+    if (memchr(text.ptr, '\0', text.len)) return ERR_BAD;
     out->lines = rest;
     while (!is_blank(rest)) {
         const char *from = rest.ptr;
