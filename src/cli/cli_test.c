@@ -1,4 +1,6 @@
-#include "process.h"
+#include "unit.h"
+
+#include "cli/process.h"
 
 #include "base/buf.h"
 #include "cli/cli.h"

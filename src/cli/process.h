@@ -1,9 +1,9 @@
-/* cli/process.h - for tests of the command line: run kith as a process and hold what it said. */
+/* cli/process.h - for tests of the command line: run kith as a process and hold what it said.
+ * Include "unit.h" before it. */
 #ifndef CLI_PROCESS_H
 #define CLI_PROCESS_H
 
-#include "unit.h"
-
+#include "base/slice.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,5 +1,7 @@
 /* kith serve as a process: commands beside it, reload, stop, kill -9 and start again. */
-#include "process.h"
+#include "unit.h"
+
+#include "cli/process.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -26,7 +25,8 @@ struct admin_socket {
     pthread_t thread;
     pthread_mutex_t mutex; /* over clients[].used, done, fd */
     struct client clients[ADMIN_CLIENTS_MAX];
-    int fd, stop_fd;
+    int fd;
+    int stop[2]; /* a pipe: closing its writing end stops the listener */
 };
 
 /* A Unix address holds 108 bytes, a path may be longer: so it goes by the directory's descriptor.
@@ -163,7 +163,7 @@ static void *run(void *arg) {
     struct admin_socket *s = arg;
     for (;;) {
         struct pollfd on[] = { { .fd = s->fd, .events = POLLIN },
-                               { .fd = s->stop_fd, .events = POLLIN } };
+                               { .fd = s->stop[0], .events = POLLIN } };
         if (poll(on, 2, -1) < 0 && errno != EINTR) return NULL;
         if (on[1].revents) return NULL;
         if (!on[0].revents) continue;
@@ -177,15 +177,18 @@ enum err admin_socket_start(struct world *w, struct admin_socket **out, struct b
     if (!s) return ERR_MEMORY;
     s->world = w;
     (void)pthread_mutex_init(&s->mutex, NULL);
-    s->stop_fd = eventfd(0, EFD_CLOEXEC);
-    enum err e = listen_at(w->dir, &s->fd);
-    if (e == ERR_OK && (s->stop_fd < 0 || pthread_create(&s->thread, NULL, run, s) != 0)) {
+    bool has_pipe = pipe2(s->stop, O_CLOEXEC) == 0;
+    enum err e = has_pipe ? listen_at(w->dir, &s->fd) : ERR_IO;
+    if (e == ERR_OK && pthread_create(&s->thread, NULL, run, s) != 0) {
         (void)close(s->fd);
         e = ERR_IO;
     }
     if (e != ERR_OK) {
         buf_fmt(why, "cannot listen on %s/admin.sock: %s", w->dir->path, strerror(errno));
-        if (s->stop_fd >= 0) (void)close(s->stop_fd);
+        if (has_pipe) {
+            (void)close(s->stop[0]);
+            (void)close(s->stop[1]);
+        }
         mem_free(s);
         return e;
     }
@@ -195,9 +198,7 @@ enum err admin_socket_start(struct world *w, struct admin_socket **out, struct b
 
 void admin_socket_stop(struct admin_socket *s) {
     if (!s) return;
-    uint64_t one = 1;
-    if (write(s->stop_fd, &one, sizeof one) != sizeof one)
-        LOG(LOG_ERROR, "admin.stop", LOG_F_STR("why", strerror(errno)));
+    (void)close(s->stop[1]);
     (void)pthread_join(s->thread, NULL);
     pthread_mutex_lock(&s->mutex);
     for (unsigned i = 0; i < ADMIN_CLIENTS_MAX; i++)
@@ -206,7 +207,7 @@ void admin_socket_stop(struct admin_socket *s) {
     for (unsigned i = 0; i < ADMIN_CLIENTS_MAX; i++)
         if (s->clients[i].used) (void)pthread_join(s->clients[i].thread, NULL);
     (void)close(s->fd);
-    (void)close(s->stop_fd);
+    (void)close(s->stop[0]);
     char mem[DATADIR_PATH_MAX + 64];
     (void)unlink(datadir_path(s->world->dir, "admin.sock", mem));
     (void)pthread_mutex_destroy(&s->mutex);

@@ -6,7 +6,6 @@
 #include "os/socket.h"
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <unistd.h>
 
 #define DAY_MS         INT64_C(86400000)

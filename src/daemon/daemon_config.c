@@ -5,7 +5,6 @@
 #include "os/loop.h"
 #include "os/socket.h"
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -76,7 +75,6 @@ static bool is_taken(const struct addr *at, uint8_t transport) {
     int fd = socket(ss.ss_family, type | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
     if (type == SOCK_STREAM) (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (ss.ss_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     bool taken = bind(fd, (const struct sockaddr *)&ss, len) != 0 && errno == EADDRINUSE;
     (void)close(fd);
     return taken;

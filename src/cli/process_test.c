@@ -1,5 +1,7 @@
-/* cli/process.c - see process.h. */
-#include "process.h"
+/* cli/process_test.c - see process.h. */
+#include "unit.h"
+
+#include "cli/process.h"
 
 #include <time.h>
 
