@@ -168,7 +168,7 @@ def build(results, preset, targets=()):
         code, output = run(command, 1200)
         keep(preset, "build", output)
         if code != 0:
-            output = re.sub(r"^\[\d+/\d+\] .*\n", "", output, flags=re.M)
+            output = re.sub(r"^(\[\d+/\d+\] |/\S+ -D|: && /).*\n", "", output, flags=re.M)
             results.add_fail(f"{preset} build", output + f"\n{how_it_ended(code)}")
             return False
     print(f"  {preset} built in {time.monotonic() - began:.0f} s", flush=True)
