@@ -78,6 +78,8 @@ static unsigned count_header(const struct sip_msg *m, slice name) {
     unsigned lines = 0, values = 0;
     for (unsigned i = 0; i < m->header_count; i++) lines += is_named(&m->headers[i], name);
     enum sip_header_id id = sip_header_of(name);
+    /* Challenges use commas for their parameters: there a line is a value. */
+    if (id == HDR_WWW_AUTHENTICATE || id == HDR_PROXY_AUTHENTICATE) return lines;
     if (id != HDR_OTHER && hdr_values_count(m, id, &values) && values > lines) return values;
     return lines;
 }

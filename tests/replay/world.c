@@ -137,7 +137,6 @@ bool agent_open(struct world *w, struct agent *a) {
     a->is_open =
         a->info.transport == FLOW_UDP || core_flow_open(c, &a->info, w->now, &a->flow) == ERR_OK;
     a->is_dropped = false;
-    a->challenge.is_there = false;
     if (!a->is_open) return complain(w, "the server refused the connection");
     return world_pump(w);
 }
