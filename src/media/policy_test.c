@@ -154,6 +154,7 @@ static void only_allowed_suites_count(void **state) {
         }
     }
     assert_unkeyed(CRYPTO("F8_128_HMAC_SHA1_80", KEY30), 1, "allowed suite");
+    assert_unkeyed(CRYPTO("F8_128_HMAC_SHA1_80", "!"), 1, "allowed suite");
     assert_unkeyed(CRYPTO("NULL_HMAC_SHA1_80", KEY30), 1, "allowed suite");
     assert_unkeyed(CRYPTO("AES_CM_128_NULL_AUTH", KEY30), 1, "allowed suite");
     assert_unkeyed(CRYPTO("AES_CM_128_HMAC_SHA1_8", KEY30), 1, "allowed suite");
