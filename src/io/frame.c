@@ -23,7 +23,7 @@ static bool length_line(slice line, slice *out_rest) {
     size_t at;
     if ((line.ptr[0] | 0x20) == 'l')
         at = 1;
-    else if ((line.ptr[0] | 0x20) == 'c' && line.len > name.len &&
+    else if ((line.ptr[0] | 0x20) == 'c' && line.len > name.len && line.ptr[7] == '-' &&
              slice_ieq(slice_head(line, name.len), name))
         at = name.len;
     else
@@ -48,18 +48,36 @@ static slice next_line(slice *rest) {
 }
 
 /* head ends behind its empty line. False: no usable Content-Length. */
-static bool body_length(slice head, uint64_t *out) {
+static bool body_length(const struct frame *f, slice head, uint64_t *out) {
+    slice rest = slice_from(head, f->length_at), text;
     bool has_one = false;
-    slice rest = head, text;
-    (void)next_line(&rest); /* the start line */
-    while (rest.len) {
+    if (!f->has_length) return false;
+    do { /* once, but for messages that say it twice */
         uint64_t value;
         if (!length_line(next_line(&rest), &text)) continue;
         if (!read_length(text, &value) || (has_one && value != *out)) return false;
         *out = value;
         has_one = true;
-    }
+    } while (f->has_lengths && rest.len);
     return has_one;
+}
+
+/* Looks at each line once. Gives the length of the head, or 0 when its end has not come. */
+static size_t find_head(struct frame *f, slice bytes) {
+    for (;;) {
+        slice line = slice_from(bytes, f->scanned), text;
+        const char *end = line.len ? memchr(line.ptr, '\n', line.len) : NULL;
+        if (!end) return 0;
+        size_t at = f->scanned;
+        line.len = (size_t)(end - line.ptr) + 1;
+        f->scanned += (uint32_t)line.len;
+        bool is_empty = line.len == 2 && line.ptr[0] == '\r';
+        if (is_empty && at >= 2 && bytes.ptr[at - 2] == '\r') return f->scanned;
+        if (at == 0 || !length_line(line, &text)) continue; /* the start line is no header */
+        if (!f->has_length) f->length_at = (uint32_t)at;
+        f->has_lengths |= f->has_length;
+        f->has_length = true;
+    }
 }
 
 static enum frame_state bad(const char *text, size_t head, size_t *out_len, const char **out_why) {
@@ -70,20 +88,13 @@ static enum frame_state bad(const char *text, size_t head, size_t *out_len, cons
 
 enum frame_state frame_find(struct frame *f, slice bytes, size_t *out_len, const char **out_why) {
     if (f->need == 0) {
-        /* The empty line may have begun in what was looked at before. */
-        size_t from = f->scanned > 3 ? f->scanned - 3 : 0;
-        size_t at = slice_find_slice(slice_from(bytes, from), SLICE("\r\n\r\n")) + from;
-        size_t head = at + 4;
-        if (at >= bytes.len) {
-            f->scanned = (uint32_t)bytes.len;
-            *out_len = 0;
-            if (bytes.len < LIMIT_MSG_HEAD_BYTES) return FRAME_MORE;
+        size_t head = find_head(f, bytes);
+        *out_len = 0;
+        if (head == 0 && bytes.len < LIMIT_MSG_HEAD_BYTES) return FRAME_MORE;
+        if (head == 0 || head > LIMIT_MSG_HEAD_BYTES)
             return bad("the head of the message is too long", 0, out_len, out_why);
-        }
-        uint64_t body;
-        if (head > LIMIT_MSG_HEAD_BYTES)
-            return bad("the head of the message is too long", 0, out_len, out_why);
-        if (!body_length(slice_head(bytes, head), &body))
+        uint64_t body = 0;
+        if (!body_length(f, slice_head(bytes, head), &body))
             return bad("Content-Length is missing or wrong", head, out_len, out_why);
         if (body > LIMIT_MSG_BYTES - head)
             return bad("the message is too large", head, out_len, out_why);

@@ -9,8 +9,10 @@
 #include "base/slice.h"
 
 struct frame {
-    uint32_t scanned; /* bytes that hold no end of the head */
-    uint32_t need;    /* length of head and body once the head is complete, else 0 */
+    uint32_t scanned;             /* whole lines that were looked at */
+    uint32_t need;                /* length of head and body once the head is complete, else 0 */
+    uint32_t length_at;           /* where a Content-Length line begins */
+    bool has_length, has_lengths; /* one of them; more than one */
 };
 
 enum frame_state {
