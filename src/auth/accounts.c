@@ -595,7 +595,7 @@ void accounts_ids_above(struct accounts *a, uint32_t account_id, uint32_t device
 
 void accounts_each(struct accounts *a, bool (*visit)(void *ctx, const struct account_row *row),
                    void *ctx) {
-    uint32_t high = atomic_load_explicit(&a->people.high, memory_order_relaxed);
+    uint32_t high = slots_high(&a->people);
     bool go_on = true;
     for (uint32_t slot = 0; slot < high && go_on; slot++) {
         const struct person *p = slots_open(&a->people, slot);
@@ -618,7 +618,7 @@ void accounts_each(struct accounts *a, bool (*visit)(void *ctx, const struct acc
 
 void accounts_each_device(struct accounts *a,
                           bool (*visit)(void *ctx, const struct device_row *row), void *ctx) {
-    uint32_t high = atomic_load_explicit(&a->things.high, memory_order_relaxed);
+    uint32_t high = slots_high(&a->things);
     bool go_on = true;
     for (uint32_t slot = 0; slot < high && go_on; slot++) {
         const struct thing *t = slots_open(&a->things, slot);
@@ -663,8 +663,10 @@ struct accounts *accounts_new(uint32_t accounts_max, const struct hash_key *key,
 
 void accounts_free(struct accounts *a) {
     if (!a) return;
-    for (uint32_t slot = 0; slot < a->people.high; slot++) mem_free(slots_take(&a->people, slot));
-    for (uint32_t slot = 0; slot < a->things.high; slot++) mem_free(slots_take(&a->things, slot));
+    for (uint32_t slot = 0; slot < slots_high(&a->people); slot++)
+        mem_free(slots_take(&a->people, slot));
+    for (uint32_t slot = 0; slot < slots_high(&a->things); slot++)
+        mem_free(slots_take(&a->things, slot));
     slots_fini(&a->people);
     slots_fini(&a->things);
     lock_fini(&a->writer);

@@ -7,12 +7,10 @@ enum err slots_init(struct slots *t, uint32_t max, uint32_t index_max) {
     memset(t, 0, sizeof(*t));
     t->max = max;
     t->free_head = SLOT_NONE;
-    t->cells = mem_array(max ? max : 1, sizeof(void *));
-    t->next_free = mem_array(max ? max : 1, sizeof(uint32_t));
+    t->chunks = mem_array(max / SLOTS_CHUNK + 1, sizeof(*t->chunks));
     t->shards = mem_array(SLOTS_SHARDS, sizeof(struct slots_shard));
-    if (!t->cells || !t->next_free || !t->shards) {
-        mem_free(t->cells);
-        mem_free(t->next_free);
+    if (!t->chunks || !t->shards) {
+        mem_free(t->chunks);
         mem_free(t->shards);
         memset(t, 0, sizeof(*t));
         return ERR_MEMORY;
@@ -29,10 +27,21 @@ void slots_fini(struct slots *t) {
         for (unsigned x = 0; x < SLOTS_INDEXES; x++) map_fini(&t->shards[i].indexes[x]);
         lock_fini(&t->shards[i].lock);
     }
-    mem_free(t->cells);
-    mem_free(t->next_free);
+    for (uint32_t i = 0; t->chunks && i <= t->max / SLOTS_CHUNK; i++) mem_free(t->chunks[i]);
+    mem_free(t->chunks);
     mem_free(t->shards);
     memset(t, 0, sizeof(*t));
+}
+
+static void **cell_of(struct slots *t, uint32_t slot) {
+    return &t->chunks[slot / SLOTS_CHUNK]->cells[slot % SLOTS_CHUNK];
+}
+static uint32_t *next_of(struct slots *t, uint32_t slot) {
+    return &t->chunks[slot / SLOTS_CHUNK]->next_free[slot % SLOTS_CHUNK];
+}
+
+uint32_t slots_high(struct slots *t) {
+    return atomic_load_explicit(&t->high, memory_order_acquire);
 }
 
 static struct slots_shard *shard_of_slot(struct slots *t, uint32_t slot) {
@@ -46,20 +55,31 @@ static struct slots_shard *shard_of_hash(struct slots *t, uint64_t hash) {
 void *slots_swap(struct slots *t, uint32_t slot, void *entry) {
     struct slots_shard *s = shard_of_slot(t, slot);
     lock_take(&s->lock);
-    void *former = t->cells[slot];
-    t->cells[slot] = entry;
+    void **cell = cell_of(t, slot), *former = *cell;
+    *cell = entry;
     lock_give(&s->lock);
     return former;
+}
+
+/* A slot that was never used; its chunk is made with the first of it. */
+static enum err fresh_slot(struct slots *t, uint32_t *out) {
+    uint32_t slot = slots_high(t);
+    if (slot >= t->max) return ERR_FULL;
+    struct slots_chunk **chunk = &t->chunks[slot / SLOTS_CHUNK];
+    if (!*chunk) *chunk = mem_zalloc(sizeof(**chunk));
+    if (!*chunk) return ERR_MEMORY;
+    atomic_store_explicit(&t->high, slot + 1, memory_order_release);
+    *out = slot;
+    return ERR_OK;
 }
 
 enum err slots_add(struct slots *t, void *entry, uint32_t *out_slot) {
     uint32_t slot = t->free_head;
     if (slot != SLOT_NONE) {
-        t->free_head = t->next_free[slot];
+        t->free_head = *next_of(t, slot);
     } else {
-        slot = atomic_load_explicit(&t->high, memory_order_relaxed);
-        if (slot >= t->max) return ERR_FULL;
-        atomic_store_explicit(&t->high, slot + 1, memory_order_relaxed);
+        enum err e = fresh_slot(t, &slot);
+        if (e) return e;
     }
     void *former = slots_swap(t, slot, entry);
     ASSERT(former == NULL);
@@ -71,7 +91,7 @@ enum err slots_add(struct slots *t, void *entry, uint32_t *out_slot) {
 void *slots_take(struct slots *t, uint32_t slot) {
     void *former = slots_swap(t, slot, NULL);
     if (!former) return NULL;
-    t->next_free[slot] = t->free_head;
+    *next_of(t, slot) = t->free_head;
     t->free_head = slot;
     atomic_fetch_sub_explicit(&t->count, 1, memory_order_relaxed);
     return former;
@@ -106,7 +126,7 @@ unsigned slots_candidates(struct slots *t, unsigned index, uint64_t hash, uint32
 
 void *slots_open(struct slots *t, uint32_t slot) {
     lock_take(&shard_of_slot(t, slot)->lock);
-    return t->cells[slot];
+    return *cell_of(t, slot);
 }
 
 void slots_close(struct slots *t, uint32_t slot) {

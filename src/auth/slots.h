@@ -7,7 +7,7 @@
  *           steps are not one. Writers are serialized by the owner of the table (one lock of its
  *           own), so between them nothing changes but by themselves.
  * Lifetime: an entry may be looked at only between slots_open and slots_close.
- * Memory:   slots are reserved at once (the system gives pages as they are touched). */
+ * Memory:   slots come in chunks as they are needed, up to the maximum, and stay until the end. */
 #ifndef AUTH_SLOTS_H
 #define AUTH_SLOTS_H
 
@@ -18,6 +18,7 @@
 #define SLOTS_SHARDS     64u /* far more than workers: two of them rarely meet */
 #define SLOTS_INDEXES    3u
 #define SLOTS_CANDIDATES 64u /* of one hash: names differ in 64 bits; devices of one account */
+#define SLOTS_CHUNK      4096u
 #define SLOT_NONE        UINT32_MAX
 
 struct slots_shard {
@@ -26,11 +27,14 @@ struct slots_shard {
     char pad[64]; /* so that no two locks share a cache line */
 };
 
+struct slots_chunk {
+    void *cells[SLOTS_CHUNK];        /* of slot i: guarded by shard i % SLOTS_SHARDS */
+    uint32_t next_free[SLOTS_CHUNK]; /* writer's: chain of freed slots */
+};
 struct slots {
-    void **cells;        /* cell i is guarded by shard i % SLOTS_SHARDS */
-    uint32_t *next_free; /* writer's: chain of freed slots */
+    struct slots_chunk **chunks; /* set before a slot of theirs is known to anybody */
     uint32_t max, free_head;
-    _Atomic uint32_t high, count; /* slots ever used; slots in use */
+    _Atomic uint32_t high, count; /* slots ever used (slots_high); slots in use */
     struct slots_shard *shards;
 };
 
@@ -40,7 +44,7 @@ NODISCARD enum err slots_init(struct slots *t, uint32_t max, uint32_t index_max)
 void slots_fini(struct slots *t);
 
 /* Writers only. */
-NODISCARD enum err slots_add(struct slots *t, void *entry, uint32_t *out_slot); /* FULL */
+NODISCARD enum err slots_add(struct slots *t, void *entry, uint32_t *out_slot); /* FULL, MEMORY */
 void *slots_swap(struct slots *t, uint32_t slot, void *entry);                  /* the former one */
 void *slots_take(struct slots *t, uint32_t slot); /* the slot is free then; NULL: it was */
 NODISCARD enum err slots_index(struct slots *t, unsigned index, uint64_t hash, uint32_t slot);
@@ -49,6 +53,7 @@ void slots_unindex(struct slots *t, unsigned index, uint64_t hash, uint32_t slot
 /* Anybody. */
 unsigned slots_candidates(struct slots *t, unsigned index, uint64_t hash, uint32_t *out,
                           unsigned max);
+uint32_t slots_high(struct slots *t); /* all slots ever used are below */
 /* The entry in this slot, NULL when free; the shard stays locked until slots_close. */
 void *slots_open(struct slots *t, uint32_t slot);
 void slots_close(struct slots *t, uint32_t slot);

@@ -28,25 +28,6 @@ struct memory_store {
 
 static const struct hash_key hash_key = { 1, 2 }; /* nobody attacks a test */
 
-static uint64_t key_hash(const struct store_change *c) {
-    switch (c->op) {
-    case STORE_ACCOUNT_PUT:
-    case STORE_ACCOUNT_REMOVE:
-        return siphash(&hash_key, &c->account.id, sizeof c->account.id);
-    case STORE_DEVICE_PUT:
-    case STORE_DEVICE_REMOVE:
-        return siphash(&hash_key, &c->device.id, sizeof c->device.id);
-    case STORE_BINDING_PUT:
-    case STORE_BINDING_REMOVE: {
-        uint64_t key = (uint64_t)c->binding.account_id << 32 | c->binding.bid;
-        return siphash(&hash_key, &key, sizeof key);
-    }
-    case STORE_VALUE_PUT:
-        return siphash_slice(&hash_key, c->value.name);
-    }
-    ASSERT(false);
-}
-
 static int table_of(enum store_op op) {
     switch (op) {
     case STORE_ACCOUNT_PUT:
@@ -59,9 +40,17 @@ static int table_of(enum store_op op) {
     case STORE_BINDING_REMOVE:
         return T_BINDING;
     case STORE_VALUE_PUT:
-        return T_VALUE;
+        break;
     }
-    ASSERT(false);
+    return T_VALUE;
+}
+
+static uint64_t key_hash(const struct store_change *c) {
+    int table = table_of(c->op);
+    if (table == T_VALUE) return siphash_slice(&hash_key, c->value.name);
+    uint64_t key = table == T_ACCOUNT ? c->account.id : c->device.id;
+    if (table == T_BINDING) key = (uint64_t)c->binding.account_id << 32 | c->binding.bid;
+    return siphash(&hash_key, &key, sizeof key);
 }
 
 static bool same_key(int table, const struct store_change *a, const struct store_change *b) {
