@@ -5,8 +5,8 @@
 #include "crypto/crypto.h"
 
 #define LOCALS_MAX        4096u /* a host with that many addresses and ports has other troubles */
-#define NODE_ACCOUNTS_MAX 16000000u
-#define NODE_BINDINGS_MAX 16000000u
+#define NODE_ACCOUNTS_MAX 4000000u
+#define NODE_BINDINGS_MAX 4000000u
 #define NODE_DIALOGS_MAX  1048576u
 #define NODE_USED_NONCES  65536u
 #define DIRECTORY_SHARDS  64u

@@ -11,6 +11,7 @@
 #define STRIKE_LIFE_MS 900000
 #define GOOD_LIFE_MS   3600000
 #define NEVER_GOOD     INT64_MIN
+#define NEVER_LEAKS_US 1000000000000 /* an event in eleven days */
 
 enum bucket { BUCKET_AUTH, BUCKET_REQUEST, BUCKET_REFUSAL, BUCKET_CONNECT, BUCKET_COUNT };
 
@@ -30,10 +31,26 @@ struct table {
     uint32_t mask;
     struct lock locks[STRIPES];
 };
+/* An account has one bucket and no bans, so one time says it all: the moment at which its bucket
+ * will be empty (the generic cell rate algorithm, ITU-T I.371). 16 bytes instead of 72: every
+ * account that registers touches its place, and a page of memory with it. */
+struct meter {
+    uint32_t account; /* 0: free */
+    int64_t empty_us; /* on the mono clock */
+};
+struct meter_set {
+    struct meter meters[GUARD_WAYS];
+};
+struct meters {
+    struct meter_set *sets;
+    uint32_t mask;
+    struct lock locks[STRIPES];
+};
 struct guard {
     struct guard_limits limits;
     struct hash_key key;
-    struct table sources, accounts;
+    struct table sources;
+    struct meters accounts;
 };
 
 void guard_limits_defaults(struct guard_limits *l) {
@@ -49,9 +66,27 @@ void guard_limits_defaults(struct guard_limits *l) {
 
 /* ---- tables ---- */
 
-static bool table_init(struct table *t, uint32_t places) {
+static uint32_t sets_for(uint32_t places) {
     uint32_t sets = 1;
     while (sets * GUARD_WAYS < places && sets < (1u << 20)) sets *= 2;
+    return sets;
+}
+
+static bool meters_init(struct meters *m, uint32_t places) {
+    uint32_t sets = sets_for(places);
+    for (unsigned i = 0; i < STRIPES; i++) lock_init(&m->locks[i]);
+    m->mask = sets - 1;
+    m->sets = mem_array(sets, sizeof *m->sets);
+    return m->sets != NULL;
+}
+
+static void meters_fini(struct meters *m) {
+    for (unsigned i = 0; i < STRIPES; i++) lock_fini(&m->locks[i]);
+    mem_free(m->sets);
+}
+
+static bool table_init(struct table *t, uint32_t places) {
+    uint32_t sets = sets_for(places);
     for (unsigned i = 0; i < STRIPES; i++) lock_init(&t->locks[i]);
     t->mask = sets - 1;
     t->sets = mem_array(sets, sizeof *t->sets);
@@ -71,7 +106,7 @@ struct guard *guard_new(const struct guard_limits *limits, const struct hash_key
     g->key = *key;
     if (g->limits.good_factor < 1) g->limits.good_factor = 1;
     bool sources = table_init(&g->sources, limits->sources_max);
-    bool accounts = table_init(&g->accounts, limits->accounts_max);
+    bool accounts = meters_init(&g->accounts, limits->accounts_max);
     if (sources && accounts) return g;
     guard_free(g);
     return NULL;
@@ -80,7 +115,7 @@ struct guard *guard_new(const struct guard_limits *limits, const struct hash_key
 void guard_free(struct guard *g) {
     if (!g) return;
     table_fini(&g->sources);
-    table_fini(&g->accounts);
+    meters_fini(&g->accounts);
     mem_free(g);
 }
 
@@ -100,12 +135,6 @@ static uint64_t source_hash(const struct guard *g, const struct addr *a) {
     } else {
         memcpy(id + 1, a->ip, a->family == ADDR_V4 ? 4 : 8);
     }
-    uint64_t hash = siphash(&g->key, id, sizeof id);
-    return hash ? hash : 1;
-}
-
-static uint64_t account_hash(const struct guard *g, uint32_t account_id) {
-    const uint64_t id[2] = { 'a', account_id };
     uint64_t hash = siphash(&g->key, id, sizeof id);
     return hash ? hash : 1;
 }
@@ -278,13 +307,31 @@ enum guard_verdict guard_connection(struct guard *g, const struct addr *source, 
     return fits ? GUARD_OK : GUARD_DROP;
 }
 
+/* The meter of this account. When its set is full the emptiest one makes room: whoever sends most
+ * is remembered longest. The set must be held. */
+static struct meter *meter_take(struct meter_set *s, uint32_t account) {
+    struct meter *emptiest = &s->meters[0];
+    for (unsigned i = 0; i < GUARD_WAYS; i++) {
+        struct meter *m = &s->meters[i];
+        if (m->account == account) return m;
+        if (!m->account || (emptiest->account && m->empty_us < emptiest->empty_us)) emptiest = m;
+    }
+    *emptiest = (struct meter){ .account = account };
+    return emptiest;
+}
+
 enum guard_verdict guard_account(struct guard *g, uint32_t account_id, mono_t now) {
-    const struct guard_source_limits l = { .requests = g->limits.account };
-    uint64_t hash = account_hash(g, account_id);
-    struct set *s = set_take(&g->accounts, hash);
-    struct place *p = place_take(s, hash, &l, now);
-    bool fits = bucket_add(p, BUCKET_REQUEST, bucket_room(g, p, &l.requests, now));
-    set_give(&g->accounts, s);
+    const struct guard_budget *b = &g->limits.account;
+    int64_t each_us = b->per_min ? 60000000 / b->per_min : NEVER_LEAKS_US;
+    int64_t now_us = now * 1000;
+    uint32_t at = (uint32_t)siphash(&g->key, &account_id, sizeof account_id) & g->accounts.mask;
+    struct lock *lock = &g->accounts.locks[at % STRIPES];
+    lock_take(lock);
+    struct meter *m = meter_take(&g->accounts.sets[at], account_id);
+    int64_t empty_us = (m->empty_us > now_us ? m->empty_us : now_us) + each_us;
+    bool fits = empty_us - now_us <= each_us * (int64_t)b->burst;
+    if (fits) m->empty_us = empty_us;
+    lock_give(lock);
     return fits ? GUARD_OK : GUARD_SLOW_DOWN;
 }
 
@@ -329,8 +376,12 @@ static uint32_t table_count(struct table *t, mono_t now, uint32_t *banned) {
 }
 
 void guard_state(struct guard *g, mono_t now, struct guard_state *out) {
-    uint32_t none = 0;
     *out = (struct guard_state){ .banned = 0 };
     out->sources = table_count(&g->sources, now, &out->banned);
-    out->accounts = table_count(&g->accounts, now, &none);
+    for (uint32_t i = 0; i <= g->accounts.mask; i++) {
+        lock_take(&g->accounts.locks[i % STRIPES]);
+        for (unsigned w = 0; w < GUARD_WAYS; w++)
+            out->accounts += g->accounts.sets[i].meters[w].account != 0;
+        lock_give(&g->accounts.locks[i % STRIPES]);
+    }
 }

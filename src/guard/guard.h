@@ -50,9 +50,9 @@ struct guard_limits {
     struct guard_budget account;         /* requests of one account */
     uint32_t good_factor;                /* 1: no difference */
 };
-/* 65,536 sources and accounts (6 MB). A source: 30 failures a minute; 20 requests a second, 400 at
- * once (an office of 200 phones that comes back after a power cut); 10 connections a second, 200 at
- * once. Loopback: a hundred times that. An account: 50 requests a second, 500 at once. */
+/* 65,536 sources (5 MB) and accounts (1 MB). A source: 30 failures a minute; 20 requests a second,
+ * 400 at once (an office of 200 phones that comes back after a power cut); 10 connections a second,
+ * 200 at once. Loopback: a hundred times that. An account: 50 requests a second, 500 at once. */
 void guard_limits_defaults(struct guard_limits *l);
 
 #define GUARD_WAYS 8u
