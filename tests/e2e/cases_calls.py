@@ -134,8 +134,8 @@ def linphone_over_ipv6(r):
 def call_over_both_families(r):
     """One leg's signalling over IPv6, the other's over IPv4; media over what both have."""
     h = House(r, tls=(V4, V6), six=V6).people("alice", "bob").start()
-    alice = h.by_certificate("alice", tone=440, server=V6, listen=V4)
-    bob = h.by_legacy("bob", tone=880, server=V4, listen=V4)
+    alice = h.by_certificate("alice", tone=440, server=V6, listen=None)
+    bob = h.by_legacy("bob", tone=880, server=V4, listen=None)
     bob.start()
     alice.start()
     if f"[{V6}]:5061" not in alice.process.text():

@@ -66,6 +66,7 @@ def inside(name, directory, kith):
 def one(name, args):
     """Namespace, directory, the test as a child process, and everything away again."""
     started = time.monotonic()
+    shutil.rmtree(KEPT / name, ignore_errors=True)
     directory = tempfile.mkdtemp(prefix="kith-e2e-")
     try:
         space = net.Namespace(f"kith-{os.getpid()}-{re.sub(r'[^a-z0-9]', '', name)[:20]}")
@@ -93,7 +94,6 @@ def one(name, args):
         " | ".join(lines[-3:])
     if args.keep or verdict.startswith("FAIL"):
         kept = KEPT / name
-        shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(directory, kept, ignore_dangling_symlinks=True,
                         ignore=lambda d, names: [n for n in names if n.endswith(".sock")])
