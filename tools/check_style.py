@@ -18,7 +18,7 @@ import source
 
 FUNCTION_MAX, FILE_MAX, TEST_FILE_MAX, HEADER_MAX = 100, 800, 1500, 300
 TEXT = (".c", ".h", ".py", ".sh", ".md", ".txt", ".tsv", ".cmake", ".json", ".yml", ".ts", ".js",
-        ".html", ".css", ".conf", ".ini", ".xml", ".rpl", ".supp", "Makefile", "run",
+        ".html", ".css", ".conf", ".ini", ".xml", ".replay", ".supp", "Makefile", "run",
         ".clang-format", ".clang-tidy")
 # Written in halves, or this file would find itself.
 MARKER = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3]) + r")\b")

@@ -41,7 +41,7 @@ def index(root):
     found = []
     for path in source.tree_files(root):
         if path.startswith(PLACES) and "/corpus/" not in path and path.endswith(
-                (".c", ".h", ".py", ".rpl", ".md", ".txt")):
+                (".c", ".h", ".py", ".replay", ".md", ".txt")):
             found += [(rfc, section, path, line)
                       for rfc, section, line in citations(source.read(root, path))]
     return sorted(found, key=lambda row: (int(row[0]), number(row[1]), row[2], row[3]))

@@ -29,6 +29,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import source
@@ -70,19 +71,30 @@ class Results:
         return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
 
 
-def run(command, timeout, env=None, cwd=ROOT):
-    """(exit code or None when it took too long, output). Ends all that the command started."""
+def run(command, timeout, env=None, cwd=ROOT, on_line=None):
+    """(exit code or None when it took too long, output). Ends all that the command started. Each
+    line is also given to on_line as it comes."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
                                env={**os.environ, **(env or {})})
-    try:
-        output, _ = process.communicate(timeout=timeout)
-        code = process.returncode
-    except subprocess.TimeoutExpired:
+    late = threading.Event()
+
+    def end():
+        late.set()
         os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        code = None
-    return code, output.decode("utf-8", "replace")
+
+    clock = threading.Timer(timeout, end)
+    clock.start()
+    lines = []
+    try:
+        for line in process.stdout:
+            lines.append(line.decode("utf-8", "replace"))
+            if on_line:
+                on_line(lines[-1])
+        process.wait()
+    finally:
+        clock.cancel()
+    return None if late.is_set() else process.returncode, "".join(lines)
 
 
 def keep(stage, name, output):
@@ -380,12 +392,13 @@ def stage_e2e(results, options):
     if not build(results, "release"):
         return
     command = [sys.executable, "-u", "tests/e2e/run.py"]
-    print("  e2e: " + " ".join(command), flush=True)
+    command += ["-k", options.match] if options.match else []
+    def show(line):
+        if line.startswith(("PASS ", "FAIL ")):
+            print("  e2e: " + line.rstrip(), flush=True)
     code, output = run(command, options.e2e_seconds,
-                       {"KITH": os.path.join(ROOT, "build", "release", "kith")})
+                       {"KITH": os.path.join(ROOT, "build", "release", "kith")}, on_line=show)
     keep("e2e", "run", output)
-    print("\n".join("    " + line for line in output.splitlines()
-                    if line.startswith("PASS ")), flush=True)
     if not count_lines(results, "e2e", code, output):
         results.add_fail("e2e", output + f"\n{how_it_ended(code)}: no PASS, FAIL or SKIP line")
 

@@ -16,7 +16,7 @@ typedef struct {
 #define SLICE(lit)   ((slice){ "" lit, sizeof(lit) - 1 })
 #define SLICE_NONE   ((slice){ NULL, 0 })
 #define SLICE_FMT    "%.*s" /* printf(SLICE_FMT, SLICE_ARG(s)) */
-#define SLICE_ARG(s) (int)(s).len, ((s).ptr ? (s).ptr : "")
+#define SLICE_ARG(s) (int)(s).len, ((s).len ? (s).ptr : "")
 
 static inline slice slice_of(const void *ptr, size_t len) {
     return (slice){ ptr, len };
