@@ -20,6 +20,7 @@ tests/skips.txt, else it counts as a failure. The last line is "N passed, N fail
 """
 import argparse
 import concurrent.futures
+import contextlib
 import fnmatch
 import json
 import os
@@ -81,7 +82,8 @@ def run(command, timeout, env=None, cwd=ROOT, on_line=None):
 
     def end():
         late.set()
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     clock = threading.Timer(timeout, end)
     clock.start()
