@@ -132,6 +132,15 @@ int server_end(struct server *s, int with_signal) {
     assert_int_equal(kill(s->pid, with_signal), 0);
     int status = 0;
     assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+    ssize_t n = 1;
+    while (n > 0 && s->len < RUN_TEXT_MAX - 1) {
+        n = read(s->log, s->text + s->len, RUN_TEXT_MAX - 1 - s->len);
+        if (n > 0) s->len += (size_t)n;
+    }
+    s->text[s->len] = 0;
     (void)close(s->log);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (code != 0 && with_signal != SIGKILL)
+        (void)fprintf(stderr, "the server said:\n%s\n", s->text);
+    return code;
 }

@@ -193,7 +193,6 @@ static enum err make_certs(struct daemon *d, struct buf *why) {
                                .name = d->config->listen_name,
                                .lan = d->options.lan };
     enum err e = certs_load(d->config, &d->dir, &wish, d->started.wall, &d->certs, why);
-    if (e == ERR_OK) atomic_store(&d->certificate_until, pki_until(d->certs.server));
     return e == ERR_OK ? tls_tickets_new(TICKET_ROTATE_MS, &d->tickets) : e;
 }
 

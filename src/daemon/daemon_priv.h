@@ -48,7 +48,6 @@ struct daemon {
     size_t listen_count;
     struct now started;
     wall_t certificates_checked;
-    _Atomic wall_t certificate_until;
     char demo_config[1024];
     int log_fd; /* the demo's log file, or -1 */
 };

@@ -20,24 +20,25 @@ static void refuse_lines(slice lines) {
         if (line.len) refuse("the configuration has an error; nothing was changed", line);
 }
 
-struct changes {
-    bool needs_restart;
-    unsigned count;
-};
-
-static bool see_change(void *ctx, const struct setting *s, slice was, slice is) {
-    struct changes *c = ctx;
+static bool see_restart(void *ctx, const struct setting *s, slice was, slice is) {
+    (void)was;
+    (void)is;
+    if (s->reload == RELOAD_LIVE) return true;
     char mem[64];
     struct buf name = buf_over(mem, sizeof mem);
     setting_put_name(s, &name);
-    c->count++;
-    if (s->reload == RELOAD_RESTART) {
-        c->needs_restart = true;
-        refuse("this setting needs a restart; nothing was changed", buf_slice(&name));
-    } else {
-        LOG(LOG_INFO, "reload.setting", LOG_F_SLICE("setting", buf_slice(&name)),
-            LOG_F_SLICE("was", was), LOG_F_SLICE("is", is));
-    }
+    refuse("this setting needs a restart; nothing was changed", buf_slice(&name));
+    *(bool *)ctx = true;
+    return true;
+}
+
+static bool log_change(void *ctx, const struct setting *s, slice was, slice is) {
+    char mem[64];
+    struct buf name = buf_over(mem, sizeof mem);
+    setting_put_name(s, &name);
+    LOG(LOG_INFO, "reload.setting", LOG_F_SLICE("setting", buf_slice(&name)),
+        LOG_F_SLICE("was", was), LOG_F_SLICE("is", is));
+    ++*(unsigned *)ctx;
     return true;
 }
 
@@ -57,9 +58,10 @@ static void post_tls(struct daemon *d, struct tls_server *tls[NODE_WORKERS_MAX])
 
 static void take_certs(struct daemon *d, struct certs *fresh, struct tls_server *tls[]) {
     post_tls(d, tls);
+    world_begin(&d->world); /* status reads them */
     certs_fini(&d->certs);
     d->certs = *fresh;
-    atomic_store(&d->certificate_until, pki_until(fresh->server));
+    world_end(&d->world);
 }
 
 struct plan {
@@ -127,13 +129,13 @@ void daemon_reload(struct daemon *d) {
         return;
     }
     struct buf why = buf_over(mem, 16384);
-    struct changes changes = { 0 };
+    bool needs_restart = false;
     enum err e = daemon_config_load(d, &p->config, &why);
     if (e != ERR_OK) {
         refuse_lines(buf_slice(&why));
     } else {
-        config_diff(d->config, p->config, see_change, &changes);
-        if (changes.needs_restart) e = ERR_CONFIG;
+        config_diff(d->config, p->config, see_restart, &needs_restart);
+        if (needs_restart) e = ERR_CONFIG;
     }
     if (e == ERR_OK) {
         p->domain_count = daemon_domains(d, p->config, p->domains);
@@ -150,8 +152,10 @@ void daemon_reload(struct daemon *d) {
         }
     }
     if (e == ERR_OK) {
+        unsigned changed = 0;
+        config_diff(d->config, p->config, log_change, &changed);
         take_plan(d, p);
-        LOG(LOG_INFO, "reloaded", LOG_F_U64("settings_changed", changes.count));
+        LOG(LOG_INFO, "reloaded", LOG_F_U64("settings_changed", changed));
     } else {
         config_free(p->config);
     }
