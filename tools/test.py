@@ -147,13 +147,14 @@ def count_lines(results, name, code, output):
     failed = False
     for word, rest in found:
         test, _, reason = rest.partition(": ")
+        full = name if len(found) == 1 else f"{name}/{test}"
         if word == "PASS":
             results.add_pass()
         elif word == "SKIP":
-            results.add_skip(f"{name}/{test}", reason)
+            results.add_skip(full, reason)
         else:
             failed = True
-            results.add_fail(f"{name}/{test}", reason)
+            results.add_fail(full, output if len(found) == 1 else reason)
     if code != 0 and not failed:
         results.add_fail(f"{name}/end", output + f"\n{how_it_ended(code)}")
     return True
