@@ -5,6 +5,8 @@
 #include "base/addr.h"
 #include "sip/inside.h"
 
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 /* ---- lists ---- */
 
 struct hdr_values hdr_values_of(const struct sip_msg *msg, enum sip_header_id id) {
@@ -22,16 +24,16 @@ struct hdr_values hdr_values_in(slice value) {
  * not close. */
 static bool value_end(slice s, size_t *out) {
     struct cursor c = cursor_of(s);
-    while (c.at < c.end && *c.at != ',') {
+    for (;;) {
+        c.at = span_list(c.at, c.end, s.ptr);
+        if (c.at == c.end || *c.at == ',') break;
         if (*c.at == '"') {
             if (!quoted_take(&c)) return false;
-        } else if (*c.at == '<') {
-            const char *close = memchr(c.at, '>', (size_t)(c.end - c.at));
-            if (!close) return false;
-            c.at = close + 1;
-        } else {
-            c.at++;
+            continue;
         }
+        c.at = span_angle(c.at, c.end, s.ptr);
+        if (c.at == c.end) return false;
+        c.at++;
     }
     *out = (size_t)(c.at - s.ptr);
     return true;
@@ -50,7 +52,10 @@ bool hdr_values_next(struct hdr_values *it, slice *out) {
         it->bad = true;
         return false;
     }
-    *out = slice_trim(slice_head(it->rest, end));
+    slice rest = slice_head(it->rest, end);
+    struct cursor c = cursor_of(rest);
+    lws_take(&c);
+    *out = trim_end(cursor_rest(&c));
     it->must = end < it->rest.len; /* behind a comma another value has to stand */
     it->rest = slice_from(it->rest, end + 1);
     it->bad = out->len == 0;
@@ -90,42 +95,46 @@ bool hdr_has_method(const struct sip_msg *msg, enum sip_header_id id, slice meth
 
 bool quoted_take(struct cursor *c) {
     const char *at = c->at + 1;
-    while (at < c->end) {
-        if (*at == '"') {
-            c->at = at + 1;
-            return true;
-        }
-        if (*at == '\\' && ++at == c->end) return false;
-        at++;
+    for (;; at++) {
+        at = span_quote(at, c->end, c->at);
+        if (at == c->end) return false;
+        if (*at == '"') break;
+        if (++at == c->end) return false;
     }
-    return false;
+    c->at = at + 1;
+    return true;
 }
 
-enum param_found param_take(struct cursor *c, struct hdr_param *out) {
-    cursor_lws(c);
+/* The one of this file's hot paths; param_take() is the same for others. */
+ALWAYS_INLINE enum param_found param_one(struct cursor *c, struct hdr_param *out) {
+    lws_take(c);
     if (!cursor_take(c, ';')) return PARAM_NONE;
-    cursor_lws(c);
+    lws_take(c);
     out->name = cursor_while(c, SCAN_TOKEN);
     out->value = SLICE_NONE;
     if (out->name.len == 0) return PARAM_BAD;
     const char *name_end = c->at;
-    cursor_lws(c);
+    lws_take(c);
     if (!cursor_take(c, '=')) {
         c->at = name_end;
         return PARAM_ONE;
     }
-    cursor_lws(c);
+    lws_take(c);
     const char *from = c->at;
     if (c->at < c->end && *c->at == '"') {
         if (!quoted_take(c)) return PARAM_BAD;
     } else {
         /* gen-value = token / host / quoted-string. RFC 5118 4.5: IPv6 also without brackets. */
-        do cursor_while(c, SCAN_TOKEN);
+        do c->at = span_token(c->at, c->end, out->name.ptr);
         while (c->at < c->end && (*c->at == ':' || *c->at == '[' || *c->at == ']') && c->at++);
         if (c->at == from) return PARAM_BAD;
     }
     out->value = slice_span(from, c->at);
     return PARAM_ONE;
+}
+
+enum param_found param_take(struct cursor *c, struct hdr_param *out) {
+    return param_one(c, out);
 }
 
 struct hdr_params hdr_params_of(slice params) {
@@ -217,11 +226,10 @@ static bool uri_has_shape(slice s) {
     return s.len > 2 && scan_is(s.ptr[0], SCAN_ALPHA) && memchr(s.ptr, ':', s.len - 1) != NULL;
 }
 
-/* Behind '<': up to '>'. RFC 4475 3.1.2.8: no white space inside. */
-static bool bracketed_take(struct cursor *c, slice *out) {
+/* Behind '<': up to '>'. RFC 4475 3.1.2.14: no white space inside. */
+ALWAYS_INLINE bool bracketed_take(struct cursor *c, const char *base, slice *out) {
     const char *from = c->at;
-    do cursor_while(c, SCAN_URI_ANY);
-    while (c->at < c->end && (*c->at == '@' || *c->at == '%' || *c->at == '#') && c->at++);
+    c->at = span_uri(from, c->end, base);
     *out = slice_span(from, c->at);
     return cursor_take(c, '>') && uri_has_shape(*out);
 }
@@ -236,26 +244,26 @@ static bool addr_spec_take(struct cursor *c, slice *out) {
 }
 
 /* Display name and URI; the cursor then stands at the parameters. */
-static bool address_take(struct cursor *c, struct hdr_name_addr *out) {
-    cursor_lws(c);
+ALWAYS_INLINE bool address_take(struct cursor *c, struct hdr_name_addr *out) {
+    lws_take(c);
     const char *from = c->at;
     out->display = SLICE_NONE;
     out->has_brackets = true;
     if (c->at < c->end && *c->at == '"') {
         if (!quoted_take(c)) return false;
         out->display = slice_span(from, c->at);
-        cursor_lws(c);
-        return cursor_take(c, '<') && bracketed_take(c, &out->uri_text);
+        lws_take(c);
+        return cursor_take(c, '<') && bracketed_take(c, from, &out->uri_text);
     }
     const char *word_end = from;
     while (c->at < c->end && scan_is(*c->at, SCAN_TOKEN)) {
         cursor_while(c, SCAN_TOKEN);
         word_end = c->at;
-        cursor_lws(c);
+        lws_take(c);
     }
     if (cursor_take(c, '<')) {
         if (word_end > from) out->display = slice_span(from, word_end);
-        return bracketed_take(c, &out->uri_text);
+        return bracketed_take(c, from, &out->uri_text);
     }
     c->at = from;
     out->has_brackets = false;
@@ -265,11 +273,11 @@ static bool address_take(struct cursor *c, struct hdr_name_addr *out) {
 enum err hdr_name_addr(slice value, struct hdr_name_addr *out) {
     struct cursor c = cursor_of(value);
     if (!address_take(&c, out)) return ERR_BAD;
-    cursor_lws(&c);
-    out->params = slice_trim(cursor_rest(&c));
+    lws_take(&c);
+    out->params = trim_end(cursor_rest(&c));
     struct hdr_param p;
     enum param_found found;
-    while ((found = param_take(&c, &p)) == PARAM_ONE) continue;
+    while ((found = param_one(&c, &p)) == PARAM_ONE) continue;
     return found == PARAM_NONE && cursor_done(&c) ? ERR_OK : ERR_BAD;
 }
 
@@ -277,16 +285,16 @@ enum err hdr_party(slice value, struct sip_party *out) {
     struct cursor c = cursor_of(value);
     struct hdr_name_addr a;
     if (!address_take(&c, &a)) return ERR_BAD;
-    cursor_lws(&c);
+    lws_take(&c);
     out->value = value;
     out->display = a.display;
     out->uri_text = a.uri_text;
-    out->params = slice_trim(cursor_rest(&c));
+    out->params = trim_end(cursor_rest(&c));
     out->tag = SLICE_NONE;
     struct hdr_param p;
     enum param_found found;
-    while ((found = param_take(&c, &p)) == PARAM_ONE) {
-        if (p.name.len != 3 || !slice_ieq(p.name, SLICE("tag"))) continue;
+    while ((found = param_one(&c, &p)) == PARAM_ONE) {
+        if (!WORD_IS(p.name, "tag")) continue;
         /* A second tag, or one that is no token, would let two elements see two dialogs. */
         if (out->tag.ptr || p.value.len == 0 || p.value.ptr[0] == '"') return ERR_BAD;
         out->tag = p.value;
@@ -294,31 +302,13 @@ enum err hdr_party(slice value, struct sip_party *out) {
     return found == PARAM_NONE && cursor_done(&c) ? ERR_OK : ERR_BAD;
 }
 
-bool host_take(struct cursor *c, slice *out) {
-    const char *from = c->at;
-    if (c->at < c->end && *c->at == '[') {
-        const char *close = memchr(c->at, ']', (size_t)(c->end - c->at));
-        struct addr a;
-        if (!close) return false;
-        c->at = close + 1;
-        *out = slice_span(from, c->at);
-        return sip_host_addr(*out, &a) == ERR_OK;
-    }
-    *out = cursor_while(c, SCAN_HOST);
-    return out->len > 0;
-}
-
-bool port_take(struct cursor *c, uint16_t *out) {
-    uint32_t port = 0;
-    unsigned digits = 0;
-    *out = 0;
-    if (!cursor_take(c, ':')) return true;
-    for (; c->at < c->end && scan_is(*c->at, SCAN_DIGIT); c->at++, digits++) {
-        port = port * 10 + (uint32_t)(*c->at - '0');
-        if (port > 65535) return false;
-    }
-    *out = (uint16_t)port;
-    return digits > 0 && port > 0;
+bool ipv6_take(struct cursor *c, slice *out) {
+    struct addr a;
+    size_t close = slice_find(cursor_rest(c), ']');
+    if (c->at + close == c->end) return false;
+    *out = slice_of(c->at, close + 1);
+    c->at += close + 1;
+    return sip_host_addr(*out, &a) == ERR_OK;
 }
 
 static bool is_digits(slice s) {
@@ -329,16 +319,16 @@ static bool is_digits(slice s) {
 }
 
 /* branch, received, rport; others are passed over. */
-static bool via_param(const struct hdr_param *p, struct sip_via *out) {
+ALWAYS_INLINE bool via_param(const struct hdr_param *p, struct sip_via *out) {
     bool is_token = p->value.len && p->value.ptr[0] != '"';
-    if (p->name.len == 6 && slice_ieq(p->name, SLICE("branch"))) {
+    if (WORD_IS(p->name, "branch")) {
         if (out->branch.ptr || !is_token) return false;
         out->branch = p->value;
-    } else if (p->name.len == 5 && slice_ieq(p->name, SLICE("rport"))) {
+    } else if (WORD_IS(p->name, "rport")) {
         if (out->has_rport || !is_digits(p->value)) return false;
         out->has_rport = true;
         out->rport = p->value;
-    } else if (p->name.len == 8 && slice_ieq(p->name, SLICE("received"))) {
+    } else if (WORD_IS(p->name, "received")) {
         if (out->received.ptr || !is_token) return false;
         out->received = p->value;
     }
@@ -347,7 +337,12 @@ static bool via_param(const struct hdr_param *p, struct sip_via *out) {
 
 /* sent-protocol = name SLASH version SLASH transport. Any version: RFC 4475 3.3.5 wants a 505 sent
  * back along this Via. */
-static bool via_protocol_take(struct cursor *c, struct sip_via *out) {
+ALWAYS_INLINE bool via_protocol_take(struct cursor *c, struct sip_via *out) {
+    if (c->end - c->at > 8 && memcmp(c->at, "SIP/2.0/", 8) == 0) { /* as nearly all write it */
+        c->at += 8;
+        out->transport = cursor_while(c, SCAN_TOKEN);
+        return out->transport.len > 0;
+    }
     slice name = cursor_while(c, SCAN_TOKEN);
     cursor_lws(c);
     if (!slice_ieq(name, SLICE("SIP")) || !cursor_take(c, '/')) return false;
@@ -361,9 +356,9 @@ static bool via_protocol_take(struct cursor *c, struct sip_via *out) {
 }
 
 /* [COLON port], where COLON = SWS ":" SWS. */
-static bool via_port_take(struct cursor *c, uint16_t *out) {
+ALWAYS_INLINE bool via_port_take(struct cursor *c, uint16_t *out) {
     *out = 0;
-    cursor_lws(c);
+    lws_take(c);
     if (c->at == c->end || *c->at != ':') return true;
     if (c->at + 1 < c->end && scan_is(c->at[1], SCAN_LWS)) {
         uint32_t port;
@@ -377,20 +372,21 @@ static bool via_port_take(struct cursor *c, uint16_t *out) {
 }
 
 enum err via_take(struct cursor *c, struct sip_via *out) {
-    cursor_lws(c);
+    lws_take(c);
     const char *from = c->at;
     if (!via_protocol_take(c, out)) return ERR_BAD;
     const char *space = c->at;
-    cursor_lws(c);
+    lws_take(c);
     if (c->at == space) return ERR_BAD;
     if (c->at < c->end && *c->at != '[') {
         /* Hosts with '_' are no hosts by RFC 3261 25.1, but phones have them, and sent-by is only
          * compared as text: refusing would leave those phones without any answer. */
         const char *host = c->at;
-        while (c->at < c->end && (scan_is(*c->at, SCAN_HOST) || *c->at == '_')) c->at++;
+        do c->at = span_host(c->at, c->end, from);
+        while (c->at < c->end && *c->at == '_' && c->at++);
         out->host = slice_span(host, c->at);
         if (out->host.len == 0) return ERR_BAD;
-    } else if (!host_take(c, &out->host)) {
+    } else if (!host_take(c, from, &out->host)) {
         return ERR_BAD;
     }
     if (!via_port_take(c, &out->port)) return ERR_BAD;
@@ -399,12 +395,12 @@ enum err via_take(struct cursor *c, struct sip_via *out) {
     const char *params = c->at;
     struct hdr_param p;
     enum param_found found;
-    while ((found = param_take(c, &p)) == PARAM_ONE) {
+    while ((found = param_one(c, &p)) == PARAM_ONE) {
         if (!via_param(&p, out)) return ERR_BAD;
     }
     if (found == PARAM_BAD || (c->at < c->end && *c->at != ',')) return ERR_BAD;
-    out->params = slice_trim(slice_span(params, c->at));
-    out->value = slice_trim(slice_span(from, c->at));
+    out->params = trim_end(slice_span(params, c->at));
+    out->value = trim_end(slice_span(from, c->at));
     return ERR_OK;
 }
 

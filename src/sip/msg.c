@@ -1,15 +1,13 @@
 /* One pass over the bytes: start line, headers, body. RFC 3261 7, 18.3, 25.1.
  *
- * The only loop over all bytes of the head is ctl_find(), which looks for line ends and for control
- * characters at once, 16 bytes at a time. Names are found by a perfect hash (words.c). The headers
- * that every element needs are read as they come by. A message that breaks a rule is still walked
- * to its end, so that a 400 can echo what it must; only broken lines end a stream at once. */
+ * The only loop over all bytes of the head is span_control(), which looks for line ends and for
+ * control characters at once, 16 bytes at a time. Names are found by a perfect hash (words.c). The
+ * headers that every element needs are read as they come by. A message that breaks a rule is still
+ * walked to its end, so that a 400 can echo what it must; only broken lines end a stream at once.
+ */
 #include "sip/msg.h"
 
 #include "sip/inside.h"
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 struct reader {
     struct sip_msg *m;
@@ -32,28 +30,6 @@ static void fail(struct reader *r, enum sip_bad why, const char *at) {
 
 static inline bool is_control(char c) {
     return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
-}
-
-#ifdef __SSE2__
-static inline unsigned control_mask(const char *p) {
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-    __m128i tab = _mm_cmpeq_epi8(v, _mm_set1_epi8('\t'));
-    __m128i del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
-    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tab, low), del));
-}
-#endif
-
-/* The first control character but HTAB in p..end, or end. */
-static inline const char *ctl_find(const char *p, const char *end) {
-#ifdef __SSE2__
-    for (; end - p >= 16; p += 16) {
-        unsigned mask = control_mask(p);
-        if (mask) return p + __builtin_ctz(mask);
-    }
-#endif
-    while (p < end && !is_control(*p)) p++;
-    return p;
 }
 
 enum line_end { LINE_OK, LINE_SHORT, LINE_BROKEN };
@@ -85,7 +61,7 @@ static enum line_end odd_field_end(const char *p, const char *end, const char **
 
 /* The CR that ends the start line: no folding there, and no quoted strings. */
 static enum line_end start_line_end(const char *p, const char *end, const char **out) {
-    *out = p = ctl_find(p, end);
+    *out = p = span_control(p, end);
     if (end - p < 2 && (p == end || *p == '\r')) return LINE_SHORT;
     return *p == '\r' && p[1] == '\n' ? LINE_OK : LINE_BROKEN;
 }
@@ -93,7 +69,7 @@ static enum line_end start_line_end(const char *p, const char *end, const char *
 /* The CR that ends the field at `p`, folded lines included (RFC 3261 7.3.1). */
 static inline enum line_end field_end(const char *p, const char *end, const char **out) {
     for (const char *q = p;;) {
-        q = ctl_find(q, end);
+        q = span_control(q, end);
         *out = q;
         if (end - q < 3 && (q == end || *q == '\r')) {
             return end - q == 2 && q[1] != '\n' ? LINE_BROKEN : LINE_SHORT;
@@ -155,7 +131,8 @@ static void request_line(struct reader *r, slice line) {
     size_t space = slice_find(rest, ' ');
     slice version = slice_from(rest, space + 1);
     /* Exactly one space on each side: RFC 4475 3.1.2.8 and 3.1.2.9 */
-    if (space == 0 || !slice_ieq(version, SLICE("SIP/2.0"))) {
+    bool is_ours = slice_eq(version, SLICE("SIP/2.0")) || slice_ieq(version, SLICE("SIP/2.0"));
+    if (space == 0 || !is_ours) {
         bool is_other = space > 0 && version_is_other(version);
         fail(r, is_other ? SIP_BAD_VERSION : SIP_BAD_START_LINE, version.ptr);
         return;
@@ -181,42 +158,34 @@ static void start_line(struct reader *r, const char *p, const char *e) {
 
 /* ---- headers ---- */
 
+/* 1*DIGIT; the wire may pad with zeros (RFC 4475 3.1.1.1). Over max: LIMIT. */
+static enum err number_read(slice v, uint32_t max, uint32_t *out) {
+    uint32_t n = 0;
+    if (v.len > 9) return slice_u32(v, max, out);
+    for (size_t i = 0; i < v.len; i++) {
+        if (!scan_is(v.ptr[i], SCAN_DIGIT)) return ERR_BAD;
+        n = n * 10 + (uint32_t)(v.ptr[i] - '0');
+    }
+    *out = n;
+    return v.len == 0 ? ERR_BAD : n > max ? ERR_LIMIT : ERR_OK;
+}
+
 enum err hdr_cseq(slice value, uint32_t *out_number, slice *out_method) {
     struct cursor c = cursor_of(value);
-    uint32_t n = 0;
-    const char *from = c.at;
-    for (; c.at < c.end && scan_is(*c.at, SCAN_DIGIT); c.at++) {
-        if (n > (0x7fffffffu - 9) / 10) { /* near the end: the careful way */
-            slice digits = cursor_while(&c, SCAN_DIGIT);
-            digits = slice_span(from, digits.ptr + digits.len);
-            enum err e = slice_u32(digits, 0x7fffffffu, &n); /* RFC 3261 8.1.1.5 */
-            if (e != ERR_OK) return e;
-            break;
-        }
-        n = n * 10 + (uint32_t)(*c.at - '0');
-    }
+    slice digits = cursor_while(&c, SCAN_DIGIT);
     const char *digits_end = c.at;
-    cursor_lws(&c);
-    *out_method = cursor_while(&c, SCAN_TOKEN);
-    if (digits_end == from || out_method->ptr == digits_end || out_method->len == 0) return ERR_BAD;
-    *out_number = n;
-    return cursor_done(&c) ? ERR_OK : ERR_BAD;
+    lws_take(&c);
+    slice method = cursor_while(&c, SCAN_TOKEN);
+    if (method.ptr == digits_end || method.len == 0 || !cursor_done(&c)) return ERR_BAD;
+    *out_method = method;
+    return number_read(digits, 0x7fffffffu, out_number); /* RFC 3261 8.1.1.5: below 2^31 */
 }
 
 static bool call_id_is(slice v) {
-    struct cursor c = cursor_of(v);
-    if (cursor_while(&c, SCAN_WORD).len == 0) return false;
-    if (cursor_take(&c, '@') && cursor_while(&c, SCAN_WORD).len == 0) return false;
-    return cursor_done(&c);
-}
-
-/* 1*DIGIT; the wire may pad with zeros (RFC 4475 3.1.1.1). Over max: LIMIT. */
-static enum err number_read(slice v, uint32_t max, uint32_t *out) {
-    if (v.len == 2 && scan_is(v.ptr[0], SCAN_DIGIT) && scan_is(v.ptr[1], SCAN_DIGIT)) {
-        *out = (uint32_t)(v.ptr[0] - '0') * 10 + (uint32_t)(v.ptr[1] - '0');
-        return *out <= max ? ERR_OK : ERR_LIMIT;
-    }
-    return slice_u32(v, max, out);
+    const char *end = v.ptr + v.len, *at = span_word(v.ptr, end, v.ptr);
+    if (at == v.ptr) return false;
+    if (at == end) return true;
+    return *at == '@' && at + 1 < end && span_word(at + 1, end, v.ptr) == end;
 }
 
 static void content_length(struct reader *r, slice v) {
@@ -311,7 +280,7 @@ static void header_take(struct reader *r, const char *p, const char *e) {
     }
     while (name_end > p && scan_is(name_end[-1], SCAN_WS)) name_end--; /* HCOLON */
     slice name = slice_span(p, name_end);
-    enum sip_header_id id = sip_header_of(name);
+    enum sip_header_id id = sip_header_of_near(name, r->end);
     if (id == HDR_OTHER) {
         struct cursor c = cursor_of(name);
         if (cursor_while(&c, SCAN_TOKEN).len != name.len || name.len == 0) {

@@ -10,13 +10,17 @@ static bool escape_ok(const struct cursor *c) {
 }
 
 /* Characters of the classes and whole escapes; false: a broken escape. */
-static bool run_take(struct cursor *c, unsigned classes) {
+static bool escaped_run_take(struct cursor *c, unsigned classes) {
     for (;;) {
         cursor_while(c, classes);
         if (c->at == c->end || *c->at != '%') return true;
         if (!escape_ok(c)) return false;
         c->at += 3;
     }
+}
+static inline bool run_take(struct cursor *c, unsigned classes) {
+    cursor_while(c, classes);
+    return LIKELY(c->at == c->end || *c->at != '%') || escaped_run_take(c, classes);
 }
 
 unsigned uri_unescape_char(const char **at, const char *end) {
@@ -61,39 +65,48 @@ bool uri_param_next(slice *rest, struct hdr_param *out) {
 
 enum param_kind { PARAM_KNOWN, PARAM_UNKNOWN, PARAM_TWICE };
 
-/* Keep a parameter that routing asks for. RFC 3261 19.1.1: none stands twice. */
-static enum param_kind param_note(const struct hdr_param *p, struct sip_uri *out) {
-    static const struct {
-        slice name;
-        size_t at;
-    } known[] = {
-        { { "transport", 9 }, offsetof(struct sip_uri, transport) },
-        { { "maddr", 5 }, offsetof(struct sip_uri, maddr) },
-        { { "method", 6 }, offsetof(struct sip_uri, method) },
-        { { "ttl", 3 }, offsetof(struct sip_uri, ttl) },
-        { { "user", 4 }, offsetof(struct sip_uri, user_param) },
-        { { "comp", 4 }, offsetof(struct sip_uri, comp) },
-        { { "gr", 2 }, offsetof(struct sip_uri, gr) },
-        { { "ob", 2 }, offsetof(struct sip_uri, ob) },
-        { { "lr", 2 }, 0 },
-    };
-    bool is_escaped = memchr(p->name.ptr, '%', p->name.len) != NULL;
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (!is_escaped && p->name.len != known[i].name.len) continue;
-        if (!uri_name_is(p->name, known[i].name)) continue;
-        if (known[i].at == 0) {
-            bool twice = out->has_lr;
-            out->has_lr = true;
-            return twice ? PARAM_TWICE : PARAM_KNOWN;
-        }
-        slice *slot = (slice *)(void *)((char *)out + known[i].at);
-        if (slot->ptr) return PARAM_TWICE;
-        *slot = p->value.ptr ? p->value : slice_of(p->name.ptr + p->name.len, 0);
-        if (slot == &out->gr) out->has_gr = true;
-        if (slot == &out->ob) out->has_ob = true;
-        return PARAM_KNOWN;
+/* Which parameter of struct sip_uri this name is; NULL: none. */
+static slice *param_slot(slice name, struct sip_uri *out) {
+    switch (name.len) {
+    case 2:
+        return WORD_IS(name, "gr") ? &out->gr : WORD_IS(name, "ob") ? &out->ob : NULL;
+    case 3:
+        return WORD_IS(name, "ttl") ? &out->ttl : NULL;
+    case 4:
+        return WORD_IS(name, "user") ? &out->user_param : WORD_IS(name, "comp") ? &out->comp : NULL;
+    case 5:
+        return WORD_IS(name, "maddr") ? &out->maddr : NULL;
+    case 6:
+        return WORD_IS(name, "method") ? &out->method : NULL;
+    case 9:
+        return WORD_IS(name, "transport") ? &out->transport : NULL;
+    default:
+        return NULL;
     }
-    return PARAM_UNKNOWN;
+}
+
+/* Keep a parameter that routing asks for. RFC 3261 19.1.1: none stands twice. */
+static enum param_kind param_note(const struct hdr_param *p, bool is_escaped, struct sip_uri *out) {
+    slice name = p->name;
+    char plain[9];
+    if (UNLIKELY(is_escaped)) { /* RFC 4475 3.1.1.3: lr as %6C%72 */
+        struct buf b = buf_over(plain, sizeof(plain));
+        if (sip_unescape(name, &b) != ERR_OK) return PARAM_UNKNOWN; /* longer than any we know */
+        name = buf_slice(&b);
+        if (memchr(plain, '\r', name.len)) return PARAM_UNKNOWN;
+    }
+    if (WORD_IS(name, "lr")) {
+        bool twice = out->has_lr;
+        out->has_lr = true;
+        return twice ? PARAM_TWICE : PARAM_KNOWN;
+    }
+    slice *slot = param_slot(name, out);
+    if (!slot) return PARAM_UNKNOWN;
+    if (slot->ptr) return PARAM_TWICE;
+    *slot = p->value.ptr ? p->value : slice_of(p->name.ptr + p->name.len, 0);
+    out->has_gr = out->gr.ptr != NULL;
+    out->has_ob = out->ob.ptr != NULL;
+    return PARAM_KNOWN;
 }
 
 static bool name_is_among(slice name, const slice *names, unsigned count) {
@@ -111,7 +124,9 @@ static enum err params_take(struct cursor *c, struct sip_uri *out) {
         struct hdr_param p = { .value = SLICE_NONE };
         if (n == URI_PARAMS_MAX) return ERR_LIMIT;
         const char *name = c->at;
-        if (!run_take(c, SCAN_URI_PARAM)) return ERR_BAD;
+        cursor_while(c, SCAN_URI_PARAM);
+        bool is_escaped = c->at < c->end && *c->at == '%';
+        if (is_escaped && !escaped_run_take(c, SCAN_URI_PARAM)) return ERR_BAD;
         p.name = slice_span(name, c->at);
         if (p.name.len == 0) return ERR_BAD;
         if (cursor_take(c, '=')) {
@@ -120,7 +135,7 @@ static enum err params_take(struct cursor *c, struct sip_uri *out) {
             p.value = slice_span(value, c->at);
             if (p.value.len == 0) return ERR_BAD;
         }
-        enum param_kind kind = param_note(&p, out);
+        enum param_kind kind = param_note(&p, is_escaped, out);
         if (kind == PARAM_TWICE) return ERR_BAD;
         if (kind == PARAM_UNKNOWN) {
             if (name_is_among(p.name, others, count)) return ERR_BAD;
@@ -163,14 +178,15 @@ static bool userinfo_read(slice s, struct sip_uri *out) {
     return cursor_done(&c);
 }
 
-static enum err sip_read(struct cursor *c, struct sip_uri *out) {
+static enum err sip_read(struct cursor *given, struct sip_uri *out) {
+    struct cursor here = *given, *c = &here; /* a copy: it can live in registers */
     /* No part but the userinfo may hold a bare '@'. */
-    const char *at = memchr(c->at, '@', (size_t)(c->end - c->at));
-    if (at) {
+    const char *at = span_at(c->at, c->end, out->text.ptr);
+    if (at < c->end) {
         if (!userinfo_read(slice_span(c->at, at), out)) return ERR_BAD;
         c->at = at + 1;
     }
-    if (!host_take(c, &out->host) || !port_take(c, &out->port)) return ERR_BAD;
+    if (!host_take(c, out->text.ptr, &out->host) || !port_take(c, &out->port)) return ERR_BAD;
     enum err e = ERR_OK;
     if (cursor_take(c, ';')) e = params_take(c, out);
     if (e == ERR_OK && cursor_take(c, '?')) e = headers_take(c, out);
@@ -220,11 +236,11 @@ static enum err tel_read(struct cursor *c, struct sip_uri *out) {
     return cursor_done(&host) ? ERR_OK : ERR_BAD;
 }
 
-/* absoluteURI of a scheme that is none of ours: only its characters are checked. */
+/* absoluteURI of a scheme that is none of ours: only its characters and escapes are checked. */
 static enum err other_read(struct cursor *c) {
     const char *from = c->at;
     do {
-        if (!run_take(c, SCAN_URI_ANY)) return ERR_BAD;
+        if (!run_take(c, SCAN_URI_USER | SCAN_URI_PARAM | SCAN_URI_HEADER)) return ERR_BAD;
     } while (cursor_take(c, '@'));
     return cursor_done(c) && c->at > from ? ERR_OK : ERR_BAD;
 }
@@ -234,19 +250,21 @@ enum err sip_uri_read(slice text, struct sip_uri *out) {
     out->text = text;
     if (text.len > LIMIT_URI_BYTES) return ERR_LIMIT;
     struct cursor c = cursor_of(text);
-    if (c.at == c.end || !scan_is(*c.at, SCAN_ALPHA)) return ERR_BAD;
-    while (c.at < c.end && (scan_is(*c.at, SCAN_HOST) || *c.at == '+')) c.at++;
-    out->scheme_text = slice_span(text.ptr, c.at);
-    if (!cursor_take(&c, ':')) return ERR_BAD;
-    if (slice_ieq(out->scheme_text, SLICE("sip"))) {
-        out->scheme = URI_SIP;
+    if (text.len > 4 && text.ptr[3] == ':' && WORD_IS(slice_head(text, 3), "sip")) {
+        out->scheme = URI_SIP; /* nearly all */
+        out->scheme_text = slice_head(text, 3);
+        c.at += 4;
         return sip_read(&c, out);
     }
-    if (slice_ieq(out->scheme_text, SLICE("sips"))) {
+    if (c.at == c.end || !scan_is(*c.at, SCAN_ALPHA)) return ERR_BAD;
+    while (c.at < c.end && (scan_is(*c.at, SCAN_HOST) || *c.at == '+')) c.at++;
+    slice scheme = out->scheme_text = slice_span(text.ptr, c.at);
+    if (!cursor_take(&c, ':')) return ERR_BAD;
+    if (WORD_IS(scheme, "sips")) {
         out->scheme = URI_SIPS;
         return sip_read(&c, out);
     }
-    if (slice_ieq(out->scheme_text, SLICE("tel"))) {
+    if (WORD_IS(scheme, "tel")) {
         out->scheme = URI_TEL;
         return tel_read(&c, out);
     }

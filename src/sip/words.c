@@ -155,33 +155,34 @@ static const uint8_t name_slots[256] = {
     [255] = HDR_CONTENT_ENCODING,
 };
 
-/* Equal without case, given that `low` is lower-case letters and '-' only and that no byte of
- * `name` is CR (the one byte outside that set that the fold would turn into '-'). */
-static bool name_eq(const char *name, const char *low, size_t len) {
-    const uint64_t fold = 0x2020202020202020u;
-    uint64_t a, b;
-    if (len >= 8) {
-        for (size_t at = 0; at + 8 <= len; at += 8) {
-            memcpy(&a, name + at, 8);
-            memcpy(&b, low + at, 8);
-            if ((a | fold) != (b | fold)) return false;
-        }
-        memcpy(&a, name + len - 8, 8);
-        memcpy(&b, low + len - 8, 8);
-        return (a | fold) == (b | fold);
+#ifdef __SSE2__
+#define HEADER_ROW(id, name, compact, many) [HDR_##id] = name,
+static const char header_rows[HDR_COUNT][24] = { SIP_HEADER_TABLE(HEADER_ROW) };
+
+/* The first 16 bytes at once; what is longer is looked at again as a word. */
+static inline bool row_is(enum sip_header_id id, slice name) {
+    vec fold = _mm_set1_epi8(0x20);
+    vec a = vec_or(vec_load(name.ptr), fold), b = vec_or(vec_load(header_rows[id]), fold);
+    unsigned differ = vec_mask(_mm_cmpeq_epi8(a, b)) ^ 0xffffu;
+    unsigned counted = name.len < 16 ? (1u << name.len) - 1 : 0xffffu;
+    if (header_texts[id].len != name.len || (differ & counted)) return false;
+    return name.len <= 16 || word_is(name, header_texts[id].ptr, name.len);
+}
+#endif
+
+enum sip_header_id sip_header_of_near(slice name, const char *end) {
+#ifdef __SSE2__
+    if (LIKELY(end - name.ptr >= 16 && name.len > 1)) {
+        unsigned first = (unsigned char)name.ptr[0] | 0x20u;
+        unsigned last = (unsigned char)name.ptr[name.len - 1] | 0x20u;
+        unsigned h = first * HASH_FIRST + last * HASH_LAST + (unsigned)name.len * HASH_LEN;
+        enum sip_header_id id = name_slots[h & 255];
+        return row_is(id, name) ? id : HDR_OTHER;
     }
-    if (len >= 4) {
-        uint32_t c, d, e, f;
-        memcpy(&c, name, 4);
-        memcpy(&d, low, 4);
-        memcpy(&e, name + len - 4, 4);
-        memcpy(&f, low + len - 4, 4);
-        return (((c ^ d) | (e ^ f)) & ~(uint32_t)fold) == 0;
-    }
-    for (size_t i = 0; i < len; i++) {
-        if ((name[i] | 0x20) != (low[i] | 0x20)) return false;
-    }
-    return true;
+#else
+    (void)end;
+#endif
+    return sip_header_of(name);
 }
 
 enum sip_header_id sip_header_of(slice name) {
@@ -192,8 +193,8 @@ enum sip_header_id sip_header_of(slice name) {
     unsigned last = (unsigned char)name.ptr[name.len - 1] | 0x20u;
     unsigned h = first * HASH_FIRST + last * HASH_LAST + (unsigned)name.len * HASH_LEN;
     enum sip_header_id id = name_slots[h & 255];
-    if (header_texts[id].len != name.len) return HDR_OTHER;
-    return name_eq(name.ptr, header_texts[id].ptr, name.len) ? id : HDR_OTHER;
+    /* No name holds a CR without an LF behind it, and LF folds into nothing of a known name. */
+    return word_is(name, header_texts[id].ptr, header_texts[id].len) ? id : HDR_OTHER;
 }
 
 slice sip_header_text(enum sip_header_id id) {
