@@ -107,6 +107,10 @@ struct json_writer *ask_begin(struct ask *a, const char *name) {
     return &a->w;
 }
 
+size_t ask_room(const struct ask *a) {
+    return buf_room(&a->request);
+}
+
 /* ---- hearing the answer ------------------------------------------------------------------- */
 
 static void take_row(struct ask *a, slice line) {

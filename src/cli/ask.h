@@ -18,6 +18,7 @@ void ask_close(struct ask *a);
 
 /* A request to fill: {"cmd":NAME ... ; ask_send ends it. */
 struct json_writer *ask_begin(struct ask *a, const char *name);
+size_t ask_room(const struct ask *a); /* bytes that still fit into the request */
 
 /* A row of the answer: parsed, and as it came. false: enough. */
 typedef bool ask_row_fn(void *ctx, const struct json *row, slice raw);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define IMPORT_BLOCK    256
+#define IMPORT_BLOCK    2048
 #define IMPORT_LINE_MAX 1024
 
 /* The secret's source as members of the request; the first line of stdin when asked for. */
@@ -159,7 +159,8 @@ static int take_line(struct import *im, slice line) {
     json_put_text(im->w, "aor", slice_trim(slice_head(line, comma)));
     json_put_text(im->w, "password", slice_from(line, comma + 1));
     json_end(im->w);
-    return ++im->in_block == IMPORT_BLOCK ? send_block(im) : CLI_DONE;
+    bool is_full = ++im->in_block == IMPORT_BLOCK || ask_room(im->a) < 4 * IMPORT_LINE_MAX;
+    return is_full ? send_block(im) : CLI_DONE;
 }
 
 static int import_all(struct import *im) {

@@ -15,9 +15,10 @@
 #include "json/read.h"
 #include "json/write.h"
 
-#define ADMIN_REQUEST_MAX (512u << 10) /* a block of an import: 256 people with long names */
-#define ADMIN_LINE_MAX    (64u << 10)  /* a row or an answer; a certificate with key has 2 kB */
-#define ADMIN_ROWS_MAX    (256u << 20) /* one list: a million people */
+#define ADMIN_REQUEST_MAX                                                                          \
+    (512u << 10) /* a block of an import: 2,048 people, or fewer with long names */
+#define ADMIN_LINE_MAX (64u << 10)  /* a row or an answer; a certificate with key has 2 kB */
+#define ADMIN_ROWS_MAX (256u << 20) /* one list: a million people */
 
 /* false: nobody listens any more. `line` ends in a newline. */
 typedef bool admin_sink_fn(void *ctx, slice line);

@@ -294,6 +294,7 @@ static bool line_check(struct reading *r, slice line, size_t room) {
             return false;
         }
     if (text.len == 0 || text.ptr[0] == '#' || text.ptr[0] == ';') return true;
+    if (r->indented && r->has_previous) return true; /* [::1] there is an address, no section */
     if (text.ptr[0] == '[') {
         size_t end = slice_find(text, ']');
         if (end == text.len) {
@@ -312,9 +313,7 @@ static bool line_check(struct reading *r, slice line, size_t room) {
                    SLICE_ARG(near));
         return true;
     }
-    if ((r->indented && r->has_previous) || slice_find(text, '=') < text.len ||
-        slice_find(text, ':') < text.len)
-        return true;
+    if (slice_find(text, '=') < text.len || slice_find(text, ':') < text.len) return true;
     report(r->errors, r->line, slice_head(text, 60), "expected `name = value`");
     return false;
 }

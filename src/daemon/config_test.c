@@ -49,7 +49,7 @@ static void the_example_is_read(void **state) {
                             "   example.com\n"
                             "workers = 2\n\n"
                             "[listen]\n"
-                            "tls = 127.0.0.1:5061, [::1]:5061\n"
+                            "tls = 127.0.0.1:5061,\n  [::1]:5061\n"
                             "name = sip.example.org\n"
                             "[tls]\n"
                             "certificate = fullchain.pem\n"

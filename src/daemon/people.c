@@ -7,7 +7,7 @@
 #include "daemon/admin.h"
 #include "registrar/location.h"
 
-#define IMPORT_MAX 512 /* people in one call; the command line sends blocks of 256 */
+#define IMPORT_MAX 2048 /* people in one call, which is one commit */
 
 /* ---- names -------------------------------------------------------------------------------- */
 
