@@ -8,6 +8,8 @@
 #define LISTEN_BACKLOG   4096  /* the kernel cuts it to net.core.somaxconn */
 #define KEEPALIVE_IDLE_S 120   /* finds peers that vanished; below the usual NAT timeouts */
 #define UNACKED_MS       30000 /* sent bytes that nobody acknowledges: the peer is gone */
+/* Left to itself the kernel would keep up to 4 MB for a peer that reads slowly. */
+#define TCP_SEND_BYTES   (1 << 18)
 #define UDP_BUFFER_BYTES (1 << 20)
 
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *out) {
@@ -108,6 +110,7 @@ enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct addr *boun
     bool ok =
         set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) && bind_to(fd, at) &&
         set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) && set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+        set_int(fd, SOL_SOCKET, SO_SNDBUF, TCP_SEND_BYTES) &&
         set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) &&
         set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS) && listen(fd, LISTEN_BACKLOG) == 0;
     return finish(fd, ok, out_fd, bound);

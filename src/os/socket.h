@@ -1,9 +1,9 @@
 /* os/socket.h - sockets as we use them: non-blocking, close-on-exec, one per worker and address.
  *
  * Each worker opens its own listener on the same address (SO_REUSEPORT); the kernel spreads
- * connections and datagrams over them. Accepted connections inherit TCP_NODELAY, keep-alive and
- * TCP_USER_TIMEOUT from their listener. IPv6 sockets are IPv6 only: IPv4 gets its own.
- * Memory: none. Threads: any. */
+ * connections and datagrams over them. Accepted connections inherit TCP_NODELAY, keep-alive,
+ * TCP_USER_TIMEOUT and a bounded send buffer from their listener. IPv6 sockets are IPv6 only: IPv4
+ * gets its own. Memory: none. Threads: any. */
 #ifndef OS_SOCKET_H
 #define OS_SOCKET_H
 
