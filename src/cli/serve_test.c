@@ -97,6 +97,35 @@ static void a_port_is_not_shared_with_another_server(void **state) {
     close(fd);
 }
 
+/* Many phones behind one address are let in; how many is [limits] per_source. */
+static void a_source_may_have_several_connections(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", "domain = example.org\nworkers = 1\n[listen]\ntls = 127.0.0.1:0\n"
+                            "[limits]\nper_source = 3\nhandshake = 60s\n");
+    server_start(&s, in_root("kith.conf"));
+    char *port = strstr(s.text, "127.0.0.1:");
+    assert_non_null(port);
+    uint32_t number = 0;
+    assert_ok(slice_u32(slice_of(port + 10, strspn(port + 10, "0123456789")), 65535, &number));
+    struct sockaddr_in at = { .sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)number),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fds[4];
+    for (int i = 0; i < 4; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&at, sizeof at), 0);
+    }
+    char c;
+    assert_true(recv(fds[3], &c, 1, 0) <= 0); /* the fourth is closed at once */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(recv(fds[i], &c, 1, MSG_DONTWAIT), -1);
+        assert_int_equal(errno, EAGAIN);
+    }
+    for (int i = 0; i < 4; i++) close(fds[i]);
+    assert_int_equal(server_end(&s, SIGTERM), 0);
+}
+
 /* Whatever a local program writes into the admin socket: an answer, or the end of the connection.
  */
 static void the_admin_socket_takes_nonsense(void **state) {
@@ -149,6 +178,7 @@ int main(void) {
         cmocka_unit_test(a_reload_is_all_or_nothing),
         cmocka_unit_test(what_was_promised_survives_a_kill),
         cmocka_unit_test(a_port_is_not_shared_with_another_server),
+        cmocka_unit_test(a_source_may_have_several_connections),
         cmocka_unit_test(the_admin_socket_takes_nonsense),
     };
     return cmocka_run_group_tests(tests, run_setup, run_teardown);

@@ -196,6 +196,19 @@ static enum err make_certs(struct daemon *d, struct buf *why) {
     return e == ERR_OK ? tls_tickets_new(TICKET_ROTATE_MS, &d->tickets) : e;
 }
 
+static void set_limits(const struct daemon *d, struct io_limits *l) {
+    const struct setting *row = setting_find(SLICE("limits"), SLICE("per_source"));
+    bool local_only = !d->config->given[row - settings];
+    for (size_t i = 0; i < d->listen_count; i++)
+        local_only = local_only && addr_is_loopback(&d->listen[i].at);
+    io_limits_defaults(l);
+    l->connections_max = d->config->flows;
+    l->per_source_max = d->config->per_source;
+    if (l->per_source_max == 0 || local_only) l->per_source_max = d->config->flows;
+    l->handshake_ms = d->config->handshake_s * 1000;
+    l->message_ms = d->config->message_s * 1000;
+}
+
 static enum err make_workers(struct daemon *d, struct buf *why) {
     struct tls_server *tls[NODE_WORKERS_MAX];
     enum err e = daemon_tls_servers(d, &d->certs, tls, why);
@@ -214,11 +227,7 @@ static enum err make_workers(struct daemon *d, struct buf *why) {
                                .tls = tls[i],
                                .hooks = { .ctx = d, .on_store = on_store, .on_trace = on_trace },
                                .core = w->core };
-        io_limits_defaults(&c.limits);
-        c.limits.connections_max = d->config->flows;
-        c.limits.per_source_max = d->config->per_source;
-        c.limits.handshake_ms = d->config->handshake_s * 1000;
-        c.limits.message_ms = d->config->message_s * 1000;
+        set_limits(d, &c.limits);
         e = w->core ? io_new(&c, &w->io, why) : ERR_MEMORY;
         /* Port 0: what the first worker got is everybody's. */
         for (size_t l = 0; e == ERR_OK && i == 0 && l < d->listen_count; l++)

@@ -70,9 +70,10 @@ const struct setting settings[] = {
       false, "Devices that may be registered for one address at the same time." },
     { "limits", "flows", SETTING_COUNT, AT(flows), "200000", 16, LIMIT_FLOWS, NULL, RELOAD_RESTART,
       false, "Connections per worker. Beyond it new ones are closed." },
-    { "limits", "per_source", SETTING_COUNT, AT(per_source), "0", 0, LIMIT_FLOWS, NULL,
+    { "limits", "per_source", SETTING_COUNT, AT(per_source), "1000", 0, LIMIT_FLOWS, NULL,
       RELOAD_RESTART, false,
-      "Connections from one IPv4 address or one IPv6 /64, per worker. 0: as many as `flows`." },
+      "Connections from one IPv4 address or one IPv6 /64, per worker. 0: as many as `flows`, which "
+      "is also the default of a server that listens on loopback only." },
     { "limits", "handshake", SETTING_DURATION, AT(handshake_s), "10s", 1, MINUTE, NULL,
       RELOAD_RESTART, false, "How long a connection may take for its TLS handshake." },
     { "limits", "message", SETTING_DURATION, AT(message_s), "10s", 1, MINUTE, NULL, RELOAD_RESTART,
