@@ -88,10 +88,10 @@ static unsigned words_from(char letter) {
 
 static size_t longest_word(slice s) {
     size_t longest = 0;
-    for (char letter = 'a'; letter <= 'z'; letter++) {
-        if (!stands_for(s.ptr[0], letter)) continue;
+    for (int letter = 'a'; letter <= 'z'; letter++) {
+        if (!stands_for(s.ptr[0], (char)letter)) continue;
         unsigned end = words_from((char)(letter + 1));
-        for (unsigned i = words_from(letter); i < end; i++) {
+        for (unsigned i = words_from((char)letter); i < end; i++) {
             slice word = slice_str(password_words[i]);
             if (word.len > longest && spells(s, word)) longest = word.len;
         }

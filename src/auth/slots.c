@@ -7,7 +7,7 @@ enum err slots_init(struct slots *t, uint32_t max, uint32_t index_max) {
     memset(t, 0, sizeof(*t));
     t->max = max;
     t->free_head = SLOT_NONE;
-    t->chunks = mem_array(max / SLOTS_CHUNK + 1, sizeof(*t->chunks));
+    t->chunks = mem_array(max / SLOTS_CHUNK + 1, sizeof(struct slots_chunk *));
     t->shards = mem_array(SLOTS_SHARDS, sizeof(struct slots_shard));
     if (!t->chunks || !t->shards) {
         mem_free(t->chunks);

@@ -81,7 +81,7 @@ static void row_drop(struct table *t, struct row **at) {
 static void table_grow(struct table *t) {
     if (t->count < t->bucket_count) return;
     size_t count = t->bucket_count * 2;
-    struct row **buckets = mem_array(count, sizeof(*buckets));
+    struct row **buckets = mem_array(count, sizeof(struct row *));
     if (!buckets) return;
     for (size_t i = 0; i < t->bucket_count; i++) {
         for (struct row *r = t->buckets[i], *next; r; r = next) {
