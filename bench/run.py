@@ -206,7 +206,7 @@ def grow(server, count):
 
 
 def row_memory(rig, make_kith, args):
-    count = 1000 if args.quick else 5000
+    count = 1000 if args.quick else 15000
     values = {}
     for name, make in (("floor", start_floor), ("kith", make_kith)):
         server = make(rig, f"{name}-memory", **({"users": count + 300} if make is start_kith else {}))
