@@ -5,6 +5,7 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 int cli_version(struct cli *c) {
@@ -178,10 +179,28 @@ int cli_bindings(struct cli *c) {
     return code;
 }
 
+/* "14:18:14.440  call agmmkevv  from hrgrkjcs  INVITE    forwarded 180". Calls and people are
+ * pseudonyms, good for as long as the server runs. */
 static bool show_trace(void *ctx, const struct json *row, slice raw) {
     (void)ctx;
-    (void)row;
-    (void)printf(SLICE_FMT "\n", SLICE_ARG(raw));
+    uint64_t at = number(row, "at");
+    time_t seconds = (time_t)(at / 1000);
+    struct tm tm;
+    char text[16] = "";
+    if (localtime_r(&seconds, &tm)) (void)strftime(text, sizeof text, "%H:%M:%S", &tm);
+    if (!at) { /* a line of another form: {"lost":N} */
+        (void)printf(SLICE_FMT "\n", SLICE_ARG(raw));
+        return fflush(stdout) == 0;
+    }
+    slice why = json_text(json_member(row, "why"));
+    uint64_t status = number(row, "status");
+    (void)printf("%s.%03u  call " SLICE_FMT "  from " SLICE_FMT "  %-9.*s " SLICE_FMT, text,
+                 (unsigned)(at % 1000), SLICE_ARG(json_text(json_member(row, "call"))),
+                 SLICE_ARG(json_text(json_member(row, "from"))),
+                 SLICE_ARG(json_text(json_member(row, "method"))),
+                 SLICE_ARG(json_text(json_member(row, "what"))));
+    if (status) (void)printf(" %llu", (unsigned long long)status);
+    (void)printf("%s" SLICE_FMT "\n", why.len ? ": " : "", SLICE_ARG(why));
     return fflush(stdout) == 0;
 }
 

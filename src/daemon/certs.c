@@ -257,8 +257,7 @@ enum err certs_load(const struct config *config, const struct datadir *dir,
 
 void certs_fini(struct certs *c) {
     pki_unref(c->server);
-    pki_unref(c->client_ca);
-    c->server = c->client_ca = NULL;
+    c->server = NULL;
 }
 
 bool certs_are_old(const struct certs *c, wall_t now) {

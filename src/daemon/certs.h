@@ -19,10 +19,9 @@
 #define CERTS_CA_DAYS     3650
 
 struct certs {
-    struct pki_id *server;    /* presented to phones */
-    struct pki_id *client_ca; /* [tls] client_ca, or NULL */
-    bool is_local;            /* made by our own CA */
-    bool ca_is_new;           /* the local CA was made by this call */
+    struct pki_id *server; /* presented to phones */
+    bool is_local;         /* made by our own CA */
+    bool ca_is_new;        /* the local CA was made by this call */
 };
 
 /* What to certify when there is no [tls]. */

@@ -31,7 +31,7 @@ struct config {
     uint32_t workers;              /* 0: one per core */
     struct config_addrs listen_tls;
     slice listen_name;
-    slice tls_certificate, tls_key, tls_client_ca;
+    slice tls_certificate, tls_key;
     struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
     uint32_t log_level;      /* enum log_level */
     uint32_t auth_algorithm; /* enum config_algorithm */

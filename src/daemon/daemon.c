@@ -170,11 +170,10 @@ static enum err make_world(struct daemon *d, struct buf *why) {
 
 enum err daemon_tls_servers(struct daemon *d, const struct certs *certs,
                             struct tls_server *out[NODE_WORKERS_MAX], struct buf *why) {
-    struct pki_id *cas[2] = { d->world.device_ca, certs->client_ca };
     struct tls_server_config c = { .certs = (struct pki_id *const *)&certs->server,
                                    .cert_count = 1,
-                                   .device_cas = (struct pki_id *const *)cas,
-                                   .device_ca_count = certs->client_ca ? 2 : 1,
+                                   .device_cas = (struct pki_id *const *)&d->world.device_ca,
+                                   .device_ca_count = 1,
                                    .tickets = d->tickets };
     for (unsigned i = 0; i < d->worker_count; i++) out[i] = NULL;
     for (unsigned i = 0; i < d->worker_count; i++) {

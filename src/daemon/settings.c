@@ -36,9 +36,6 @@ const struct setting settings[] = {
       "(DATA/tls/ca.pem) and certificates for its domains, and renews them by itself." },
     { "tls", "key", SETTING_PATH, AT(tls_key), "", 0, 0, NULL, RELOAD_LIVE, false,
       "File with the private key that belongs to the certificate (PEM)." },
-    { "tls", "client_ca", SETTING_PATH, AT(tls_client_ca), "", 0, 0, NULL, RELOAD_LIVE, false,
-      "File with further certificate authorities (PEM) whose client certificates are taken into "
-      "account beside the server's own device certificates." },
 
     { "legacy", "tls", SETTING_ADDRS, AT(legacy_tls), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
       false,
