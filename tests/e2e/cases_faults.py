@@ -90,7 +90,7 @@ def closed_flow_is_unreachable_at_once(r):
         raise Failure("480 took too long")
 
 
-@test(120)
+@test(150)
 def kill_and_restart(r):
     """kill -9 of the server: accounts and bindings are there again, phones come back, calls work."""
     h = House(r).people("alice", "lina", "lars").start()
@@ -103,8 +103,8 @@ def kill_and_restart(r):
         h.kith.start()
     # Alice's phone does not come back: her binding is there, but unreachable.
     h.kith.wait_bindings(f"alice@{DOMAIN}", 1)
-    lina.state("LinphoneRegistrationOk", 60, nth=2)
-    lars.state("LinphoneRegistrationOk", 60, nth=2)
+    lina.state("LinphoneRegistrationOk", 80, nth=2)
+    lars.state("LinphoneRegistrationOk", 80, nth=2)
     with Phone(r, h.kith, f"alice@{DOMAIN}", h.secrets["alice"]) as p:
         p.invite(f"nobody@{DOMAIN}", keyed(), authorize=True).expect(404)
     lina.dial(f"lars@{DOMAIN}")

@@ -286,7 +286,7 @@ class Call:
 
     def __init__(self, phone, to, sdp, headers, from_line, authorize):
         self.phone, self.cseq = phone, 1
-        self.call_id = f"{secrets.token_hex(8)}@{phone.user}"
+        self.call_id = secrets.token_hex(12)
         self.target = f"sip:{to}"
         self.near = from_line or f"<sip:{phone.aor}>;tag={secrets.token_hex(4)}"
         self.far, self.routes, self.last_invite = f"<sip:{to}>", [], None

@@ -387,6 +387,11 @@ class Baresip:
     def hang_up(self):
         self.command("hangup")
 
+    def receives(self):
+        """Bits of media a second, as it says itself (it averages over a few seconds)."""
+        rates = re.findall(r"audio=\d+/(\d+)", self.process.text()[-4000:])
+        return int(rates[-1]) if rates else 0
+
     def recordings(self):
         """What this phone heard, oldest first."""
         return sorted((self.home / "snd").glob("*-dec.wav"), key=lambda p: p.stat().st_mtime)
@@ -401,6 +406,7 @@ class Linphone:
         self.rig, self.name, self.home = rig, name, rig.dir / name
         (self.home / ".local/share/linphone").mkdir(parents=True)
         self.record, self.auto = self.home / "heard.wav", auto
+        self._dtls_certificate()
         self.tone_file = tone_file
         user, sip_port = aor.split("@")[0], rig.port()
         rtp = rig.port(20)
@@ -457,6 +463,17 @@ uuid=00000000-0000-4000-8000-{rtp:012x}
             self.state("LinphoneRegistrationOk", 20)
         return self
 
+    def _dtls_certificate(self):
+        """What it would make for itself at the first call, in many seconds."""
+        at = self.home / ".linphone-usr-crt"
+        at.mkdir()
+        pem = at / "linphone-dtls-default-identity.pem"
+        self.rig.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9",
+                      "-subj", "/CN=linphone-dtls-default-identity", "-keyout", at / "key", "-out",
+                      pem])
+        pem.write_text(pem.read_text() + (at / "key").read_text())
+        (at / "key").unlink()
+
     def _answer_prompts(self):
         """Asked for a client certificate in the handshake, the library goes on without one, but
         the console stops everything to ask for a password of nobody. Any word will do."""
@@ -469,11 +486,13 @@ uuid=00000000-0000-4000-8000-{rtp:012x}
             time.sleep(0.1)
 
     def state(self, name, seconds=15, nth=1):
-        """The nth time that its own log tells of entering this state."""
+        """The nth time that its own log tells of entering this state. (When the server was away
+        for a while, failed attempts come before the second registration.)"""
         pattern = re.compile(r"to \[?" + name + r"\b")
 
         def reached():
-            if name == "LinphoneRegistrationOk" and "LinphoneRegistrationFailed" in self.text():
+            if (name, nth) == ("LinphoneRegistrationOk", 1) and \
+                    "LinphoneRegistrationFailed" in self.text():
                 raise Failure(f"{self.name} could not register")
             return len(pattern.findall(self.text())) >= nth
 

@@ -72,3 +72,9 @@ def heard(phone_recordings, hertz, not_hertz=None, seconds=10):
     wait(clear, seconds, tell)
     if not_hertz and share(phone_recordings()[-1], not_hertz) > 0.1:
         raise Failure(f"{not_hertz} Hz is heard where {hertz} Hz should be alone")
+
+
+def grown(phone_recordings, by):
+    """A condition: the newest recording is so many bytes longer than now."""
+    before = phone_recordings()[-1].stat().st_size
+    return lambda: phone_recordings()[-1].stat().st_size > before + by
