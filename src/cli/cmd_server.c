@@ -21,10 +21,16 @@ int cli_serve(struct cli *c) {
         return cli_wrong(c, "--lan goes with --demo; otherwise set `tls =` below [listen]");
     if (cli_has(c, "config") && cli_has(c, "demo"))
         return cli_wrong(c, "--config or --demo, not both");
+    uint32_t port = 5061;
+    const char *given = cli_value(c, "port");
+    if (given && !cli_has(c, "demo")) return cli_wrong(c, "--port goes with --demo");
+    if (given && slice_u32(slice_str(given), 65535, &port) != ERR_OK)
+        return cli_wrong(c, "\"%s\" is not a port", given);
     struct daemon_options options = { .data = c->data,
                                       .config = cli_value(c, "config"),
                                       .demo = cli_has(c, "demo"),
                                       .lan = cli_has(c, "lan"),
+                                      .demo_port = (uint16_t)port,
                                       .for_people = !c->json &&
                                                     (cli_has(c, "demo") || isatty(STDOUT_FILENO)) };
     char mem[16384];

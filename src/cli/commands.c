@@ -7,6 +7,7 @@
 static const struct cli_option serve_options[] = {
     { "config", "FILE", "settings (see docs/config.md); without it the defaults", false },
     { "demo", NULL, "domain localhost, people alice and bob, loopback only", false },
+    { "port", "PORT", "with --demo: another port than 5061; 0 takes a free one", false },
     { "lan", NULL, "with --demo: on this host's addresses too, for a real phone", false },
     END,
 };

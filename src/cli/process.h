@@ -47,8 +47,13 @@ struct server { /* a running `kith serve` */
     char text[RUN_TEXT_MAX];
     size_t len, read_to;
 };
-/* Starts it with --config FILE and waits for the line "ready". */
+/* Starts `kith serve --config FILE` and waits for the line "ready"; what it says on stdout goes
+ * into the file serve.out. */
 void server_start(struct server *s, const char *config);
+/* The same with `kith serve --demo --port 0`. */
+void server_start_demo(struct server *s);
+/* The text of a file below run_root. */
+void read_root(const char *name, char dst[RUN_TEXT_MAX]);
 /* Reads its log until a new line holds `part`; fails the test after 20 s or when it ends. */
 void server_await(struct server *s, const char *part);
 /* Sends the signal and gives the exit code (128 + n when a signal ended it). */

@@ -45,7 +45,7 @@ void write_root(const char *name, const char *text) {
     assert_int_equal(fclose(f), 0);
 }
 
-static void slurp(const char *name, char dst[RUN_TEXT_MAX]) {
+void read_root(const char *name, char dst[RUN_TEXT_MAX]) {
     int fd = open(in_root(name), O_RDONLY);
     assert_true(fd >= 0);
     ssize_t n = read(fd, dst, RUN_TEXT_MAX - 1);
@@ -76,17 +76,16 @@ int kith_with(const char *input, const char *first, ...) {
     }
     int status = 0;
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    slurp("stdout", run.out);
-    slurp("stderr", run.err);
+    read_root("stdout", run.out);
+    read_root("stderr", run.err);
     run.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     return run.code;
 }
 
-void server_start(struct server *s, const char *config) {
+static void server_start_with(struct server *s, const char *const argv[]) {
     int pipe_fds[2];
     assert_int_equal(pipe(pipe_fds), 0);
     *s = (struct server){ .log = pipe_fds[0] };
-    const char *argv[] = { KITH_BINARY, "serve", config ? "--config" : NULL, config, NULL };
     s->pid = fork();
     if (s->pid == 0) {
         redirect(1, "serve.out", O_WRONLY | O_CREAT | O_TRUNC);
@@ -98,6 +97,16 @@ void server_start(struct server *s, const char *config) {
     }
     (void)close(pipe_fds[1]);
     server_await(s, "\"event\":\"ready\"");
+}
+
+void server_start(struct server *s, const char *config) {
+    const char *const argv[] = { KITH_BINARY, "serve", "--config", config, NULL };
+    server_start_with(s, argv);
+}
+
+void server_start_demo(struct server *s) {
+    const char *const argv[] = { KITH_BINARY, "serve", "--demo", "--port", "0", NULL };
+    server_start_with(s, argv);
 }
 
 static int64_t now_ms(void) {

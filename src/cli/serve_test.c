@@ -97,6 +97,46 @@ static void a_port_is_not_shared_with_another_server(void **state) {
     close(fd);
 }
 
+/* The README's first command: what it prints works, at the second start too. */
+static void the_demo_says_what_to_type(void **state) {
+    (void)state;
+    static char first[RUN_TEXT_MAX], second[RUN_TEXT_MAX], secrets[RUN_TEXT_MAX];
+    struct server s;
+    assert_int_equal(setenv("KITH_DATA", in_root("demo"), 1), 0);
+    server_start_demo(&s);
+    assert_int_equal(kith("status"), 0);
+    assert_says(run.out, "domains      localhost");
+    assert_int_equal(kith("user", "list"), 0);
+    assert_says(run.out, "alice@localhost");
+    assert_says(run.out, "bob@localhost");
+    assert_int_equal(kith("device", "list", "bob"), 0);
+    assert_says(run.out, "valid");
+    assert_int_equal(kith("user", "password", "alice"), 0); /* somebody plays with it */
+    assert_int_equal(server_end(&s, SIGINT), 0);
+    read_root("serve.out", first);
+    read_root("demo/demo.txt", secrets);
+    char *secret = strstr(first, "passwd=");
+    assert_non_null(secret);
+    secret[7 + 30] = 0;
+    assert_says(secrets, secret + 7);
+    assert_says(first, "<sip:bob@localhost;transport=tls>");
+    struct stat st;
+    assert_int_equal(stat(in_root("demo/demo.txt"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_int_equal(stat(in_root("demo/demo-bob.pem"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    assert_null(strstr(s.text, secret + 7)); /* not in the log */
+
+    server_start_demo(&s);
+    assert_int_equal(kith("device", "list", "--json"), 0);
+    assert_null(strstr(strstr(run.out, "\n") + 1, "device")); /* still the same one */
+    assert_int_equal(server_end(&s, SIGINT), 0);
+    read_root("serve.out", second);
+    assert_says(second, secret + 7);
+    assert_says(second, "Stopped.");
+    assert_int_equal(setenv("KITH_DATA", run_data, 1), 0);
+}
+
 /* Many phones behind one address are let in; how many is [limits] per_source. */
 static void a_source_may_have_several_connections(void **state) {
     (void)state;
@@ -178,6 +218,7 @@ int main(void) {
         cmocka_unit_test(a_reload_is_all_or_nothing),
         cmocka_unit_test(what_was_promised_survives_a_kill),
         cmocka_unit_test(a_port_is_not_shared_with_another_server),
+        cmocka_unit_test(the_demo_says_what_to_type),
         cmocka_unit_test(a_source_may_have_several_connections),
         cmocka_unit_test(the_admin_socket_takes_nonsense),
     };

@@ -9,19 +9,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DEMO_PORT 5061
-
 /* The demo is a configuration like any other, only that nobody had to write it. */
 static slice demo_text(struct daemon *d) {
     struct buf b = buf_over(d->demo_config, sizeof d->demo_config);
     buf_fmt(&b,
             "domain = localhost\nworkers = 2\n[limits]\ndrain = 2s\n[listen]\ntls = 127.0.0.1:%u, "
             "[::1]:%u",
-            DEMO_PORT, DEMO_PORT);
+            d->options.demo_port, d->options.demo_port);
     struct addr more[8];
     size_t count = d->options.lan ? host_addresses(more, ARRAY_LEN(more)) : 0;
     for (size_t i = 0; i < count; i++) {
-        more[i].port = DEMO_PORT;
+        more[i].port = d->options.demo_port;
         buf_lit(&b, ",\n  ");
         addr_put(&b, &more[i]);
     }
@@ -98,8 +96,9 @@ static enum err add(struct daemon *d, const struct config_addrs *addrs, uint8_t 
         }
         if (at->port && is_taken(at, transport)) {
             addr_put(why, at);
-            buf_lit(why, " is in use: another server runs there. Stop it, or choose another port "
-                         "below [listen] in a configuration file");
+            buf_lit(why, " is in use: another server runs there. Stop it, or choose another port ");
+            buf_put(why, d->options.demo ? SLICE("with --port")
+                                         : SLICE("below [listen] in a configuration file"));
             return ERR_EXISTS;
         }
         d->listen[d->listen_count++] =

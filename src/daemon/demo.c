@@ -170,7 +170,7 @@ static void greet_listeners(struct daemon *d, const char *data) {
                      d->certs.ca_is_new ? " (just made)" : "");
 }
 
-static void greet_baresip(const char *data) {
+static void greet_baresip(const char *data, unsigned port) {
     (void)printf("\n"
                  "bob, with baresip (apt install baresip-core). His certificate lets him in.\n"
                  "  in ~/.baresip/config, beside what is there:\n"
@@ -181,10 +181,10 @@ static void greet_baresip(const char *data) {
                  "  in ~/.baresip/accounts, one line:\n"
                  "    <sip:bob@localhost;transport=tls>;regint=300;"
                  "outbound=\"sip:127.0.0.1:%d;transport=tls\";sipnat=outbound;mediaenc=dtls_srtp\n",
-                 data, data, PORT);
+                 data, data, port);
 }
 
-static void greet_linphone(const char *data, const char *secret) {
+static void greet_linphone(const char *data, const char *secret, unsigned port) {
     (void)printf(
         "\n"
         "alice, with linphone (apt install linphone-cli). She logs in with SHA-256 digest.\n"
@@ -209,11 +209,11 @@ static void greet_linphone(const char *data, const char *secret) {
         "    reg_identity=sip:alice@localhost\n"
         "    reg_expires=300\n"
         "    reg_sendregister=1\n",
-        data, secret, PORT, PORT);
+        data, secret, port, port);
 }
 
 /* With --lan: the settings for a phone in somebody's hand. */
-static void greet_phone(const char *secret) {
+static void greet_phone(const char *secret, uint16_t port) {
     struct addr at[8];
     size_t count = host_addresses(at, ARRAY_LEN(at));
     if (count == 0) {
@@ -223,7 +223,7 @@ static void greet_phone(const char *secret) {
     }
     char mem[64], text[512];
     struct buf host = buf_over(mem, sizeof mem);
-    at[0].port = PORT;
+    at[0].port = port;
     addr_put(&host, &at[0]);
     (void)snprintf(text, sizeof text,
                    "user alice\npassword %s\ndomain localhost\nproxy sip:" SLICE_FMT
@@ -250,13 +250,14 @@ void demo_greet(struct daemon *d) {
         return;
     }
     struct secrets s = { 0 };
+    uint16_t port = io_address(d->workers[0].io, 0).port;
     read_secrets(datadir_path(&d->dir, "demo.txt", mem), &s);
     (void)printf("The domain is localhost, and two people live there: alice and bob\n"
                  "(their secrets are kept in %s).\n",
                  mem);
-    greet_baresip(data);
-    greet_linphone(data, s.text[0]);
-    if (d->options.lan) greet_phone(s.text[0]);
+    greet_baresip(data, port);
+    greet_linphone(data, s.text[0], port);
+    if (d->options.lan) greet_phone(s.text[0], port);
     (void)printf(
         "\nThen call: in baresip `/dial sip:alice@localhost`, in linphonec `call "
         "sip:bob@localhost`.\n"
