@@ -15,7 +15,8 @@
 #include "proxy/best.h"
 #include "proxy/forward.h"
 
-#define CALLER_GRACE_MS 8000 /* a phone that lost its connection comes back within this, or not */
+#define CHALLENGES_MAX  8192u /* lines of LIMIT_FORKS phones at most; more say nothing new */
+#define CALLER_GRACE_MS 8000  /* a phone that lost its connection comes back within this, or not */
 
 struct context *context_get(const struct core *c, uint64_t owner) {
     return owner ? pool_get(&c->contexts, owner_id(owner)) : NULL;
@@ -32,7 +33,8 @@ static struct branch *context_branch(struct context *x, tx_id tx) {
 static void context_forget_request(struct context *x) {
     mem_free(x->request);
     mem_free(x->best);
-    x->request = x->best = NULL;
+    mem_free(x->challenges);
+    x->request = x->best = x->challenges = NULL;
 }
 
 static void context_free(struct core *c, struct context *x) {
@@ -80,8 +82,11 @@ static void context_final_sent(struct core *c, struct context *x, unsigned statu
 }
 
 void context_forward(struct core *c, struct context *x, const struct sip_msg *m) {
-    struct buf out = core_out_begin(c, m->all.len + 64);
-    if (forward_response(m, &out) != ERR_OK) return;
+    slice challenges = SLICE_NONE;
+    if (m->status == 401 || m->status == 407)
+        challenges = slice_of(x->challenges, x->challenges_len);
+    struct buf out = core_out_begin(c, m->all.len + challenges.len + 64);
+    if (forward_response(m, challenges, &out) != ERR_OK) return;
     slice bytes = core_out_end(c, &out);
     if (m->status >= 200 && !x->sent_status) context_final_sent(c, x, m->status);
     context_send(c, x, m->status, bytes);
@@ -106,7 +111,8 @@ void context_answer(struct core *c, struct context *x, unsigned status, const ch
 
 /* RFC 3261 16.7 step 6: no branch is open any more and none gave a 2xx. */
 static void context_send_best(struct core *c, struct context *x) {
-    unsigned status = best_as_sent(x->best_status);
+    /* A 503 of our own making (no room, a full mailbox) is the truth about this server. */
+    unsigned status = x->best ? best_as_sent(x->best_status) : x->best_status;
     if (x->best && status == x->best_status) {
         struct sip_read r = sip_msg_read(&c->other, slice_of(x->best, x->best_len), SIP_DATAGRAM);
         ASSERT(r.err == ERR_OK && !c->other.is_request);
@@ -121,6 +127,20 @@ static bool context_is_open(const struct context *x) {
     for (unsigned i = 0; i < x->branch_count; i++)
         if (x->branches[i].status == 0) return true;
     return false;
+}
+
+/* RFC 3261 16.7 step 7: the caller needs the challenges of every branch to satisfy them all. */
+static void context_keep_challenges(struct context *x, const struct sip_msg *m) {
+    static const enum sip_header_id ids[] = { HDR_WWW_AUTHENTICATE, HDR_PROXY_AUTHENTICATE };
+    for (unsigned i = 0; i < ARRAY_LEN(ids); i++)
+        for (const struct sip_header *h = sip_first(m, ids[i]); h; h = sip_next(m, h)) {
+            if (x->challenges_len + h->line.len > CHALLENGES_MAX) return;
+            char *more = mem_grow(x->challenges, x->challenges_len + h->line.len);
+            if (!more) return;
+            memcpy(more + x->challenges_len, h->line.ptr, h->line.len);
+            x->challenges = more;
+            x->challenges_len += (uint32_t)h->line.len;
+        }
 }
 
 static void context_keep_best(struct context *x, unsigned status, const struct sip_msg *m,
@@ -141,6 +161,7 @@ static void branch_final(struct core *c, struct context *x, struct branch *b, un
     b->status = (uint16_t)status;
     if (b->dialog && !x->is_in_dialog) dialogs_remove(c->node->dialogs, b->dialog);
     if (x->sent_status) return;
+    if (m && (status == 401 || status == 407)) context_keep_challenges(x, m);
     context_keep_best(x, status, m, why);
     if (status >= 600) context_cancel_all(c, x, SLICE_NONE); /* 16.7 step 5: nobody else either */
     if (!context_is_open(x)) context_send_best(c, x);

@@ -69,7 +69,9 @@ struct context {
     slice contact;       /* in `request`: the sender's Contact URI */
     uint32_t request_len;
     uint32_t account_id, bid; /* of the sender */
-    char *best;               /* the best final response so far */
+    char *challenges;         /* lines of all 401 and 407 answers but the best one (16.7 step 7) */
+    uint32_t challenges_len;
+    char *best; /* the best final response so far */
     uint32_t best_len;
     uint16_t best_status; /* 0: none. Without `best` bytes we make the answer ourselves */
     const char *best_why; /* words for the Warning of an answer made by us, or NULL */

@@ -2,6 +2,9 @@
 
 #include "base/log.h"
 
+/* A flow that has proved who it is may carry a call, which may be silent for as long as its record
+ * lives (architecture.md section 6). */
+#define PROVEN_IDLE_MS (24 * 3600 * 1000LL)
 #define DATAGRAM_IDLE_MS                                                                           \
     (10 * 60 * 1000) /* a peer silent for longer than any registration here                        \
                       */
@@ -12,6 +15,7 @@ struct flow *flow_get(const struct core *c, flow_id f) {
 }
 
 static int64_t flow_idle_ms(const struct core *c, const struct flow *flow) {
+    if (flow_is_reliable(&flow->info) && flow->who.count) return PROVEN_IDLE_MS;
     return flow_is_reliable(&flow->info) ? (int64_t)node_settings(c->node)->flow_idle_s * 1000
                                          : DATAGRAM_IDLE_MS;
 }

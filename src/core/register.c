@@ -23,8 +23,12 @@ static bool register_account(struct core *c, struct flow *flow, const struct sip
         register_refuse(c, flow, m, 400, "To is not a SIP address");
         return false;
     }
-    if (!node_is_domain(c->node, to.host)) {
+    if (!node_is_domain(c->node, m->uri.host) && !node_is_self(c->node, m->uri.host)) {
         register_refuse(c, flow, m, 403, "This server does not serve that domain");
+        return false;
+    }
+    if (!node_is_domain(c->node, to.host)) {
+        register_refuse(c, flow, m, 404, "That address is not of a domain of this server");
         return false;
     }
     bool is_known = sip_unescape(to.user, &user) == ERR_OK &&
@@ -60,7 +64,7 @@ static void pending_finish(struct core *c, struct pending *p) {
     struct buf out = core_out_begin(c, bytes.len);
     buf_put(&out, bytes);
     slice sent = core_out_end(c, &out);
-    if (p->has_server && tx_server_respond(c->txs, p->server, p->result == ERR_OK ? 200 : 503, sent,
+    if (p->has_server && tx_server_respond(c->txs, p->server, p->result == ERR_OK ? 200 : 500, sent,
                                            c->now.mono) != ERR_OK)
         LOG(LOG_DEBUG, "register.late", LOG_F_U64("flow", p->flow));
     core_send(c, p->flow, sent, true, 0);
@@ -95,7 +99,7 @@ static void register_wait(struct core *c, struct flow *flow, const struct sip_ms
                           uint32_t account_id, const struct registrar_answer *a, slice ok) {
     slice failed = core_answer_bytes(
         c, flow->id, m,
-        &(struct answer){ .status = 503,
+        &(struct answer){ .status = 500, /* RFC 3261 10.3 step 7: a failed commit is a 500 */
                           .warning = "The registration could not be stored; try again",
                           .lines = SLICE("Retry-After: 5\r\n") });
     struct pending *p = pending_new(c, flow, a, ok, failed);

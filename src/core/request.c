@@ -11,6 +11,8 @@
     "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, MESSAGE, "           \
     "SUBSCRIBE, NOTIFY, REFER, PUBLISH\r\n"
 #define SUPPORTED "Supported: path\r\n"
+/* RFC 3261 11.2: what we take ourselves; bodies of others pass whatever they are. */
+#define ACCEPTED "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n"
 
 /* ---- our own answers ---- */
 
@@ -61,7 +63,17 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
 
 void core_answer(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a) {
     if (m->method == SIP_ACK) return; /* RFC 3261 17: nothing ever answers an ACK */
-    core_send(c, f, core_answer_bytes(c, f, m, a), true, 0);
+    slice bytes = core_answer_bytes(c, f, m, a);
+    /* Inside a dialog the ACK of a refused INVITE carries our Route token: without a transaction
+     * to take it, it would go on to the other side (RFC 3261 17.2.1). */
+    const struct flow *flow = flow_get(c, f);
+    tx_id tx;
+    if (m->method == SIP_INVITE && m->to.tag.len && a->status >= 300 && flow &&
+        tx_server_open(c->txs, m, f, flow_is_reliable(&flow->info), 0, c->now.mono, &tx) ==
+            ERR_OK &&
+        tx_server_respond(c->txs, tx, a->status, bytes, c->now.mono) != ERR_OK)
+        tx_drop(c->txs, tx);
+    core_send(c, f, bytes, true, 0);
     core_trace(c, m, "answered", a->status, a->warning);
 }
 
@@ -251,7 +263,7 @@ static bool target_account(struct core *c, struct flow *flow, const struct sip_m
 
 /* The live places of an account: each device once (RFC 5626 5.3), the sender's own flow never. */
 static unsigned live_targets(struct core *c, const struct flow *from, uint32_t account_id,
-                             struct target out[static LIMIT_FORKS]) {
+                             bool is_sips, struct target out[static LIMIT_FORKS]) {
     struct binding all[LIMIT_FORKS];
     unsigned found = 0, n = 0;
     if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
@@ -260,7 +272,9 @@ static unsigned live_targets(struct core *c, const struct flow *from, uint32_t a
     for (unsigned i = 0; i < found; i++) {
         const struct binding *b = &all[i];
         bool is_twin = false;
-        if (b->flow == from->id || !node_flow_lives(c->node, b->flow)) continue;
+        struct flow_face face;
+        if (b->flow == from->id || !node_flow_face(c->node, b->flow, &face)) continue;
+        if (is_sips && face.transport < FLOW_TLS) continue; /* RFC 5630 5.1: TLS on every hop */
         for (unsigned j = 0; j < i && b->instance_hash; j++)
             is_twin = is_twin || (all[j].instance_hash == b->instance_hash &&
                                   node_flow_lives(c->node, all[j].flow));
@@ -337,7 +351,7 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     if (!core_check_offer(c, flow, m, &v)) return;
     plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
     plan.has_offer = v.keys != MEDIA_NO_SDP;
-    plan.target_count = live_targets(c, flow, callee.id, targets);
+    plan.target_count = live_targets(c, flow, callee.id, m->uri.scheme == URI_SIPS, targets);
     if (plan.target_count == 0) {
         core_refuse(c, flow, m, 480, NULL);
         return;
@@ -360,7 +374,7 @@ static void core_for_us(struct core *c, struct flow *flow, const struct sip_msg 
     if (!core_check_require(c, flow, m, HDR_REQUIRE)) return;
     if (m->method == SIP_OPTIONS)
         core_answer(c, flow->id, m,
-                    &(struct answer){ .status = 200, .lines = SLICE(ALLOWED SUPPORTED) });
+                    &(struct answer){ .status = 200, .lines = SLICE(ALLOWED SUPPORTED ACCEPTED) });
     else if (m->method == SIP_SUBSCRIBE || m->method == SIP_PUBLISH)
         core_refuse(c, flow, m, 489, NULL);
     else

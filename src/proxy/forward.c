@@ -49,10 +49,26 @@ enum err forward_write(const struct forward *f, struct buf *out) {
     return sip_edit_write(&e, out);
 }
 
-enum err forward_response(const struct sip_msg *resp, struct buf *out) {
+/* Put whole lines in front of the empty line that ends the head. */
+static enum err forward_put_lines(struct buf *out, size_t body_len, slice lines) {
+    size_t tail = body_len + 2, at = out->len - tail;
+    buf_put(out, lines);
+    if (out->full) return ERR_FULL;
+    memmove(out->ptr + at + lines.len, out->ptr + at, tail);
+    memcpy(out->ptr + at, lines.ptr, lines.len);
+    return ERR_OK;
+}
+
+enum err forward_response(const struct sip_msg *resp, slice challenges, struct buf *out) {
     struct sip_edit e;
     sip_edit_init(&e, resp);
     sip_edit_drop_values(&e, HDR_VIA, 1);
     sip_edit_drop_all(&e, HDR_P_ASSERTED_IDENTITY);
-    return sip_edit_write(&e, out);
+    if (challenges.len) {
+        sip_edit_drop_all(&e, HDR_WWW_AUTHENTICATE);
+        sip_edit_drop_all(&e, HDR_PROXY_AUTHENTICATE);
+    }
+    enum err err = sip_edit_write(&e, out);
+    if (err != ERR_OK || !challenges.len) return err;
+    return forward_put_lines(out, resp->body.len, challenges);
 }

@@ -28,7 +28,8 @@ struct forward {
 NODISCARD enum err forward_write(const struct forward *f, struct buf *out);
 
 /* A response on its way back: without our Via, and without P-Asserted-Identity that a client put
- * in (RFC 3325 5). */
-NODISCARD enum err forward_response(const struct sip_msg *resp, struct buf *out);
+ * in (RFC 3325 5). `challenges`: whole WWW-Authenticate and Proxy-Authenticate lines, each with its
+ * CRLF, that take the place of its own (RFC 3261 16.7 step 7); empty: as it is. */
+NODISCARD enum err forward_response(const struct sip_msg *resp, slice challenges, struct buf *out);
 
 #endif

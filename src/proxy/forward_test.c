@@ -89,11 +89,38 @@ static void a_response_goes_back(void **state) {
                                       "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"),
                            SIP_STREAM)
                   .err);
-    assert_ok(forward_response(&m, &out));
+    assert_ok(forward_response(&m, SLICE_NONE, &out));
     assert_slice(buf_slice(&out), "SIP/2.0 180 Ringing\r\n"
                                   "Via: SIP/2.0/TLS caller;branch=z9hG4bKa\r\n"
                                   "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
                                   "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+}
+
+/* RFC 3261 16.7 step 7: the challenges of all branches in the one response. */
+static void challenges_are_gathered(void **state) {
+    (void)state;
+    struct sip_msg m;
+    char mem[2048];
+    struct buf out = buf_over(mem, sizeof mem);
+    assert_ok(
+        sip_msg_read(&m,
+                     UNIT_GUARD("SIP/2.0 407 Proxy Authentication Required\r\n"
+                                "Via: SIP/2.0/TLS us;branch=z9hG4bKus, SIP/2.0/TLS caller\r\n"
+                                "Proxy-Authenticate: Digest realm=\"one\"\r\n"
+                                "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
+                                "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 2\r\n\r\nhi"),
+                     SIP_STREAM)
+            .err);
+    assert_ok(forward_response(&m,
+                               SLICE("Proxy-Authenticate: Digest realm=\"one\"\r\n"
+                                     "Proxy-Authenticate: Digest realm=\"two\"\r\n"),
+                               &out));
+    assert_slice(buf_slice(&out), "SIP/2.0 407 Proxy Authentication Required\r\n"
+                                  "Via: SIP/2.0/TLS caller\r\n"
+                                  "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
+                                  "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 2\r\n"
+                                  "Proxy-Authenticate: Digest realm=\"one\"\r\n"
+                                  "Proxy-Authenticate: Digest realm=\"two\"\r\n\r\nhi");
 }
 
 int main(void) {
@@ -101,6 +128,7 @@ int main(void) {
         cmocka_unit_test(a_request_goes_on),
         cmocka_unit_test(full_is_said),
         cmocka_unit_test(a_response_goes_back),
+        cmocka_unit_test(challenges_are_gathered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
