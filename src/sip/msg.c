@@ -61,15 +61,16 @@ static enum line_end odd_field_end(const char *p, const char *end, const char **
 
 /* The CR that ends the start line: no folding there, and no quoted strings. */
 static enum line_end start_line_end(const char *p, const char *end, const char **out) {
-    *out = p = span_control(p, end);
+    *out = p = span_control(p, end, p);
     if (end - p < 2 && (p == end || *p == '\r')) return LINE_SHORT;
     return *p == '\r' && p[1] == '\n' ? LINE_OK : LINE_BROKEN;
 }
 
 /* The CR that ends the field at `p`, folded lines included (RFC 3261 7.3.1). */
-static inline enum line_end field_end(const char *p, const char *end, const char **out) {
+static inline enum line_end field_end(const char *p, const char *end, const char *base,
+                                      const char **out) {
     for (const char *q = p;;) {
-        q = span_control(q, end);
+        q = span_control(q, end, base);
         *out = q;
         if (end - q < 3 && (q == end || *q == '\r')) {
             return end - q == 2 && q[1] != '\n' ? LINE_BROKEN : LINE_SHORT;
@@ -426,7 +427,7 @@ struct sip_read sip_msg_read(struct sip_msg *m, slice bytes, enum sip_framing fr
     const char *p = r.base, *e;
     for (bool first = true;; first = false) {
         if (!first && r.end - p >= 2 && p[0] == '\r' && p[1] == '\n') break;
-        enum line_end end = first ? start_line_end(p, r.end, &e) : field_end(p, r.end, &e);
+        enum line_end end = first ? start_line_end(p, r.end, &e) : field_end(p, r.end, r.base, &e);
         if (end == LINE_SHORT) return cut_short(&r, bytes, framing);
         if (end == LINE_BROKEN) {
             fail(&r, first ? SIP_BAD_START_LINE : SIP_BAD_HEADER, e);

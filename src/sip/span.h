@@ -109,27 +109,37 @@ SPAN(angle, c != '>')
 SPAN(at, c != '@')
 
 #undef SPAN
-#undef SPAN_WIDE
+
+#ifdef __SSE2__
+static inline unsigned stop_control(vec v) {
+    return vec_mask(vec_control(v));
+}
+static inline const char *control_wide(const char *p, const char *end, const char *base) {
+    for (; end - p >= 32; p += 32) {
+        vec low = vec_control(vec_load(p)), high = vec_control(vec_load(p + 16));
+        if (vec_mask(vec_or(low, high))) {
+            return p + __builtin_ctz(vec_mask(low) | vec_mask(high) << 16);
+        }
+    }
+    SPAN_WIDE(stop_control)
+    return p;
+}
+#endif
 
 /* The first control character but HTAB: where a line ends, or is broken. The one loop that sees
  * every byte of a head, so it takes 32 at a time. */
-static inline const char *span_control(const char *p, const char *end) {
+static inline const char *span_control(const char *p, const char *end, const char *base) {
     for (;; p++) {
 #ifdef __SSE2__
-        while (end - p >= 32) {
-            vec low = vec_control(vec_load(p)), high = vec_control(vec_load(p + 16));
-            if (vec_mask(vec_or(low, high))) {
-                unsigned mask = vec_mask(low) | vec_mask(high) << 16;
-                p += __builtin_ctz(mask);
-                break;
-            }
-            p += 32;
-        }
+        if (LIKELY(end - base >= 16)) p = control_wide(p, end, base);
+#else
+        (void)base;
 #endif
         while (p < end && (unsigned char)*p >= 0x20 && *p != 0x7f) p++;
         if (p == end || *p != '\t') return p;
     }
 }
+#undef SPAN_WIDE
 
 /* White space of a header value that may be folded; mostly there is none. */
 static inline void lws_take(struct cursor *c) {

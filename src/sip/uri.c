@@ -178,8 +178,9 @@ static bool userinfo_read(slice s, struct sip_uri *out) {
     return cursor_done(&c);
 }
 
-static enum err sip_read(struct cursor *given, struct sip_uri *out) {
-    struct cursor here = *given, *c = &here; /* a copy: it can live in registers */
+/* From behind "sip:" on. */
+static enum err sip_read(const char *from, struct sip_uri *out) {
+    struct cursor here = { from, out->text.ptr + out->text.len }, *c = &here;
     /* No part but the userinfo may hold a bare '@'. */
     const char *at = span_at(c->at, c->end, out->text.ptr);
     if (at < c->end) {
@@ -245,16 +246,23 @@ static enum err other_read(struct cursor *c) {
     return cursor_done(c) && c->at > from ? ERR_OK : ERR_BAD;
 }
 
+/* In pieces that compilers turn into plain stores: as one memset it is a loop or a call. */
+static inline void uri_clear(struct sip_uri *u) {
+    char *p = (char *)u;
+    size_t at = 0;
+    for (; at + 64 <= sizeof(*u); at += 64) memset(p + at, 0, 64);
+    memset(p + at, 0, sizeof(*u) % 64);
+}
+
 enum err sip_uri_read(slice text, struct sip_uri *out) {
-    memset(out, 0, sizeof(*out));
+    uri_clear(out);
     out->text = text;
     if (text.len > LIMIT_URI_BYTES) return ERR_LIMIT;
     struct cursor c = cursor_of(text);
     if (text.len > 4 && text.ptr[3] == ':' && WORD_IS(slice_head(text, 3), "sip")) {
         out->scheme = URI_SIP; /* nearly all */
         out->scheme_text = slice_head(text, 3);
-        c.at += 4;
-        return sip_read(&c, out);
+        return sip_read(c.at + 4, out);
     }
     if (c.at == c.end || !scan_is(*c.at, SCAN_ALPHA)) return ERR_BAD;
     while (c.at < c.end && (scan_is(*c.at, SCAN_HOST) || *c.at == '+')) c.at++;
@@ -262,7 +270,7 @@ enum err sip_uri_read(slice text, struct sip_uri *out) {
     if (!cursor_take(&c, ':')) return ERR_BAD;
     if (WORD_IS(scheme, "sips")) {
         out->scheme = URI_SIPS;
-        return sip_read(&c, out);
+        return sip_read(c.at, out);
     }
     if (WORD_IS(scheme, "tel")) {
         out->scheme = URI_TEL;
