@@ -129,7 +129,7 @@ enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound)
 }
 
 enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer) {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = { 0 };
     socklen_t len = sizeof sa;
     int fd = accept4(listen_fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return err_of_errno(errno);
@@ -142,7 +142,7 @@ enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer) {
 }
 
 enum err socket_local(int fd, struct addr *out) {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = { 0 };
     socklen_t len = sizeof sa;
     if (getsockname(fd, (struct sockaddr *)&sa, &len) < 0) return ERR_IO;
     return addr_from_sockaddr((const struct sockaddr *)&sa, out) == ERR_OK ? ERR_OK : ERR_IO;
