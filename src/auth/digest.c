@@ -150,6 +150,9 @@ static bool nonce_is_fresh(const struct digest *d, const struct claim *c, bool r
     if (now < 0 || c->nonce.time > (uint64_t)now) return false; /* our clock was set back */
     if ((uint64_t)now - c->nonce.time > (uint64_t)d->nonce_life_s * 1000) return false;
     if (!reliable) return true; /* the table of used nonces decides, after the secret */
+    /* A clock that was set back must not lock the flow out: nonces of the former time are refused
+     * above, and only the peer of this very flow could bring an older one again. */
+    if (state->nonce_time > (uint64_t)now) return true;
     if (c->nonce.time != state->nonce_time) return c->nonce.time > state->nonce_time;
     if (c->nonce.salt != state->nonce_salt) return c->nonce.salt > state->nonce_salt;
     return c->nc > state->nc;
