@@ -25,7 +25,7 @@ struct hdr_values hdr_values_in(slice value) {
 static bool value_end(slice s, size_t *out) {
     struct cursor c = cursor_of(s);
     for (;;) {
-        c.at = span_list(c.at, c.end, s.ptr);
+        if (c.at < c.end && *c.at != '<' && *c.at != '"') c.at = span_list(c.at, c.end, s.ptr);
         if (c.at == c.end || *c.at == ',') break;
         if (*c.at == '"') {
             if (!quoted_take(&c)) return false;

@@ -29,7 +29,7 @@ static void fail(struct reader *r, enum sip_bad why, const char *at) {
 /* ---- lines ---- */
 
 static inline bool is_control(char c) {
-    return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
+    return (unsigned char)c < 0x20 && c != '\t';
 }
 
 enum line_end { LINE_OK, LINE_SHORT, LINE_BROKEN };

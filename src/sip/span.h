@@ -36,7 +36,7 @@ static inline vec vec_alnum_dash_dot(vec v) {
 
 /* Masks of the bytes that end a span. */
 static inline vec vec_control(vec v) { /* HTAB counts here: see span_control */
-    return vec_or(vec_in(v, 0, 0x1f), vec_is(v, 0x7f));
+    return _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
 }
 static inline unsigned stop_host(vec v) {
     return vec_mask(vec_alnum_dash_dot(v)) ^ 0xffffu;
@@ -126,7 +126,7 @@ static inline const char *control_wide(const char *p, const char *end, const cha
 }
 #endif
 
-/* The first control character but HTAB: where a line ends, or is broken. The one loop that sees
+/* The first byte below SP but HTAB: where a line ends, or is broken. The one loop that sees
  * every byte of a head, so it takes 32 at a time. */
 static inline const char *span_control(const char *p, const char *end, const char *base) {
     for (;; p++) {
@@ -135,7 +135,7 @@ static inline const char *span_control(const char *p, const char *end, const cha
 #else
         (void)base;
 #endif
-        while (p < end && (unsigned char)*p >= 0x20 && *p != 0x7f) p++;
+        while (p < end && (unsigned char)*p >= 0x20) p++;
         if (p == end || *p != '\t') return p;
     }
 }
