@@ -118,8 +118,9 @@ struct stored {
 };
 struct world {
     const char *file;
-    unsigned line; /* being carried out */
-    bool is_failed, is_loud;
+    unsigned line;                     /* being carried out */
+    bool is_failed, is_loud, is_quiet; /* quiet: failures are expected, nobody wants to read them */
+    unsigned spread; /* 0, or: flows without a worker of their own take turns on so many */
     struct arena arena;
 
     struct node_config config;

@@ -52,7 +52,7 @@ static bool cmd_workers(struct world *w, slice rest, struct script *s) {
     (void)s;
     uint32_t n;
     if (slice_u32(rest, 16, &n) != ERR_OK || n == 0) return complain(w, "workers 1 to 16");
-    w->config.workers = n;
+    w->config.workers = n > w->spread ? n : w->spread;
     return before_start(w);
 }
 
@@ -214,6 +214,7 @@ static bool cmd_flow(struct world *w, slice rest, struct script *s) {
     if (!read_transport(w, text_word(&rest), &a->info.transport)) return false;
     slice peer = text_word(&rest);
     a->user = w->user_count ? w->users[w->agent_count % w->user_count].name : SLICE("nobody");
+    if (w->spread) a->worker = w->agent_count % w->config.workers;
     a->instance = text_make(w, "urn:uuid:00000000-0000-1000-8000-%012u", w->agent_count + 1);
     while (rest.len) {
         slice word = text_word(&rest), value = text_word(&rest);
@@ -251,6 +252,7 @@ static bool cmd_reopen(struct world *w, slice rest, struct script *s) {
     (void)s;
     struct agent *a = world_agent(w, text_word(&rest));
     if (!a) return complain(w, "there is no such flow");
+    if (w->spread) a->worker = (a->worker + 1) % w->config.workers;
     while (rest.len) {
         slice word = text_word(&rest);
         if (slice_find(word, ':') < word.len ? !read_peer(w, a, word)

@@ -6,6 +6,10 @@
 
 bool complain(struct world *w, const char *fmt, ...) {
     va_list args;
+    if (w->is_quiet) {
+        w->is_failed = true;
+        return false;
+    }
     va_start(args, fmt);
     if (!w->is_failed) (void)fprintf(stderr, "%s:%u: ", w->file, w->line);
     (void)vfprintf(stderr, fmt, args);

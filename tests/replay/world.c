@@ -245,11 +245,20 @@ static bool drain(struct world *w, bool *any) {
     return true;
 }
 
+/* A mailbox keeps the order of one sender; only mail of different pairs may overtake. */
+static unsigned next_mail(const struct world *w) {
+    const struct mail *last = &w->mails[w->mail_count - 1];
+    unsigned at = 0;
+    if (!w->is_mail_reversed) return 0;
+    while (w->mails[at].worker != last->worker || w->mails[at].from != last->from) at++;
+    return at;
+}
+
 static void deliver_mail(struct world *w) {
-    struct mail m = w->is_mail_reversed ? w->mails[w->mail_count - 1] : w->mails[0];
+    unsigned at = next_mail(w);
+    struct mail m = w->mails[at];
     w->mail_count--;
-    if (!w->is_mail_reversed)
-        memmove(&w->mails[0], &w->mails[1], w->mail_count * sizeof w->mails[0]);
+    memmove(&w->mails[at], &w->mails[at + 1], (w->mail_count - at) * sizeof w->mails[0]);
     if (w->is_mail_refused) {
         core_mail_refused(w->core[m.from], m.worker, &m.mail, w->now);
         return;
