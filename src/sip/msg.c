@@ -413,6 +413,7 @@ static void reader_init(struct reader *r, struct sip_msg *m, slice bytes) {
     r->good = 0;
     r->cseq_method = SLICE_NONE;
     r->is_broken = false;
+    m->is_request = false;
     m->header_count = 0;
     m->has_content_length = m->has_max_forwards = false;
     m->content_length = 0;
@@ -432,10 +433,7 @@ struct sip_read sip_msg_read(struct sip_msg *m, slice bytes, enum sip_framing fr
         if (end == LINE_BROKEN) {
             fail(&r, first ? SIP_BAD_START_LINE : SIP_BAD_HEADER, e);
             r.is_broken = true;
-            if (framing == SIP_STREAM || first) {
-                m->is_request = false; /* nothing of it was read: not to be answered */
-                return refused(&r, 0);
-            }
+            if (framing == SIP_STREAM || first) return refused(&r, 0);
             p = field_skip(e, r.end);
             continue;
         }

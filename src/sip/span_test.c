@@ -27,7 +27,7 @@ static bool goes_on(char which, char c) {
     case '@':
         return c != '@';
     default:
-        return ((unsigned char)c >= 0x20 && c != 0x7f) || c == '\t';
+        return (unsigned char)c >= 0x20 || c == '\t';
     }
 }
 
