@@ -201,13 +201,13 @@ static void writes_one_challenge(void **state) {
     char text[512];
     struct buf b = buf_over(text, sizeof text);
     digest_challenge(&d, DIGEST_SHA256, realm, FLOW, true, 1, START, false, &b);
-    slice nonce = between(buf_slice(&b), "nonce=\"", "\"");
+    slice nonce = between(slice_of(text, b.len), "nonce=\"", "\"");
     assert_int_equal(nonce.len, 43);
     char want[512];
     (void)snprintf(want, sizeof want,
                    "Digest realm=\"example.org\", nonce=\"%.43s\", algorithm=SHA-256, qop=\"auth\"",
                    nonce.ptr);
-    assert_slice(buf_slice(&b), want);
+    assert_slice(slice_of(text, b.len), want);
     buf_clear(&b);
     digest_challenge(&d, DIGEST_SHA512_256, realm, FLOW, true, 1, START, true, &b);
     assert_true(slice_find_slice(buf_slice(&b), SLICE("algorithm=SHA-512-256")) < b.len);
