@@ -90,7 +90,7 @@ void pending_stored(struct core *c, uint64_t ticket, enum err result) {
 /* The longest registration of what was just accepted: so long the flow is not idle. */
 static void register_keep_flow(struct flow *flow, const struct registrar_answer *a) {
     for (unsigned i = 0; i < a->change_count; i++)
-        if (a->changes[i].op == STORE_BINDING_PUT &&
+        if (a->changes[i].op != STORE_BINDING_REMOVE &&
             a->changes[i].binding.expires > flow->registered_until)
             flow->registered_until = a->changes[i].binding.expires;
 }

@@ -75,10 +75,13 @@ static enum err queue_job(struct storer *s, struct job *j) {
     else if (s->state.waiting + j->count > STORER_WAITING_MAX)
         e = ERR_FULL;
     if (e == ERR_OK) {
+        /* A lazy change wakes nobody once the second of the first one runs: a wake-up costs more
+         * than the refresh that asks for it. */
+        bool must_wake = !j->lazy || list_empty(&s->queue);
         list_push(&s->queue, &j->link);
         s->state.waiting += (uint32_t)j->count;
         if (!j->lazy) s->eager++;
-        pthread_cond_signal(&s->filled);
+        if (must_wake) pthread_cond_signal(&s->filled);
     }
     pthread_mutex_unlock(&s->mutex);
     return e;

@@ -534,7 +534,7 @@ static enum err make_changes(struct job *j) {
         const struct want *w = &j->wants[i];
         if (!w->made) continue;
         struct store_change *c = &out->changes[out->change_count++];
-        c->op = STORE_BINDING_PUT;
+        c->op = w->lazy ? STORE_BINDING_REFRESH : STORE_BINDING_PUT;
         c->durability = w->lazy ? STORE_LAZY : STORE_NORMAL;
         if (!w->lazy) out->must_commit = true;
         enum err err = make_row(j, w->made, &c->binding);

@@ -529,7 +529,7 @@ static void a_refresh_does_not_wait(void **state) {
     assert_int_equal(reg(d, "Contact: <sip:a@1>\r\n"), 200);
     assert_false(d->out.must_commit);
     assert_int_equal(d->out.change_count, 1);
-    assert_int_equal(d->out.changes[0].op, STORE_BINDING_PUT);
+    assert_int_equal(d->out.changes[0].op, STORE_BINDING_REFRESH);
     assert_int_equal(d->out.changes[0].durability, STORE_LAZY);
     assert_int_equal(d->out.changes[0].binding.cseq, 2);
     assert_true(d->out.changes[0].binding.expires == d->now + 3600000);

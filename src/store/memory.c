@@ -37,6 +37,7 @@ static int table_of(enum store_op op) {
     case STORE_DEVICE_REMOVE:
         return T_DEVICE;
     case STORE_BINDING_PUT:
+    case STORE_BINDING_REFRESH:
     case STORE_BINDING_REMOVE:
         return T_BINDING;
     case STORE_VALUE_PUT:
@@ -137,6 +138,12 @@ static void apply(struct memory_store *m, struct row *fresh) {
         t->count++;
         table_grow(t);
         return;
+    }
+    if (c->op == STORE_BINDING_REFRESH && *at) {
+        struct binding_row *row = &(*at)->change->binding;
+        row->cseq = c->binding.cseq;
+        row->registered = c->binding.registered;
+        row->expires = c->binding.expires;
     }
     bool removes = c->op == STORE_ACCOUNT_REMOVE || c->op == STORE_DEVICE_REMOVE ||
                    c->op == STORE_BINDING_REMOVE;

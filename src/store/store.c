@@ -32,6 +32,7 @@ static unsigned change_slices(struct store_change *c, slice *out[static SLICES_M
         out[n++] = &c->value.name;
         out[n++] = &c->value.value;
         break;
+    case STORE_BINDING_REFRESH:
     case STORE_ACCOUNT_REMOVE:
     case STORE_DEVICE_REMOVE:
     case STORE_BINDING_REMOVE:
@@ -40,7 +41,8 @@ static unsigned change_slices(struct store_change *c, slice *out[static SLICES_M
     return n;
 }
 
-/* A removal reads its key only; nothing else of the caller's struct may be followed later. */
+/* A removal reads its key only, a refresh its numbers; nothing else of the caller's struct may be
+ * followed later. */
 static void take_key(struct store_change *to, const struct store_change *from) {
     to->op = from->op;
     to->durability = from->durability;
@@ -54,6 +56,13 @@ static void take_key(struct store_change *to, const struct store_change *from) {
     case STORE_BINDING_REMOVE:
         to->binding.account_id = from->binding.account_id;
         to->binding.bid = from->binding.bid;
+        break;
+    case STORE_BINDING_REFRESH:
+        to->binding.account_id = from->binding.account_id;
+        to->binding.bid = from->binding.bid;
+        to->binding.cseq = from->binding.cseq;
+        to->binding.registered = from->binding.registered;
+        to->binding.expires = from->binding.expires;
         break;
     case STORE_ACCOUNT_PUT:
     case STORE_DEVICE_PUT:

@@ -56,6 +56,32 @@ static struct seen look(struct store *s) {
     return seen;
 }
 
+static enum err see_refreshed(void *ctx, const struct binding_row *row) {
+    *(bool *)ctx = row->cseq == 9 && row->registered == 70 && row->expires == 80 &&
+                   slice_eq(row->contact, SLICE("sip:a@192.0.2.1"));
+    return ERR_OK;
+}
+
+/* architecture.md section 4: a mere refresh moves its numbers and leaves the rest alone. */
+static void a_refresh_moves_numbers_only(void **state) {
+    (void)state;
+    struct store *s = store_memory_new();
+    struct store_change changes[] = { account(1, "alice"),
+                                      binding(1, 5, "sip:a@192.0.2.1"),
+                                      { .op = STORE_BINDING_REFRESH, .durability = STORE_LAZY } };
+    changes[2].binding = (struct binding_row){
+        .account_id = 1, .bid = 5, .cseq = 9, .registered = 70, .expires = 80
+    };
+    bool seen = false;
+    assert_ok(store_commit(s, changes, 3));
+    changes[2].binding.bid = 6; /* a row that is not there is not made */
+    assert_ok(store_commit(s, &changes[2], 1));
+    assert_ok(store_load(s, &(struct store_reader){ .ctx = &seen, .on_binding = see_refreshed }));
+    assert_true(seen);
+    assert_int_equal(look(s).bindings, 1);
+    store_close(s);
+}
+
 static void keeps_what_was_put(void **state) {
     (void)state;
     struct store *s = store_memory_new();
@@ -223,10 +249,15 @@ static void memory_runs_short(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_what_was_put),        cmocka_unit_test(removes_with_the_account),
-        cmocka_unit_test(drops_what_has_no_account), cmocka_unit_test(keeps_named_values),
-        cmocka_unit_test(fails_when_told),           cmocka_unit_test(a_callback_ends_the_load),
-        cmocka_unit_test(grows_and_finds_all),       cmocka_unit_test(copies_deeply),
+        cmocka_unit_test(keeps_what_was_put),
+        cmocka_unit_test(a_refresh_moves_numbers_only),
+        cmocka_unit_test(removes_with_the_account),
+        cmocka_unit_test(drops_what_has_no_account),
+        cmocka_unit_test(keeps_named_values),
+        cmocka_unit_test(fails_when_told),
+        cmocka_unit_test(a_callback_ends_the_load),
+        cmocka_unit_test(grows_and_finds_all),
+        cmocka_unit_test(copies_deeply),
         cmocka_unit_test(memory_runs_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,6 +34,8 @@
       " reg_id = ?6, cseq = ?7, q = ?8, gruu_epoch = ?9, contact = ?10, params = ?11,"             \
       " instance = ?12, call_id = ?13, path = ?14, user_agent = ?15, registered = ?16,"            \
       " expires = ?17")                                                                            \
+    X(BINDING_REFRESH, "UPDATE binding SET cseq = ?3, registered = ?4, expires = ?5"               \
+                       " WHERE account_id = ?1 AND bid = ?2")                                      \
     X(BINDING_REMOVE, "DELETE FROM binding WHERE account_id = ?1 AND bid = ?2")                    \
     X(VALUE_PUT, "INSERT INTO named (name, value) VALUES (?1, ?2)"                                 \
                  " ON CONFLICT (name) DO UPDATE SET value = ?2")                                   \
@@ -195,6 +197,14 @@ static sqlite3_stmt *bound(struct sqlite_store *s, const struct store_change *c)
         break;
     case STORE_BINDING_PUT:
         bind_binding(t = s->statements[S_BINDING_PUT], &c->binding);
+        break;
+    case STORE_BINDING_REFRESH:
+        t = s->statements[S_BINDING_REFRESH];
+        bind_number(t, 1, c->binding.account_id);
+        bind_number(t, 2, c->binding.bid);
+        bind_number(t, 3, c->binding.cseq);
+        bind_number(t, 4, c->binding.registered);
+        bind_number(t, 5, c->binding.expires);
         break;
     case STORE_BINDING_REMOVE:
         t = s->statements[S_BINDING_REMOVE];

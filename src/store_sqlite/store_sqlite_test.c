@@ -345,6 +345,31 @@ static void what_was_reported_survives_kill(void **state) {
     }
 }
 
+static enum err see_refreshed(void *ctx, const struct binding_row *row) {
+    *(bool *)ctx = row->cseq == 9 && row->registered == 70 && row->expires == 80 && row->q == 700 &&
+                   slice_eq(row->contact, SLICE("sip:a@192.0.2.1"));
+    return ERR_OK;
+}
+
+/* architecture.md section 4: a mere refresh moves its numbers and leaves the rest alone. */
+static void a_refresh_moves_numbers_only(void **state) {
+    (void)state;
+    struct store *s = open_for(STORE_SQLITE_WRITE);
+    struct store_change changes[] = { account(1, "alice"),
+                                      binding(1, 5),
+                                      { .op = STORE_BINDING_REFRESH, .durability = STORE_LAZY } };
+    changes[2].binding = (struct binding_row){
+        .account_id = 1, .bid = 5, .cseq = 9, .registered = 70, .expires = 80
+    };
+    bool seen = false;
+    assert_ok(store_commit(s, changes, 3));
+    changes[2].binding.bid = 6; /* a row that is not there is not made */
+    assert_ok(store_commit(s, &changes[2], 1));
+    assert_ok(store_load(s, &(struct store_reader){ .ctx = &seen, .on_binding = see_refreshed }));
+    assert_true(seen);
+    store_close(s);
+}
+
 static void overwrite(off_t from, size_t len) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     assert_true(fd >= 0);
@@ -545,6 +570,7 @@ int main(void) {
         TEST(a_batch_is_all_or_nothing),
         TEST(a_full_disk_is_said_and_survived),
         TEST(what_was_reported_survives_kill),
+        TEST(a_refresh_moves_numbers_only),
         TEST(damage_is_said),
         TEST(says_what_is_in_the_way),
         TEST(another_writer_is_said),
