@@ -288,16 +288,19 @@ def row_parse(rig):
     if run.returncode != 0:
         raise Failure(f"bench_parse: {run.stderr.strip()}")
     found = json.loads(run.stdout)
-    return {"row": "parse", "what": "parse the 1,125-byte INVITE", "target": 0.6, "unit": "us",
-            "value": found["kith_us"], "others": found}
+    return {"row": "parse", "what": "parse the 1,125-byte INVITE", "target": 5.0, "at_least": True,
+            "unit": "times faster than sofia-sip", "value": found["sofia_us"] / found["kith_us"],
+            "us": {k.removesuffix("_us"): v for k, v in found.items() if k.endswith("_us")}}
 
 
 def show(row):
-    verdict = "PASS" if row["value"] <= row["target"] else "MISS"
+    upward = row.get("at_least", False)
+    reached = row["value"] >= row["target"] if upward else row["value"] <= row["target"]
+    verdict = "PASS" if reached else "MISS"
     row["verdict"] = verdict
     spread = "  (%.2f to %.2f)" % tuple(row["spread"]) if "spread" in row else ""
     print(f"{verdict}  {row['what']}: {row['value']:.2f} {row['unit']}{spread}; "
-          f"target at most {row['target']}")
+          f"target at {'least' if upward else 'most'} {row['target']}")
     for key in ("floor_us", "kith_us", "floor_kb", "few_us", "many_us"):
         if key in row:
             print(f"      {key.replace('_', ', in '):14} {row[key]:10.2f}")
