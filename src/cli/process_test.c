@@ -8,7 +8,9 @@
 struct run run;
 char run_root[64], run_data[128];
 
-#define ARGS_MAX 16
+#define ARGS_MAX  16
+#define COMMAND_S 60  /* a command that does not end is ended, so that a test fails, not hangs */
+#define SERVER_S  110 /* a server whose test failed does not stay */
 
 int run_setup(void **state) {
     (void)state;
@@ -71,6 +73,7 @@ int kith_with(const char *input, const char *first, ...) {
         redirect(0, "stdin", O_RDONLY);
         redirect(1, "stdout", O_WRONLY | O_CREAT | O_TRUNC);
         redirect(2, "stderr", O_WRONLY | O_CREAT | O_TRUNC);
+        (void)alarm(COMMAND_S);
         (void)execv(KITH_BINARY, (char *const *)(uintptr_t)argv);
         _exit(127);
     }
@@ -92,6 +95,7 @@ static void server_start_with(struct server *s, const char *const argv[]) {
         if (dup2(pipe_fds[1], 2) < 0) _exit(126);
         (void)close(pipe_fds[0]);
         (void)close(pipe_fds[1]);
+        (void)alarm(SERVER_S);
         (void)execv(KITH_BINARY, (char *const *)(uintptr_t)argv);
         _exit(127);
     }
