@@ -33,10 +33,8 @@ static bool connect_live(struct ask *a) {
     char mem[256];
     struct buf why = buf_over(mem, sizeof mem);
     struct datadir d;
-    if (datadir_open(a->cli->data, false, &d, &why) != ERR_OK) return false;
-    bool up = admin_socket_connect(&d, &a->fd) == ERR_OK;
-    datadir_close(&d);
-    return up;
+    return datadir_name(a->cli->data, &d, &why) == ERR_OK &&
+           admin_socket_connect(&d, &a->fd) == ERR_OK;
 }
 
 static int open_either(struct ask *a, bool create) {

@@ -5,6 +5,7 @@
 #include "crypto/crypto.h"
 #include "daemon/daemon_priv.h"
 #include "os/loop.h"
+#include "os/sandbox.h"
 #include "store_sqlite/store_sqlite.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -307,6 +308,7 @@ static enum err start(struct daemon *d, struct buf *why) {
     if (e == ERR_OK) e = datadir_lock(&d->dir, why);
     if (e != ERR_OK) return e;
     open_log(d);
+    if (sandbox_enter() != ERR_OK) LOG(LOG_WARN, "sandbox.refused", LOG_F_STR("why", "the kernel"));
     raise_file_limit();
     d->started = clock_now();
     d->certificates_checked = d->started.mono;

@@ -52,15 +52,18 @@ static enum err make(const char *path, struct buf *why) {
     return say(why, ERR_IO, "cannot make the directory", path);
 }
 
-enum err datadir_open(const char *path, bool create, struct datadir *out, struct buf *why) {
+enum err datadir_name(const char *path, struct datadir *out, struct buf *why) {
     *out = (struct datadir){ .lock_fd = -1 };
     slice p = slice_str(path);
     while (p.len > 1 && p.ptr[p.len - 1] == '/') p.len--;
-    if (p.len == 0 || !slice_cstr(p, out->path, sizeof out->path)) {
-        buf_lit(why, "the path of the data directory is empty or longer than 500 characters");
-        return ERR_LIMIT;
-    }
-    enum err e = create ? make(out->path, why) : ERR_OK;
+    if (p.len && slice_cstr(p, out->path, sizeof out->path)) return ERR_OK;
+    buf_lit(why, "the path of the data directory is empty or longer than 500 characters");
+    return ERR_LIMIT;
+}
+
+enum err datadir_open(const char *path, bool create, struct datadir *out, struct buf *why) {
+    enum err e = datadir_name(path, out, why);
+    if (e == ERR_OK && create) e = make(out->path, why);
     if (e == ERR_OK) e = check_private(out->path, why);
     static const char *const folders[] = { "keys", "tls" };
     for (size_t i = 0; i < ARRAY_LEN(folders) && e == ERR_OK; i++) {

@@ -28,6 +28,8 @@ struct datadir {
  * not ours; LIMIT: the path is too long; IO. */
 NODISCARD enum err datadir_open(const char *path, bool create, struct datadir *out,
                                 struct buf *why);
+/* Only the path: enough to ask the server that runs there, which root may do too. LIMIT. */
+NODISCARD enum err datadir_name(const char *path, struct datadir *out, struct buf *why);
 /* AGAIN: another process holds it (its pid stands in why). */
 NODISCARD enum err datadir_lock(struct datadir *d, struct buf *why);
 void datadir_close(struct datadir *d);
