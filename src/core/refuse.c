@@ -25,11 +25,25 @@ static bool is_our_route(void *ctx, slice value) {
                             &token) == ERR_OK;
 }
 
-static slice routes_above_us(struct core *c, const struct sip_msg *m) {
-    char *mem = arena_alloc(&c->turn, m->all.len + 64);
+/* All Record-Route values of a message as one list. */
+static slice recorded_routes(struct core *c, const struct sip_msg *m) {
+    const struct sip_header *first = sip_first(m, HDR_RECORD_ROUTE);
+    if (!first || !sip_next(m, first)) return first ? first->value : SLICE_NONE;
+    char *mem = arena_alloc(&c->turn, m->all.len);
     if (!mem) return SLICE_NONE;
-    struct buf b = buf_over(mem, m->all.len + 64);
-    uac_routes(m, is_our_route, c, &b);
+    struct buf b = buf_over(mem, m->all.len);
+    for (const struct sip_header *h = first; h; h = sip_next(m, h)) {
+        if (h != first) buf_lit(&b, ", ");
+        buf_put(&b, h->value);
+    }
+    return b.full ? SLICE_NONE : buf_slice(&b);
+}
+
+static slice routes_above_us(struct core *c, slice recorded, bool is_response) {
+    char *mem = arena_alloc(&c->turn, 2 * recorded.len + 1);
+    if (!mem) return SLICE_NONE;
+    struct buf b = buf_over(mem, 2 * recorded.len + 1);
+    uac_routes(recorded, is_response, is_our_route, c, &b);
     return b.full ? SLICE_NONE : buf_slice(&b);
 }
 
@@ -70,7 +84,7 @@ static void ack_2xx(struct core *c, const struct context *x, const struct branch
     }
     struct uac_request ack = { .method = SIP_ACK,
                                .request_uri = contact_uri(m),
-                               .routes = routes_above_us(c, m),
+                               .routes = routes_above_us(c, recorded_routes(c, m), true),
                                .from = m->from.value,
                                .to = m->to.value,
                                .call_id = m->call_id,
@@ -92,7 +106,7 @@ static void bye_2xx(struct core *c, const struct context *x, const struct branch
     dialogs_remove(c->node->dialogs, key);
     struct uac_request bye = { .method = SIP_BYE,
                                .request_uri = contact_uri(m),
-                               .routes = routes_above_us(c, m),
+                               .routes = routes_above_us(c, recorded_routes(c, m), true),
                                .from = m->from.value,
                                .to = m->to.value,
                                .call_id = m->call_id,
@@ -114,7 +128,7 @@ void refuse_end_call(struct core *c, uint64_t dialog) {
         struct route_side side = { leg->flow, leg->account_id, leg->bid };
         struct uac_request bye = { .method = SIP_BYE,
                                    .request_uri = leg->target,
-                                   .routes = leg->routes,
+                                   .routes = routes_above_us(c, leg->recorded, to == SIDE_CALLEE),
                                    .from = other->party,
                                    .to = leg->party,
                                    .call_id = d.call_id,
@@ -142,10 +156,10 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
         return;
     }
     if (!x->request) return; /* a second 2xx: the record is the first one's */
-    slice caller_routes = SLICE_NONE;
+    slice caller_recorded = SLICE_NONE;
     slice request = slice_of(x->request, x->request_len);
     if (x->has_record_route && sip_msg_read(&c->other, request, SIP_DATAGRAM).err == ERR_OK)
-        caller_routes = routes_above_us(c, &c->other);
+        caller_recorded = recorded_routes(c, &c->other);
     struct dialog d = {
         .call_id = m->call_id,
         .call = owner_of(x->id),
@@ -157,13 +171,13 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
                               .cseq = m->cseq,
                               .party = m->from.value,
                               .target = x->contact,
-                              .routes = caller_routes },
+                              .recorded = caller_recorded },
         .leg[SIDE_CALLEE] = { .flow = b->flow,
                               .account_id = b->account_id,
                               .bid = b->bid,
                               .party = m->to.value,
                               .target = contact_uri(m),
-                              .routes = routes_above_us(c, m) },
+                              .recorded = recorded_routes(c, m) },
     };
     if (dialogs_put(c->node->dialogs, key, &d, c->now.mono) == ERR_OK)
         b->dialog = key;

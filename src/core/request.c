@@ -432,7 +432,6 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
         core_refuse(c, flow, m, 481, NULL);
         return;
     }
-    identities_refresh(&flow->who, c->node->accounts, c->now.wall);
     if (!core_guard_source(c, flow, m)) return;
     core_trace(c, m, "received", 0, NULL);
     if (m->uri.scheme == URI_OTHER) {

@@ -6,7 +6,7 @@
 #include "base/pool.h"
 
 #define DIALOG_SHARDS  64u
-#define DIALOG_STRINGS 7u /* call_id, and party, target, routes of two legs */
+#define DIALOG_STRINGS 7u /* call_id, and party, target, recorded of two legs */
 
 struct record {
     uint64_t key;
@@ -84,7 +84,7 @@ static void dialog_strings(struct dialog *dialog, slice *out[DIALOG_STRINGS]) {
     for (unsigned i = 0; i < 2; i++) {
         out[n++] = &dialog->leg[i].party;
         out[n++] = &dialog->leg[i].target;
-        out[n++] = &dialog->leg[i].routes;
+        out[n++] = &dialog->leg[i].recorded;
     }
 }
 

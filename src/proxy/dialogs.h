@@ -22,10 +22,10 @@ enum dialog_side { SIDE_CALLER, SIDE_CALLEE };
 struct dialog_leg { /* what it takes to send a request to this side */
     flow_id flow;
     uint32_t account_id, bid;
-    uint32_t cseq; /* the highest this side has used */
-    slice party;   /* its From or To value, with the tag */
-    slice target;  /* its Contact URI */
-    slice routes;  /* the values of Route for a request to it, joined by commas; may be empty */
+    uint32_t cseq;  /* the highest this side has used */
+    slice party;    /* its From or To value, with the tag */
+    slice target;   /* its Contact URI */
+    slice recorded; /* the values of Route for a request to it, joined by commas; may be empty */
 };
 struct dialog {
     slice call_id;

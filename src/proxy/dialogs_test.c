@@ -14,13 +14,13 @@ static struct dialog sample(void) {
                    .cseq = 1,
                    .party = SLICE("<sip:a@x>;tag=1"),
                    .target = SLICE("sip:a@192.0.2.1"),
-                   .routes = SLICE("") },
+                   .recorded = SLICE("") },
                  { .flow = 8,
                    .account_id = 2,
                    .bid = 22,
                    .party = SLICE("<sip:b@x>;tag=2"),
                    .target = SLICE("sip:b@192.0.2.2"),
-                   .routes = SLICE("<sip:p@x;lr>") } },
+                   .recorded = SLICE("<sip:p@x;lr>") } },
     };
 }
 
@@ -35,7 +35,7 @@ static void what_was_put_comes_back(void **state) {
     assert_ok(dialogs_put(d, k, &in, 1000));
     assert_ok(dialogs_get(d, k, &arena, &out));
     assert_slice(out.call_id, "c1@host");
-    assert_slice(out.leg[SIDE_CALLEE].routes, "<sip:p@x;lr>");
+    assert_slice(out.leg[SIDE_CALLEE].recorded, "<sip:p@x;lr>");
     assert_slice(out.leg[SIDE_CALLER].target, "sip:a@192.0.2.1");
     assert_true(out.is_early);
     assert_int_equal(dialogs_count(d), 1);

@@ -54,14 +54,14 @@ void uac_reject_sdp(slice sdp, struct buf *out) {
     }
 }
 
-void uac_routes(const struct sip_msg *m, bool (*is_ours)(void *ctx, slice value), void *ctx,
-                struct buf *out) {
+void uac_routes(slice recorded, bool is_response, bool (*is_ours)(void *ctx, slice value),
+                void *ctx, struct buf *out) {
     slice values[ROUTES_MAX];
     unsigned n = 0;
-    struct hdr_values it = hdr_values_of(m, HDR_RECORD_ROUTE);
+    struct hdr_values it = hdr_values_in(recorded);
     for (slice v; n < ROUTES_MAX && hdr_values_next(&it, &v) && !is_ours(ctx, v);) values[n++] = v;
     for (unsigned i = 0; i < n; i++) {
         if (i) buf_lit(out, ", ");
-        buf_put(out, values[m->is_request ? i : n - 1 - i]);
+        buf_put(out, values[is_response ? n - 1 - i : i]);
     }
 }

@@ -23,11 +23,11 @@ NODISCARD enum err uac_write(const struct uac_request *r, struct buf *out);
 /* An answer that takes nothing: every m= line of `sdp` again with port 0 (RFC 3264 6). */
 void uac_reject_sdp(slice sdp, struct buf *out);
 
-/* From a response that came from the callee's side (or a request that came from the caller's):
- * the Record-Route values that stand above the first one for which is_ours() holds, as the Route
- * of a request to that side. A response's are reversed (RFC 3261 12.1.2), a request's are not
- * (12.1.1). */
-void uac_routes(const struct sip_msg *m, bool (*is_ours)(void *ctx, slice value), void *ctx,
-                struct buf *out);
+/* From the Record-Route values (joined by commas) of a response that came from the callee's side,
+ * or of a request that came from the caller's: those above the first one for which is_ours()
+ * holds, as the Route of a request to that side. A response's are reversed (RFC 3261 12.1.2), a
+ * request's are not (12.1.1). */
+void uac_routes(slice recorded, bool is_response, bool (*is_ours)(void *ctx, slice value),
+                void *ctx, struct buf *out);
 
 #endif

@@ -81,6 +81,9 @@ struct plan {
 /* May this text stand in a line of its own? Line ends only as folds, no NUL. Foreign text that got
  * into a value must never open a header line. */
 static bool is_one_line(slice s) {
+    if (s.len == 0 ||
+        (!memchr(s.ptr, '\n', s.len) && !memchr(s.ptr, '\r', s.len) && !memchr(s.ptr, '\0', s.len)))
+        return true; /* as nearly always */
     for (size_t i = 0; i < s.len; i++) {
         if (s.ptr[i] == '\0') return false;
         if (s.ptr[i] != '\r' && s.ptr[i] != '\n') continue;
