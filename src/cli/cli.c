@@ -17,6 +17,7 @@ static const struct cli_option common[] = {
     { NULL, NULL, NULL, false },
 };
 
+PRINTF_LIKE(3, 0)
 static const char *vformat(char *mem, size_t cap, const char *fmt, va_list args) {
     (void)vsnprintf(mem, cap, fmt, args);
     return mem;

@@ -137,6 +137,22 @@ static void the_demo_says_what_to_type(void **state) {
     assert_int_equal(setenv("KITH_DATA", run_data, 1), 0);
 }
 
+/* Without a browser's store there is nothing to do there; nothing is changed without being asked.
+ */
+static void trust_is_asked_for(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", CONF);
+    assert_int_equal(setenv("HOME", run_root, 1), 0);
+    server_start(&s, in_root("kith.conf"));
+    assert_int_equal(kith("trust", "install", "--only", "browser"), 1);
+    assert_says(run.err, "--yes");
+    assert_int_equal(kith("trust", "install", "--only", "browser", "--yes"), 0);
+    assert_says(run.out, "no ~/.pki/nssdb");
+    assert_int_equal(kith("trust", "install", "--only", "moon", "--yes"), 2);
+    assert_int_equal(server_end(&s, SIGTERM), 0);
+}
+
 /* Many phones behind one address are let in; how many is [limits] per_source. */
 static void a_source_may_have_several_connections(void **state) {
     (void)state;
@@ -218,6 +234,7 @@ int main(void) {
         cmocka_unit_test(a_reload_is_all_or_nothing),
         cmocka_unit_test(what_was_promised_survives_a_kill),
         cmocka_unit_test(a_port_is_not_shared_with_another_server),
+        cmocka_unit_test(trust_is_asked_for),
         cmocka_unit_test(the_demo_says_what_to_type),
         cmocka_unit_test(a_source_may_have_several_connections),
         cmocka_unit_test(the_admin_socket_takes_nonsense),
