@@ -104,6 +104,7 @@ int main(int argc, char **argv) {
     bool ok = true;
     if (crypto_init() != ERR_OK) return 2;
     log_open(-1, NULL);
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
     for (int i = 1; i < argc; i++) {
         if (read_way(argv[i], &ways)) continue;
         bool fine = ways.is_memory_short ? play_short_of_memory(&w, argv[i], &ways)
