@@ -156,10 +156,11 @@ static void a_full_disk_changes_nothing(void **state) {
     struct bench *b = bench_new();
     assert_answer(b, "{\"cmd\":\"user.add\",\"aor\":\"alice\",\"generate\":true}", "\"ok\":true");
     store_memory_fail(b->store, 0);
+    static const char import_bob[] = "{\"cmd\":\"user.import\",\"users\":[{\"line\":1,"
+                                     "\"aor\":\"bob\",\"password\":\"Kelp-otter-plum-9x\"}]}";
     static const char *const requests[] = {
         "{\"cmd\":\"user.add\",\"aor\":\"bob\",\"generate\":true}",
-        "{\"cmd\":\"user.import\",\"users\":[{\"line\":1,\"aor\":\"bob\",\"password\":"
-        "\"Kelp-otter-plum-9x\"}]}",
+        import_bob,
         "{\"cmd\":\"user.disable\",\"aor\":\"alice\"}",
         "{\"cmd\":\"user.remove\",\"aor\":\"alice\"}",
     };
