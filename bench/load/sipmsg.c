@@ -25,7 +25,8 @@ void text_add(struct text *t, struct span s) {
     t->n += s.n;
 }
 
-static void text_vprintf(struct text *t, const char *fmt, va_list args) {
+__attribute__((format(printf, 2, 0))) static void text_vprintf(struct text *t, const char *fmt,
+                                                               va_list args) {
     if (t->bad) return;
     int n = vsnprintf(t->p + t->n, t->max - t->n, fmt, args);
     if (n < 0 || (size_t)n >= t->max - t->n) {
