@@ -71,7 +71,7 @@ enum store_op {
     STORE_ACCOUNT_REMOVE, /* with its devices and bindings */
     STORE_DEVICE_PUT,
     STORE_DEVICE_REMOVE,
-    STORE_BINDING_PUT, /* insert or replace by (account_id, bid) */
+    STORE_BINDING_PUT,     /* insert or replace by (account_id, bid) */
     STORE_BINDING_REFRESH, /* of a row that is there: cseq, registered and expires only */
     STORE_BINDING_REMOVE,
     STORE_VALUE_PUT /* a named value: node keys (sealed), run number */
