@@ -7,7 +7,7 @@
  * Threads:  any; sharded by account id, one lock a shard, held for a look-up or a change.
  * Store:    changes come out as store_change; those that one core emits reach the store in order.
  *           Two cores that change one device within the same instant may reach it in the other
- *           order; the next refresh writes the whole row again.
+ *           order: then its row is old, or not there, until the binding changes again.
  *
  * A binding knows the flow it was made over. Whether that flow still lives is not kept here: the
  * caller asks core's flow table, so a closed connection makes its binding unreachable at once. */
