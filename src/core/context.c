@@ -39,6 +39,7 @@ static void context_forget_request(struct context *x) {
 
 static void context_free(struct core *c, struct context *x) {
     timer_stop(&c->timers, &x->timer);
+    if (!x->sent_status) c->open_contexts--;
     context_forget_request(x);
     if (x->branches != &x->first) mem_free(x->branches);
     pool_free(&c->contexts, x->id);
@@ -76,6 +77,7 @@ static void context_send(struct core *c, struct context *x, unsigned status, sli
 }
 
 static void context_final_sent(struct core *c, struct context *x, unsigned status) {
+    if (!x->sent_status) c->open_contexts--;
     x->sent_status = (uint16_t)status;
     timer_stop(&c->timers, &x->timer);
     if (x->method == SIP_BYE && x->dialog) dialogs_remove(c->node->dialogs, x->dialog);
@@ -398,6 +400,7 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
         pool_free(&c->contexts, id);
         return NULL;
     }
+    c->open_contexts++;
     x->request_len = (uint32_t)plan->msg->all.len;
     slice contact = plan->msg->method == SIP_INVITE ? contact_uri(plan->msg) : SLICE_NONE;
     if (contact.len)

@@ -211,6 +211,8 @@ void core_pump(struct core *c) {
             break;
         }
     }
+    atomic_store_explicit(&c->counters.open, c->open_contexts + c->pendings.used,
+                          memory_order_relaxed);
     atomic_store_explicit(&c->counters.transactions, tx_count(c->txs), memory_order_relaxed);
 }
 
@@ -369,8 +371,6 @@ static void core_sweep(struct core *c) {
              : 0;
     for (unsigned i = 0; i < n; i++) core_store(c, &gone[i], 0);
     dialogs_sweep(c->node->dialogs, c->now.mono - DIALOG_SILENCE_MS, SWEEP_BUDGET);
-    atomic_store_explicit(&c->counters.calls, dialogs_count(c->node->dialogs),
-                          memory_order_relaxed);
 }
 
 void core_run_timers(struct core *c, struct now now) {

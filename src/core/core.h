@@ -66,7 +66,9 @@ struct core_effect {
 
 struct core_counters { /* written by the core's thread, read by anybody: relaxed atomics */
     _Atomic uint64_t messages_in, messages_out, requests, responses, bad_messages, refused;
-    _Atomic uint64_t flows, transactions, calls; /* now */
+    _Atomic uint64_t flows, transactions; /* now */
+    _Atomic uint64_t
+        open; /* requests that still wait for their final answer: what a drain awaits */
     _Atomic uint64_t registers_ok, registers_refused, calls_connected, calls_refused_unkeyed;
     _Atomic uint64_t auth_failures, mails_in, mails_out;
 };

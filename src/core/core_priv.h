@@ -116,6 +116,7 @@ struct core {
     struct core_effect *effects;
     size_t effect_count, effect_cap, effect_next;
     bool draining;
+    uint32_t open_contexts; /* without a final answer */
     mono_t sweep_at;
     struct core_counters counters;
     struct sip_msg msg;   /* the message being handled */

@@ -67,6 +67,8 @@ static bool read_token(struct core *c, const struct sip_msg *m, struct route_tok
         if (n == 0) {
             if (route_token_read(c->node->keys.token, uri.user, out) != ERR_OK) return false;
             first_user = uri.user;
+            /* Flow ids of another run may by now be somebody else's: only the bindings count. */
+            if (out->run != c->node->run) out->side[0].flow = out->side[1].flow = FLOW_NONE;
         } else if (!slice_eq(uri.user, first_user)) {
             break;
         }

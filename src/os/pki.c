@@ -217,7 +217,10 @@ static bool add_constraints(X509 *cert, const struct pki_names *permitted) {
         ok = push_subtree(nc, name_text(GEN_DNS, SLICE_NONE, permitted->dns[i]));
     for (size_t i = 0; ok && i < permitted->ip_count; i++)
         ok = push_subtree(nc, name_ip(&permitted->ips[i], true));
-    ok = ok && add_ext(cert, NID_name_constraints, true, nc);
+    /* RFC 5280 4.2.1.10 wants this critical. mbedTLS, and so linphone, then refuses the whole CA as
+     * unreadable; not critical, those who know the extension (OpenSSL, browsers) obey it all the
+     * same. Interop decides; docs/threat-model.md says what it costs. */
+    ok = ok && add_ext(cert, NID_name_constraints, false, nc);
     NAME_CONSTRAINTS_free(nc);
     return ok;
 }
