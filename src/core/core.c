@@ -223,6 +223,11 @@ static uint32_t flow_account(const struct flow *flow) {
     return flow->who.count == 1 ? flow->who.first.account_id : 0;
 }
 
+static bool has_more_vias(const struct sip_msg *m) {
+    const struct sip_header *h = sip_first(m, HDR_VIA);
+    return sip_next(m, h) || m->via.value.ptr + m->via.value.len < h->value.ptr + h->value.len;
+}
+
 static void core_response(struct core *c, flow_id from, uint32_t account_id,
                           const struct sip_msg *m, bool is_mail) {
     unsigned worker;
@@ -251,6 +256,9 @@ static void core_response(struct core *c, flow_id from, uint32_t account_id,
                 is_same = account_id != 0 && x->branches[i].account_id == account_id;
         if (!is_same) return;
     }
+    /* RFC 3261 16.7 step 3: with no Via below ours there is nobody to forward it to. (What we asked
+     * ourselves, CANCEL included, has only ours.) */
+    if (!has_more_vias(m) && m->method != SIP_CANCEL && tx_owner(c->txs, tx) != 0) return;
     if (tx_client_response(c->txs, tx, m, c->now.mono, &owner) == TX_PASS)
         context_response(c, owner, tx, m);
 }
