@@ -1,4 +1,4 @@
-/* replay [-v] [-wN] [-r] [-x] FILE...: plays scenarios; exit code 1 when one fails.
+/* replay [-v] [-wN] [-r] [-f] [-x] FILE...: plays scenarios; exit code 1 when one fails.
  *
  *   -v   show every message          -wN  spread the flows over N workers
  *   -r   reverse mail between them   -x   let every allocation fail once: nothing may crash */
@@ -34,7 +34,7 @@ static bool has_head(struct world *w, const struct script *s) {
 }
 
 struct ways { /* how the scenarios are played */
-    bool is_loud, is_mail_reversed, is_memory_short;
+    bool is_loud, is_mail_reversed, is_mail_forced, is_memory_short;
     unsigned spread;
 };
 
@@ -45,6 +45,7 @@ static bool play_once(struct world *w, const char *file, const struct ways *ways
     w->is_loud = ways->is_loud;
     w->is_quiet = ways->is_memory_short;
     w->is_mail_reversed = ways->is_mail_reversed;
+    w->config.force_mail = ways->is_mail_forced;
     if (ways->spread) w->config.workers = w->spread = ways->spread;
     bool ok = read_file(w, &bytes) && script_read(w, bytes, &script) && has_head(w, &script) &&
               script_run(w, &script) && expect_all_quiet(w);
@@ -89,6 +90,8 @@ static bool read_way(const char *word, struct ways *ways) {
         ways->is_loud = true;
     else if (slice_eq(s, SLICE("-r")))
         ways->is_mail_reversed = true;
+    else if (slice_eq(s, SLICE("-f")))
+        ways->is_mail_forced = true;
     else if (slice_eq(s, SLICE("-x")))
         ways->is_memory_short = true;
     else if (slice_starts(s, SLICE("-w")))

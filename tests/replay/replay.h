@@ -24,7 +24,7 @@ enum {
     HEARD_MAX = 48,
     FIELDS_MAX = 96,
     ROUTES_MAX = 8,
-    USERS_MAX = 16,
+    USERS_MAX = 20,
     VARS_MAX = 64,
     MAILS_MAX = 256,
     STORES_MAX = 256
