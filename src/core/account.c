@@ -109,7 +109,7 @@ static bool who_by_proof(struct core *c, struct flow *flow, const struct sip_msg
         return false;
     }
     /* On plain UDP and TCP there is no flow identity: each request proves itself. */
-    if (flow_is_secure(&flow->info) && identities_add(&flow->who, &account, device) != ERR_OK)
+    if (flow_is_secure(&flow->info) && flow_add_identity(c, flow, &account, device) != ERR_OK)
         LOG(LOG_WARN, "flow.identity_lost", LOG_F_U64("flow", flow->id));
     return true;
 }
@@ -170,7 +170,7 @@ bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg 
                                       .warning = "These credentials are another account's" });
         return false;
     }
-    if (flow_is_secure(&flow->info) && identities_add(&flow->who, &proved, *out_device) != ERR_OK) {
+    if (flow_is_secure(&flow->info) && flow_add_identity(c, flow, &proved, *out_device) != ERR_OK) {
         core_answer(
             c, flow->id, m,
             &(struct answer){ .status = 403, .warning = "Too many accounts on one connection" });

@@ -16,7 +16,8 @@
 #include "proxy/forward.h"
 
 #define CHALLENGES_MAX  8192u /* lines of LIMIT_FORKS phones at most; more say nothing new */
-#define CALLER_GRACE_MS 8000  /* a phone that lost its connection comes back within this, or not */
+#define CANCEL_AGAIN_MS 1000
+#define CALLER_GRACE_MS 8000 /* a phone that lost its connection comes back within this, or not */
 
 struct context *context_get(const struct core *c, uint64_t owner) {
     return owner ? pool_get(&c->contexts, owner_id(owner)) : NULL;
@@ -170,8 +171,8 @@ static void branch_final(struct core *c, struct context *x, struct branch *b, un
 }
 
 void context_branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
-                          const struct sip_msg *m) {
-    branch_final(c, x, b, status, m, NULL);
+                          const char *why) {
+    branch_final(c, x, b, status, NULL, why);
 }
 
 void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status) {
@@ -235,9 +236,14 @@ void context_cancel_all(struct core *c, struct context *x, slice reason) {
     if (x->method != SIP_INVITE) return;
     for (unsigned i = 0; i < x->branch_count; i++) {
         struct branch *b = &x->branches[i];
-        if (b->status == 0 && b->is_live &&
-            tx_client_cancel(c->txs, b->tx, reason, c->now.mono) != ERR_OK)
+        if (b->status || !b->is_live) continue;
+        enum err err = tx_client_cancel(c->txs, b->tx, reason, c->now.mono);
+        if (err == ERR_MEMORY) { /* nobody shall ring for ever because of that */
+            x->timer_c_at = c->now.mono;
+            timer_start(&c->timers, &x->timer, c->now.mono + CANCEL_AGAIN_MS);
+        } else if (err != ERR_OK) {
             LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
+        }
     }
 }
 
@@ -254,6 +260,7 @@ void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t
         return;
     }
     core_answer(c, f, m, &(struct answer){ .status = 200 });
+    core_trace(c, m, "cancelled", 0, NULL);
     if (x->sent_status) return;
     x->is_cancelled = true;
     context_cancel_all(c, x, sip_value(m, HDR_REASON));
@@ -295,8 +302,7 @@ void context_refuse_branch(struct core *c, struct context *x, struct branch *b) 
         tx_client_cancel(c->txs, b->tx, SLICE("SIP;cause=488"), c->now.mono) != ERR_OK)
         LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
     if (!x->sent_status) COUNT(c, calls_refused_unkeyed);
-    branch_final(c, x, b, 488, NULL,
-                 "The other phone answered without encryption; the call was refused");
+    branch_final(c, x, b, 488, NULL, REFUSED_WORDS);
 }
 
 void context_refuse_all(struct core *c, struct context *x) {
@@ -455,7 +461,11 @@ void context_start(struct core *c, const struct relay_plan *plan) {
         unsigned status = branch_start(c, x, b, plan, &plan->targets[i]);
         if (!status) continue;
         if (b->is_live) tx_drop(c->txs, b->tx);
-        branch_final(c, x, b, status, NULL, NULL);
+        branch_final(c, x, b, status, NULL,
+                     status == 488
+                         ? "The called phone is not connected by TLS, and SDES keys would "
+                           "travel in clear; use DTLS-SRTP"
+                         : NULL);
     }
     core_trace(c, m, "relayed", 0, NULL);
 }

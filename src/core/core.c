@@ -54,6 +54,7 @@ void core_free(struct core *c) {
     for (struct context *x; (x = pool_each(&c->contexts, &at, &id));) {
         mem_free(x->request);
         mem_free(x->best);
+        mem_free(x->challenges);
         if (x->branches != &x->first) mem_free(x->branches);
     }
     at = 0;
@@ -67,6 +68,7 @@ void core_free(struct core *c) {
     map_fini(&c->peers);
     tx_table_free(c->txs);
     arena_fini(&c->turn);
+    while (c->out_full_count) mem_free(c->out_full[--c->out_full_count]);
     mem_free(c->out);
     mem_free(c->effects);
     crypto_wipe(&c->rng, sizeof c->rng);
@@ -81,6 +83,7 @@ void core_begin(struct core *c, struct now now) {
     if (c->effect_next == c->effect_count) {
         c->effect_next = c->effect_count = 0;
         c->out_len = 0;
+        while (c->out_full_count) mem_free(c->out_full[--c->out_full_count]);
         arena_reset(&c->turn);
     }
 }
@@ -110,12 +113,25 @@ static struct core_effect *core_effect(struct core *c, enum core_effect_kind kin
 }
 
 struct buf core_out_begin(struct core *c, size_t want) {
+    /* A connection with thousands of transactions that breaks makes more than one chunk of answers:
+     * the full one waits until its effects are drained. */
+    if (want > LIMIT_TURN_BYTES - c->out_len && c->out_full_count < OUT_CHUNKS_MAX) {
+        char *more = mem_alloc(LIMIT_TURN_BYTES);
+        if (more) {
+            c->out_full[c->out_full_count++] = c->out;
+            c->out = more;
+            c->out_len = 0;
+        }
+    }
     size_t room = LIMIT_TURN_BYTES - c->out_len;
     return buf_over(c->out + c->out_len, want < room ? want : room);
 }
 
 slice core_out_end(struct core *c, const struct buf *b) {
-    if (b->full) return SLICE_NONE;
+    if (b->full) {
+        LOG(LOG_WARN, "core.out_full", LOG_F_U64("worker", c->worker));
+        return SLICE_NONE;
+    }
     ASSERT(b->ptr == c->out + c->out_len);
     c->out_len += b->len;
     return buf_slice(b);

@@ -105,7 +105,8 @@ mono_t core_wake_at(const struct core *c);
 bool core_next_effect(struct core *c, struct core_effect *out);
 
 const struct core_counters *core_counters(const struct core *c);
-/* No new INVITE or REGISTER from here on (503); calls that are up go on. For graceful shutdown. */
+/* No new INVITE or REGISTER from here on (503). What is open may end (core_counters.open); calls
+ * that are up need no waiting for: their route tokens hold in the next run too. */
 void core_drain(struct core *c, struct now now);
 
 #endif

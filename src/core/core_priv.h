@@ -41,9 +41,12 @@ struct flow {
     uint64_t borrowers;      /* workers that sent over us: told when we close */
     uint64_t peer_hash;      /* datagram flows: key in the map of peers */
     wall_t registered_until; /* till then not closed for being silent */
+    uint32_t bad;            /* messages that could not be read */
 };
 
 /* ---- response contexts (RFC 3261 16.2) ---- */
+
+#define REFUSED_TAGS_MAX 4 /* answers of one branch that a fork beyond us may give */
 
 struct branch {
     tx_id tx;
@@ -53,7 +56,9 @@ struct branch {
     uint16_t status;  /* final status; 0: still open */
     bool is_live;     /* its transaction has not ended */
     bool is_refused;  /* media policy: its answers are not forwarded, it counts as 488 */
-    bool is_answered; /* a 2xx came */
+    bool is_answered; /* a 2xx came and was forwarded */
+    uint8_t refused_count;
+    uint32_t refused[REFUSED_TAGS_MAX]; /* hashes of To tags whose 2xx was refused: ACK and BYE */
 };
 
 struct context {
@@ -101,6 +106,8 @@ struct pending {
     uint32_t ok_len, failed_len;
 };
 
+#define OUT_CHUNKS_MAX 16 /* of LIMIT_TURN_BYTES: what one input may cause to be sent */
+
 struct core {
     struct node *node;
     unsigned worker;
@@ -110,8 +117,10 @@ struct core {
     struct tx_table *txs;
     struct timers timers;
     struct rng rng;
-    struct arena turn; /* small things of this input */
-    char *out;         /* bytes of this input's effects */
+    struct arena turn;              /* small things of this input */
+    char *out_full[OUT_CHUNKS_MAX]; /* those before `out` */
+    unsigned out_full_count;
+    char *out; /* bytes of this input's effects */
     size_t out_len;
     struct core_effect *effects;
     size_t effect_count, effect_cap, effect_next;
@@ -144,13 +153,17 @@ void core_trace(struct core *c, const struct sip_msg *m, const char *what, unsig
 struct flow *flow_get(const struct core *c, flow_id f);
 void flow_touch(struct core *c, struct flow *flow);
 void flow_prove(struct core *c, struct flow *flow); /* device certificate -> identity */
+/* Remember an identity on the flow, and when it ends. FULL, MEMORY: not remembered. */
+NODISCARD enum err flow_add_identity(struct core *c, struct flow *flow,
+                                     const struct account *account, uint32_t device_id);
 void flow_on_idle(struct core *c, struct flow *flow);
 void flows_of_account(struct core *c, uint32_t account_id, uint32_t device_id);
 
 /* request.c */
 struct answer { /* what we say ourselves */
     unsigned status;
-    const char *warning; /* words for Warning: 399, or NULL */
+    const char *warning; /* words for Warning, or NULL */
+    unsigned warn_code;  /* 0: 399 */
     slice lines;         /* further header lines, each with CRLF */
 };
 void core_request(struct core *c, struct flow *flow, const struct sip_msg *m);
@@ -218,9 +231,11 @@ void context_slow(struct core *c, uint64_t owner);
 void context_cancel_all(struct core *c, struct context *x, slice reason);
 /* Media policy: this branch (or all of them) counts as 488. */
 void context_refuse_branch(struct core *c, struct context *x, struct branch *b);
+#define REFUSED_WORDS                                                                              \
+    "The called phone answered without encryption; switch on SRTP (DTLS-SRTP or SDES) there"
 void context_refuse_all(struct core *c, struct context *x);
 void context_branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
-                          const struct sip_msg *m);
+                          const char *why);
 void context_forward(struct core *c, struct context *x, const struct sip_msg *m);
 void context_answer(struct core *c, struct context *x, unsigned status, const char *why);
 void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t account_id,
@@ -244,7 +259,7 @@ bool refuse_response(struct core *c, struct context *x, struct branch *b, const 
 void refuse_record(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m,
                    bool is_early);
 /* The body to put into an ACK whose answer has no keys (every port 0), empty: leave it alone. */
-slice refuse_ack_body(struct core *c, const struct flow *flow, const struct sip_msg *m);
+slice refuse_ack_body(struct core *c, const struct flow *flow, flow_id to, const struct sip_msg *m);
 void refuse_end_call(struct core *c, uint64_t dialog); /* BYE to both sides */
 /* Before the call is up: the INVITE's branch of that dialog, or all of them, count as 488. */
 void refuse_early(struct core *c, uint64_t dialog, bool is_all);

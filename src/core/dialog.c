@@ -95,16 +95,29 @@ static void dialog_refuse(struct core *c, struct flow *flow, const struct sip_ms
     core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = why });
 }
 
+/* On plain UDP and TCP the token is all there is; but a legacy device whose time has ended has lost
+ * its binding (its expiry never goes beyond), and with it its say. */
+static bool is_still_registered(struct core *c, struct flow *flow, const struct sip_msg *m,
+                                const struct route_side *side) {
+    struct binding b;
+    if (!side->bid || location_by_bid(c->node->location, side->account_id, side->bid, c->now.wall,
+                                      &c->turn, &b) == ERR_OK)
+        return true;
+    dialog_refuse(c, flow, m, 403, "This phone is no longer registered");
+    return false;
+}
+
 /* The flow must hold the account of the sender's side. A flow that has proved nothing yet (a phone
  * that reconnected and says BYE before it registers) may prove itself now. On plain UDP and TCP
  * the token is all there is. */
 static bool may_speak(struct core *c, struct flow *flow, const struct sip_msg *m,
-                      uint32_t account_id) {
-    if (!flow_is_secure(&flow->info) || core_holds(c, flow, account_id)) return true;
+                      const struct route_side *side) {
+    if (!flow_is_secure(&flow->info)) return is_still_registered(c, flow, m, side);
+    if (core_holds(c, flow, side->account_id)) return true;
     if (flow->who.count == 0 && m->method != SIP_ACK) {
         uint32_t who;
         if (!core_who(c, flow, m, &who)) return false;
-        if (core_holds(c, flow, account_id)) return true;
+        if (core_holds(c, flow, side->account_id)) return true;
     }
     dialog_refuse(c, flow, m, 403, "This connection has not proved to be that side of the call");
     return false;
@@ -155,7 +168,7 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
         dialog_refuse(c, flow, m, 403, "This request does not belong to a call of this server");
         return;
     }
-    if (!may_speak(c, flow, m, token.side[from].account_id)) return;
+    if (!may_speak(c, flow, m, &token.side[from])) return;
     enum dialog_side to = from == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER;
     uint64_t key = dialogs_key(c->node->dialogs, token.call_hash,
                                from == SIDE_CALLER ? m->to.tag : m->from.tag);
@@ -173,7 +186,7 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     }
     dialog_note(c, key, from, m);
     if (m->method == SIP_ACK) {
-        slice body = refuse_ack_body(c, flow, m);
+        slice body = refuse_ack_body(c, flow, target_flow, m);
         forward_ack(c, m, target_flow, routes, body);
         if (body.ptr) refuse_end_call(c, key);
         return;

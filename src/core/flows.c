@@ -41,8 +41,31 @@ void flow_prove(struct core *c, struct flow *flow) {
         accounts_by_id(c->node->accounts, device.account_id, &account) != ERR_OK ||
         (account.flags & ACCOUNT_DISABLED))
         return; /* a certificate that does not count is none (architecture.md section 5) */
-    if (identities_add(&flow->who, &account, device.id) != ERR_OK)
+    if (flow_add_identity(c, flow, &account, device.id) != ERR_OK)
         LOG(LOG_WARN, "flow.identity_lost", LOG_F_U64("flow", flow->id));
+}
+
+/* When to look at the flow again: when it has been silent for too long, or when the device that
+ * proved it comes to its end. */
+static mono_t flow_look_at(const struct core *c, const struct flow *flow) {
+    mono_t at = flow->heard + flow_idle_ms(c, flow);
+    if (at <= c->now.mono) at = c->now.mono + flow_idle_ms(c, flow);
+    for (unsigned i = 0; i < flow->who.count; i++) {
+        struct device device;
+        uint32_t id = i == 0 ? flow->who.first.device_id : flow->who.more[i - 1].device_id;
+        if (!id || accounts_device(c->node->accounts, id, &device) != ERR_OK || !device.until)
+            continue;
+        int64_t left = device.until - c->now.wall;
+        at = mono_min(at, c->now.mono + (left > 0 ? left : 1));
+    }
+    return at;
+}
+
+enum err flow_add_identity(struct core *c, struct flow *flow, const struct account *account,
+                           uint32_t device_id) {
+    enum err err = identities_add(&flow->who, account, device_id);
+    if (err == ERR_OK) timer_start(&c->timers, &flow->idle, flow_look_at(c, flow));
+    return err;
 }
 
 static enum err flow_new(struct core *c, const struct flow_info *info, struct flow **out) {
@@ -134,11 +157,15 @@ void core_flow_closed(struct core *c, flow_id f, struct now now) {
 
 /* A silent connection closes, unless somebody is registered over it. */
 void flow_on_idle(struct core *c, struct flow *flow) {
+    unsigned before = flow->who.count;
+    if (identities_refresh(&flow->who, c->node->accounts, c->now.wall) == 0 && before) {
+        core_close(c, flow->id, "its identity has ended");
+        return;
+    }
     mono_t due = flow->heard + flow_idle_ms(c, flow);
     bool is_needed = c->now.wall < flow->registered_until;
     if (c->now.mono < due || (is_needed && flow_is_reliable(&flow->info))) {
-        timer_start(&c->timers, &flow->idle,
-                    c->now.mono < due ? due : c->now.mono + flow_idle_ms(c, flow));
+        timer_start(&c->timers, &flow->idle, flow_look_at(c, flow));
         return;
     }
     if (flow_is_reliable(&flow->info))

@@ -205,14 +205,31 @@ static bool is_unkeyed(struct core *c, const struct context *x, const struct bra
     return keys == MEDIA_UNKEYED;
 }
 
+static uint32_t tag_hash(const struct core *c, slice tag) {
+    return (uint32_t)siphash_slice(&c->node->keys.table, tag);
+}
+
+static bool is_refused_tag(const struct branch *b, uint32_t tag) {
+    for (unsigned i = 0; i < b->refused_count; i++)
+        if (b->refused[i] == tag) return true;
+    return false;
+}
+
+/* Case 4. Each To tag is judged alone: beyond us the request may have forked. Each copy of the 2xx
+ * gets its ACK; the BYE follows the first one. */
+static void refuse_2xx(struct core *c, struct context *x, struct branch *b,
+                       const struct sip_msg *m) {
+    uint32_t tag = tag_hash(c, m->to.tag);
+    ack_2xx(c, x, b, m);
+    if (is_refused_tag(b, tag)) return;
+    bye_2xx(c, x, b, m);
+    if (b->refused_count < REFUSED_TAGS_MAX) b->refused[b->refused_count++] = tag;
+}
+
 static bool refuse_first_invite(struct core *c, struct context *x, struct branch *b,
                                 const struct sip_msg *m) {
-    if (m->status >= 200) { /* case 4; each copy of the 2xx gets its ACK */
-        ack_2xx(c, x, b, m);
-        if (!b->is_answered) bye_2xx(c, x, b, m);
-        b->is_answered = true;
-    }
-    context_refuse_branch(c, x, b);
+    if (m->status >= 200) refuse_2xx(c, x, b, m);
+    if (!b->is_answered) context_refuse_branch(c, x, b);
     return true;
 }
 
@@ -235,7 +252,7 @@ static bool refuse_re_invite(struct core *c, struct context *x, struct branch *b
 static bool refuse_update(struct core *c, struct context *x, struct branch *b) {
     struct dialog d;
     b->is_refused = true;
-    context_branch_final(c, x, b, 488, NULL);
+    context_branch_final(c, x, b, 488, REFUSED_WORDS);
     if (dialogs_get(c->node->dialogs, x->dialog, &c->turn, &d) == ERR_OK && d.is_early)
         refuse_early(c, x->dialog, false);
     else
@@ -246,7 +263,8 @@ static bool refuse_update(struct core *c, struct context *x, struct branch *b) {
 bool refuse_response(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m) {
     if (m->status >= 300) return false;
     bool is_invite = x->method == SIP_INVITE;
-    if (b->is_refused && is_invite) {
+    bool is_known = m->status >= 200 && is_refused_tag(b, tag_hash(c, m->to.tag));
+    if ((b->is_refused || is_known) && is_invite) {
         if (m->status < 200) return true;
         return x->is_in_dialog ? refuse_re_invite(c, x, b, m) : refuse_first_invite(c, x, b, m);
     }
@@ -256,9 +274,11 @@ bool refuse_response(struct core *c, struct context *x, struct branch *b, const 
     return x->is_in_dialog ? refuse_re_invite(c, x, b, m) : refuse_first_invite(c, x, b, m);
 }
 
-slice refuse_ack_body(struct core *c, const struct flow *flow, const struct sip_msg *m) {
+slice refuse_ack_body(struct core *c, const struct flow *flow, flow_id to,
+                      const struct sip_msg *m) {
     enum media_keys keys = m->body.len ? media_judge(m).keys : MEDIA_NO_SDP;
-    if (keys == MEDIA_KEYED_SDES && !flow_is_secure(&flow->info)) keys = MEDIA_UNKEYED;
+    if (keys == MEDIA_KEYED_SDES && (!flow_is_secure(&flow->info) || !is_secure_flow(c, to)))
+        keys = MEDIA_UNKEYED; /* RFC 4568 8: such keys never travel in clear */
     if (keys != MEDIA_UNKEYED) return SLICE_NONE;
     size_t room = m->body.len + 256;
     char *mem = arena_alloc(&c->turn, room);

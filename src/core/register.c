@@ -108,6 +108,7 @@ static void register_wait(struct core *c, struct flow *flow, const struct sip_ms
         return;
     }
     p->account_id = account_id;
+    core_trace(c, m, "committing", 0, NULL);
     if (!flow_is_reliable(&flow->info)) /* copies of it must not count as new requests */
         p->has_server =
             tx_server_open(c->txs, m, flow->id, false, 0, c->now.mono, &p->server) == ERR_OK;
@@ -154,7 +155,9 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
     }
     if (a.status != 200) {
         COUNT(c, registers_refused);
-        core_answer(c, flow->id, m, &(struct answer){ a.status, a.reason, a.headers });
+        core_answer(
+            c, flow->id, m,
+            &(struct answer){ .status = a.status, .warning = a.reason, .lines = a.headers });
         return;
     }
     register_keep_flow(flow, &a);

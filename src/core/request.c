@@ -5,7 +5,8 @@
 #include "base/log.h"
 #include "proxy/best.h"
 
-#define TAG_BYTES 8
+#define TAG_BYTES        8
+#define BAD_MESSAGES_MAX 32u /* of one flow; a broken phone repeats itself, an attacker goes on */
 
 #define ALLOWED                                                                                    \
     "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, MESSAGE, "           \
@@ -30,9 +31,9 @@ static void put_to_tag(const struct core *c, const struct sip_msg *m, struct buf
     buf_hex(b, mac, TAG_BYTES);
 }
 
-static void put_warning(const struct core *c, struct buf *b, const char *words) {
+static void put_warning(const struct core *c, struct buf *b, unsigned code, const char *words) {
     const struct node_config *config = node_settings(c->node);
-    buf_lit(b, "Warning: 399 ");
+    buf_fmt(b, "Warning: %u ", code ? code : 399);
     buf_put(b, config->name.len ? config->name : config->domains[0]);
     buf_fmt(b, " \"%s\"\r\n", words);
 }
@@ -46,7 +47,7 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
     const struct flow *flow = flow_get(c, f);
     if (a->status > 100 && !m->to.tag.len) put_to_tag(c, m, &tag);
     if (a->lines.len) buf_put(&lines, a->lines);
-    if (a->warning) put_warning(c, &lines, a->warning);
+    if (a->warning) put_warning(c, &lines, a->warn_code, a->warning);
     if (config->server_header.len) {
         buf_lit(&lines, "Server: ");
         buf_put(&lines, config->server_header);
@@ -110,13 +111,20 @@ static unsigned bad_status(enum sip_bad why) {
 }
 
 void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *r) {
+    bool is_stream = flow_is_reliable(&flow->info);
     COUNT(c, bad_messages);
-    LOG(LOG_INFO, "message.bad", LOG_F_U64("flow", flow->id),
+    /* One line a flow: whoever sends garbage shall not fill the operator's disk with it. */
+    LOG(flow->bad++ ? LOG_DEBUG : LOG_INFO, "message.bad", LOG_F_U64("flow", flow->id),
         LOG_F_STR("why", sip_bad_text(r->why)), LOG_F_U64("at", r->at));
+    if (flow->bad > BAD_MESSAGES_MAX) {
+        if (is_stream) core_close(c, flow->id, "too many unreadable messages");
+        return;
+    }
     /* RFC 3261 8.2.1, RFC 4475 3.1.2: say what is wrong, if there is somebody to say it to. */
-    if (r->answerable && c->msg.is_request)
-        core_refuse(c, flow, &c->msg, bad_status(r->why), sip_bad_text(r->why));
-    if (flow_is_reliable(&flow->info) && r->used == 0) core_close(c, flow->id, "unreadable stream");
+    bool is_answered = r->answerable && c->msg.is_request && core_guard_source(c, flow, &c->msg);
+    if (is_answered) core_refuse(c, flow, &c->msg, bad_status(r->why), sip_bad_text(r->why));
+    bool is_mute = !r->answerable && c->msg.is_request && c->msg.method != SIP_ACK;
+    if (is_stream && (r->used == 0 || is_mute)) core_close(c, flow->id, "unreadable message");
 }
 
 /* ---- checks of RFC 3261 16.3 ---- */
@@ -261,9 +269,21 @@ static bool target_account(struct core *c, struct flow *flow, const struct sip_m
     return true;
 }
 
-/* The live places of an account: each device once (RFC 5626 5.3), the sender's own flow never. */
-static unsigned live_targets(struct core *c, const struct flow *from, uint32_t account_id,
-                             bool is_sips, struct target out[static LIMIT_FORKS]) {
+/* RFC 5630 5.3: a sip request to a sips contact keeps its own scheme; the rest stays. */
+static slice sip_of_sips(struct core *c, slice contact) {
+    char *mem = arena_alloc(&c->turn, contact.len);
+    if (!mem) return contact;
+    struct buf b = buf_over(mem, contact.len);
+    buf_lit(&b, "sip:");
+    buf_put(&b, slice_from(contact, sizeof "sips:" - 1));
+    return buf_slice(&b);
+}
+
+/* The live places of an account: each device once (RFC 5626 5.3), the sender's own binding never.
+ */
+static unsigned live_targets(struct core *c, const struct flow *from, uint32_t sender,
+                             uint32_t account_id, bool is_sips,
+                             struct target out[static LIMIT_FORKS]) {
     struct binding all[LIMIT_FORKS];
     unsigned found = 0, n = 0;
     if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
@@ -273,17 +293,22 @@ static unsigned live_targets(struct core *c, const struct flow *from, uint32_t a
         const struct binding *b = &all[i];
         bool is_twin = false;
         struct flow_face face;
-        if (b->flow == from->id || !node_flow_face(c->node, b->flow, &face)) continue;
-        if (is_sips && face.transport < FLOW_TLS) continue; /* RFC 5630 5.1: TLS on every hop */
+        bool is_sender = b->flow == from->id && account_id == sender;
+        if (is_sender || !node_flow_face(c->node, b->flow, &face)) continue;
+        bool is_sips_contact = slice_istarts(b->contact, SLICE("sips:"));
+        /* RFC 5630 5.3: TLS on every hop, and a sips request goes to sips contacts only. */
+        if (is_sips && (face.transport < FLOW_TLS || !is_sips_contact)) continue;
         for (unsigned j = 0; j < i && b->instance_hash; j++)
             is_twin = is_twin || (all[j].instance_hash == b->instance_hash &&
                                   node_flow_lives(c->node, all[j].flow));
         if (is_twin) continue;
-        out[n++] = (struct target){ .flow = b->flow,
-                                    .account_id = b->account_id,
-                                    .bid = b->bid,
-                                    .request_uri = b->contact,
-                                    .path = b->path };
+        out[n++] =
+            (struct target){ .flow = b->flow,
+                             .account_id = b->account_id,
+                             .bid = b->bid,
+                             .request_uri = !is_sips && is_sips_contact ? sip_of_sips(c, b->contact)
+                                                                        : b->contact,
+                             .path = b->path };
     }
     return n;
 }
@@ -351,9 +376,15 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     if (!core_check_offer(c, flow, m, &v)) return;
     plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
     plan.has_offer = v.keys != MEDIA_NO_SDP;
-    plan.target_count = live_targets(c, flow, callee.id, m->uri.scheme == URI_SIPS, targets);
+    plan.target_count =
+        live_targets(c, flow, sender, callee.id, m->uri.scheme == URI_SIPS, targets);
     if (plan.target_count == 0) {
-        core_refuse(c, flow, m, 480, NULL);
+        /* RFC 5630 5.3: tell a sips caller why nobody was asked. */
+        bool is_sips = m->uri.scheme == URI_SIPS;
+        core_answer(c, flow->id, m,
+                    &(struct answer){ .status = 480,
+                                      .warning = is_sips ? "SIPS Not Allowed" : NULL,
+                                      .warn_code = is_sips ? 380 : 0 });
         return;
     }
     if (!core_check_breadth(c, flow, m, plan.target_count, &plan.max_breadth)) return;
@@ -420,7 +451,7 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
     tx_id tx;
     COUNT(c, requests);
     enum tx_match match = tx_match_request(c->txs, m, c->now.mono, &tx);
-    if (match == TX_ABSORBED) return;
+    if (match == TX_ABSORBED || !core_guard_source(c, flow, m)) return;
     if (match == TX_CANCEL) {
         core_cancel(c, flow->id, false, 0, m, tx);
         return;
@@ -432,7 +463,6 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
         core_refuse(c, flow, m, 481, NULL);
         return;
     }
-    if (!core_guard_source(c, flow, m)) return;
     core_trace(c, m, "received", 0, NULL);
     if (m->uri.scheme == URI_OTHER) {
         core_refuse(c, flow, m, 416, NULL);
