@@ -52,9 +52,12 @@ const struct cli_command cli_commands[] = {
     { "serve", "", 0, 0, "run the server",
       "Without a configuration file it serves the name of this machine on port 5061, makes its "
       "own\n"
-      "certificate authority and keeps everything in the data directory. Ctrl-C stops it: calls\n"
-      "under way get a moment to end; a second Ctrl-C ends it at once. SIGHUP reads the\n"
-      "configuration and the certificates again.",
+      "certificate authority and keeps everything in the data directory. Ctrl-C stops it: "
+      "requests\n"
+      "that still lack their answer get a moment, a second Ctrl-C does not wait for them. Then "
+      "all\n"
+      "connections close. Calls that are up go on between the phones, which connect again and can\n"
+      "hang up when the server is back. SIGHUP reads the configuration and the certificates again.",
       "kith serve --demo", serve_options, cli_serve },
     { "check-config", "FILE", 0, 1, "check a configuration file without using it",
       "All errors are listed, each with its line and what would be right.",

@@ -341,7 +341,8 @@ static bool all_ended(struct daemon *d) {
     return true;
 }
 
-/* Calls under way may end; a second signal does not wait for them. */
+/* Waits for requests that still lack their final answer, not for calls that are up: those have
+ * their state in the phones and in route tokens, and outlive us. A second signal does not wait. */
 static void drain(struct daemon *d, const sigset_t *signals) {
     notify_manager("STOPPING=1");
     LOG(LOG_INFO, "stopping", LOG_F_U64("grace_s", d->config->drain_s));
@@ -387,7 +388,8 @@ static void run(struct daemon *d, const sigset_t *signals) {
         daemon_renew(d);
     }
     if (d->options.for_people) {
-        (void)printf("\nStopping; calls under way may end. Ctrl-C again stops at once.\n");
+        (void)printf(
+            "\nStopping: open requests get their answers first. Ctrl-C again stops at once.\n");
         (void)fflush(stdout);
     }
     drain(d, signals);

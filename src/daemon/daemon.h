@@ -3,8 +3,11 @@
  * Start:   data directory and its lock, seal key, store, node, certificates, workers, store thread,
  *          admin socket; then the log line "ready". What fails names itself and ends the start.
  * Reload:  SIGHUP reads configuration and certificates again, all of it or nothing; calls go on.
- * Stop:    SIGTERM or SIGINT: no new calls, those under way get [limits] drain; a second one ends
- *          the wait. What was promised to the store is committed in any case.
+ * Stop:    SIGTERM or SIGINT: new calls and registrations get 503; requests that still lack their
+ *          final answer get [limits] drain, a second signal ends that wait. Then all connections
+ *          close. Calls that are up are not awaited: media goes on between the phones, and their
+ *          route tokens hold in the next run, once the phones have connected again. What was
+ *          promised to the store is committed in any case.
  * Threads: one per worker, the store thread, one per admin connection; signals are taken by the
  *          main thread only. */
 #ifndef DAEMON_DAEMON_H

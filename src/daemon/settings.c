@@ -84,7 +84,9 @@ const struct setting settings[] = {
     { "limits", "flow_idle", SETTING_DURATION, AT(flow_idle_s), "2m", 10, DAY, NULL, RELOAD_LIVE,
       false, "A connection without registration or call that is silent for this long is closed." },
     { "limits", "drain", SETTING_DURATION, AT(drain_s), "10s", 0, HOUR, NULL, RELOAD_LIVE, false,
-      "How long a stopping server waits for what is under way. New calls get 503 meanwhile." },
+      "How long a stopping server waits for requests that still lack their final answer; new calls "
+      "and registrations get 503 meanwhile. Calls that are up are not waited for: they outlive a "
+      "restart, once the phones have connected again." },
 };
 const size_t settings_count = ARRAY_LEN(settings);
 _Static_assert(ARRAY_LEN(settings) <= SETTINGS_MAX, "struct config has a slot per row");
