@@ -198,6 +198,21 @@ static void sweeps_what_expired(void **state) {
     location_free(l);
 }
 
+static void a_sweep_goes_on_where_it_was(void **state) {
+    (void)state;
+    struct location *l = make(100);
+    for (uint32_t i = 1; i <= 7; i++) {
+        struct binding_row r = row(5, i);
+        assert_ok(location_load(l, &r, NOW));
+    }
+    struct store_change out[3];
+    assert_int_equal(location_sweep(l, NOW + 70000, 100000, out, 3), 3);
+    assert_int_equal(location_sweep(l, NOW + 70000, 1, out, 3), 3); /* at once, with any budget */
+    assert_int_equal(location_sweep(l, NOW + 70000, 1, out, 3), 1);
+    assert_int_equal(location_count(l), 0);
+    location_free(l);
+}
+
 static bool count_rows(void *ctx, const struct binding_row *r) {
     unsigned *left = ctx;
     assert_slice(r->call_id, "call");
@@ -347,6 +362,7 @@ int main(void) {
         cmocka_unit_test(never_holds_more_than_its_maximum),
         cmocka_unit_test(ids_tell_devices_apart),
         cmocka_unit_test(sweeps_what_expired),
+        cmocka_unit_test(a_sweep_goes_on_where_it_was),
         cmocka_unit_test(shows_its_rows),
         cmocka_unit_test(finds_each_of_many),
         cmocka_unit_test(survives_short_memory),

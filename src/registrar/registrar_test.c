@@ -408,6 +408,13 @@ static void a_moved_phone_replaces_itself(void **state) {
     /* Two phones behind two NATs may have one private address. */
     assert_int_equal(reg(d, "Contact: <sip:a@h2>;+sip.instance=\"<urn:other>\"\r\n"), 200);
     assert_int_equal(contacts(d), 3);
+    /* A binding answers to one contact only: here its instance has moved on and its URI is somebody
+     * else's now. */
+    assert_int_equal(reg(d, "Contact: *\r\nExpires: 0\r\n"), 200);
+    assert_int_equal(reg(d, "Contact: <sip:a@h2>" WITH "\r\n"), 200);
+    assert_int_equal(reg(d, "Contact: <sip:a@h9>" WITH ", <sip:a@h2>\r\n"), 200);
+    assert_int_equal(contacts(d), 2);
+    assert_int_equal(location_count(d->l), 2);
     desk_free(d);
 }
 
