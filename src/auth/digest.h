@@ -38,7 +38,7 @@ struct digest {
     uint8_t decoy[32]; /* stands in for the HA1 of an unknown user */
     struct accounts *accounts;
     struct digest_used *used;
-    uint32_t nonce_life_s;
+    _Atomic uint32_t nonce_life_s; /* a reload may change it under way */
 };
 struct digest_flow {                 /* zero it when the flow opens */
     uint64_t nonce_time, nonce_salt; /* of the newest nonce that authenticated here */

@@ -76,6 +76,7 @@ enum err node_configure(struct node *n, const struct node_config *config) {
     /* A worker may be reading the one in force: it stays until the node ends. Reloads are rare. */
     s->older = atomic_load(&n->settings);
     s->config.flows_max = n->flows_max;
+    atomic_store(&n->digest.nonce_life_s, config->nonce_life_s);
     atomic_store_explicit(&n->settings, s, memory_order_release);
     return ERR_OK;
 }
