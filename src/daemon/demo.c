@@ -6,6 +6,7 @@
  * SHA-256 digest, and with a certificate it needs none. */
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/scan.h"
 #include "crypto/crypto.h"
 #include "daemon/admin.h"
 #include "daemon/daemon_priv.h"
@@ -178,9 +179,11 @@ static void greet_baresip(const char *data, unsigned port) {
                  "    sip_cafile       %s/tls/ca.pem\n"
                  "    module           srtp.so\n"
                  "    module           dtls_srtp.so\n"
+                 "    module           ice.so\n"
                  "  in ~/.baresip/accounts, one line:\n"
                  "    <sip:bob@localhost;transport=tls>;regint=300;"
-                 "outbound=\"sip:127.0.0.1:%d;transport=tls\";sipnat=outbound;mediaenc=dtls_srtp\n",
+                 "outbound=\"sip:127.0.0.1:%d;transport=tls\";sipnat=outbound;mediaenc=dtls_srtp;"
+                 "medianat=ice\n",
                  data, data, port);
 }
 
@@ -189,7 +192,7 @@ static void greet_linphone(const char *data, const char *secret, unsigned port) 
         "\n"
         "alice, with linphone (apt install linphone-cli). She logs in with SHA-256 digest.\n"
         "  in a file alice.rc, for `linphonec -c alice.rc` (when it asks for a password of\n"
-        "  \"(null)\", which is about a certificate, press Enter):\n"
+        "  \"(null)\", which is about a certificate she does not have, type any word):\n"
         "    [sip]\n"
         "    sip_port=0\n"
         "    sip_tcp_port=0\n"
@@ -197,6 +200,10 @@ static void greet_linphone(const char *data, const char *secret, unsigned port) 
         "    root_ca=%s/tls/ca.pem\n"
         "    media_encryption=dtls\n"
         "    media_encryption_mandatory=1\n"
+        "    use_ipv6=0\n"
+        "    ipv6_migration_done=1\n"
+        "    [net]\n"
+        "    firewall_policy=3\n"
         "    [auth_info_0]\n"
         "    username=alice\n"
         "    passwd=%s\n"
@@ -238,14 +245,78 @@ static void greet_phone(const char *secret, uint16_t port) {
     crypto_wipe(text, sizeof text);
 }
 
+/* A word as a shell takes it: in quotes when it has what a shell would change. */
+static void put_word(struct buf *out, slice word) {
+    slice also = SLICE("/_+,:@%=");
+    bool plain = word.len > 0;
+    for (size_t i = 0; i < word.len; i++)
+        plain =
+            plain && (scan_is(word.ptr[i], SCAN_HOST) || slice_find(also, word.ptr[i]) < also.len);
+    if (!plain) buf_byte(out, '\'');
+    for (size_t i = 0; i < word.len; i++) {
+        if (word.ptr[i] == '\'')
+            buf_lit(out, "'\\''");
+        else
+            buf_byte(out, word.ptr[i]);
+    }
+    if (!plain) buf_byte(out, '\'');
+}
+
+/* This program as it can be typed in any terminal: a path from here is made absolute, a name that
+ * was found in $PATH stays. */
+static slice program_word(const struct daemon *d, char *mem, size_t cap) {
+    char absolute[PATH_MAX];
+    slice name = slice_str(d->options.program);
+    if (name.len == 0) name = SLICE("kith");
+    if (slice_find(name, '/') < name.len && realpath(d->options.program, absolute))
+        name = slice_str(absolute);
+    struct buf b = buf_over(mem, cap);
+    put_word(&b, name);
+    return b.full ? SLICE("kith") : buf_slice(&b);
+}
+
+static void greet_next(const struct daemon *d, const char *data) {
+    static const struct {
+        const char *words, *what;
+    } next[] = {
+        { "status", "who is connected" },
+        { "trace", "follow a call and its decisions" },
+        { "user add carol@localhost", "a third person" },
+    };
+    char program_mem[2 * PATH_MAX], data_mem[2 * PATH_MAX];
+    slice program = program_word(d, program_mem, sizeof program_mem);
+    struct buf where = buf_over(data_mem, sizeof data_mem);
+    put_word(&where, slice_str(data));
+    (void)printf("\nThen call: in baresip `/dial sip:alice@localhost`, in linphonec `call "
+                 "sip:bob@localhost`.\nNext, in another terminal:\n");
+    for (size_t i = 0; i < ARRAY_LEN(next); i++)
+        (void)printf("  %s:\n    " SLICE_FMT " %s --data " SLICE_FMT "\n", next[i].what,
+                     SLICE_ARG(program), next[i].words, SLICE_ARG(buf_slice(&where)));
+    if (!d->options.lan)
+        (void)printf("  let a real phone in (stop this one first):\n    " SLICE_FMT
+                     " serve --demo --lan --data " SLICE_FMT "\n",
+                     SLICE_ARG(program), SLICE_ARG(buf_slice(&where)));
+    (void)printf("Ctrl-C stops the server.\n\n");
+}
+
+static void greet_server(const struct daemon *d, const char *data) {
+    char program_mem[2 * PATH_MAX], data_mem[2 * PATH_MAX];
+    slice program = program_word(d, program_mem, sizeof program_mem);
+    struct buf where = buf_over(data_mem, sizeof data_mem);
+    put_word(&where, slice_str(data));
+    (void)printf("Serving " SLICE_FMT "%s. Add people with\n  " SLICE_FMT
+                 " user add alice --data " SLICE_FMT "\nCtrl-C stops.\n\n",
+                 SLICE_ARG(d->domains[0]), d->domain_count > 1 ? " and more" : "",
+                 SLICE_ARG(program), SLICE_ARG(buf_slice(&where)));
+}
+
 void demo_greet(struct daemon *d) {
     char mem[DATADIR_PATH_MAX + 64], absolute[PATH_MAX];
     const char *data = realpath(d->dir.path, absolute);
     if (!data) data = d->dir.path;
     greet_listeners(d, data);
     if (!d->options.demo) {
-        (void)printf("Serving " SLICE_FMT "%s. People: `kith user add alice`. Ctrl-C stops.\n\n",
-                     SLICE_ARG(d->domains[0]), d->domain_count > 1 ? " and more" : "");
+        greet_server(d, data);
         (void)fflush(stdout);
         return;
     }
@@ -258,16 +329,7 @@ void demo_greet(struct daemon *d) {
     greet_baresip(data, port);
     greet_linphone(data, s.text[0], port);
     if (d->options.lan) greet_phone(s.text[0], port);
-    (void)printf(
-        "\nThen call: in baresip `/dial sip:alice@localhost`, in linphonec `call "
-        "sip:bob@localhost`.\n"
-        "Next, in another terminal, with --data %s:\n"
-        "  kith status                         who is connected\n"
-        "  kith trace                          follow a call and its decisions\n"
-        "  kith user add carol@localhost       a third person\n"
-        "%s"
-        "Ctrl-C stops the server.\n\n",
-        data, d->options.lan ? "" : "  kith serve --demo --lan             let a real phone in\n");
+    greet_next(d, data);
     (void)fflush(stdout);
     crypto_wipe(&s, sizeof s);
 }
