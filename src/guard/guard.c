@@ -10,7 +10,7 @@
 #define STRIKES_MAX    7u /* 10 s doubled seven times is beyond 15 min */
 #define STRIKE_LIFE_MS 900000
 #define GOOD_LIFE_MS   3600000
-#define NEVER_GOOD     INT64_MIN
+#define NEVER          INT64_MIN
 #define NEVER_LEAKS_US 1000000000000 /* an event in eleven days */
 
 enum bucket { BUCKET_AUTH, BUCKET_REQUEST, BUCKET_REFUSAL, BUCKET_CONNECT, BUCKET_COUNT };
@@ -217,7 +217,7 @@ static struct place *place_take(struct set *s, uint64_t hash, const struct guard
         p = place_yield(s, l, now);
         if (p != &s->common)
             *p = (struct place){
-                .hash = hash, .touched = now, .banned_until = now, .good_until = NEVER_GOOD
+                .hash = hash, .touched = now, .banned_until = NEVER, .good_until = NEVER
             };
     }
     place_settle(p, l, now);
@@ -347,7 +347,7 @@ uint32_t guard_wait_s(struct guard *g, const struct addr *source, mono_t now) {
     uint64_t over = p->level[BUCKET_REQUEST] + UNIT;
     if (over > room)
         ms = l->requests.per_min ? (int64_t)((over - room) / l->requests.per_min + 1) : BAN_LAST_MS;
-    if (p->banned_until - now > ms) ms = p->banned_until - now;
+    if (is_banned(p, now) && p->banned_until - now > ms) ms = p->banned_until - now;
     set_give(&g->sources, s);
     if (ms > BAN_LAST_MS) ms = BAN_LAST_MS;
     return ms <= 1000 ? 1 : (uint32_t)((ms + 999) / 1000);

@@ -76,7 +76,9 @@ static void bans_grow_and_shrink(void **state) {
     static const uint32_t lengths[] = { 10, 20, 40, 80, 160, 320, 640, 900, 900 };
     mono_t now = 0;
     for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
-        fail_times(g, a, 31, now);
+        fail_times(g, a, 30, now);
+        assert_true(guard_may_auth(g, &a, now)); /* the budget is whole again after a ban */
+        fail_times(g, a, 1, now);
         assert_int_equal(guard_wait_s(g, &a, now), lengths[i]);
         now += lengths[i] * 1000;
         assert_true(guard_may_auth(g, &a, now));
@@ -160,6 +162,28 @@ static void connections_are_counted(void **state) {
     assert_int_equal(guard_connection(g, &a, 99), GUARD_DROP);
     assert_int_equal(guard_connection(g, &a, 100), GUARD_OK);
     assert_int_equal(guard_request(g, &a, false, 100), GUARD_OK);
+    guard_free(g);
+}
+
+static void the_longest_unheard_gives_way(void **state) {
+    (void)state;
+    struct guard *g = make(8); /* one set */
+    for (uint32_t i = 1; i <= 8; i++) fail_times(g, v4(i), 30, (mono_t)i);
+    struct addr first = v4(1), last = v4(8), late = v4(9);
+    guard_auth_failed(g, &late, 9); /* takes the place of the first one */
+    guard_auth_failed(g, &last, 9);
+    assert_false(guard_may_auth(g, &last, 9)); /* its thirty were remembered */
+    fail_times(g, first, 30, 9);
+    assert_true(guard_may_auth(g, &first, 9)); /* its thirty were not */
+    guard_free(g);
+}
+
+static void a_clock_that_steps_back_gives_nothing_away(void **state) {
+    (void)state;
+    struct guard *g = make(64);
+    struct addr a = v4(1);
+    for (int i = 0; i < 400; i++) assert_int_equal(guard_request(g, &a, false, 1000), GUARD_OK);
+    assert_int_equal(guard_request(g, &a, false, 500), GUARD_SLOW_DOWN);
     guard_free(g);
 }
 
@@ -271,6 +295,8 @@ int main(void) {
         cmocka_unit_test(sources_are_what_one_party_holds),
         cmocka_unit_test(requests_are_slowed_then_dropped),
         cmocka_unit_test(connections_are_counted),
+        cmocka_unit_test(the_longest_unheard_gives_way),
+        cmocka_unit_test(a_clock_that_steps_back_gives_nothing_away),
         cmocka_unit_test(accounts_have_their_own),
         cmocka_unit_test(a_flood_does_not_wash_a_ban_away),
         cmocka_unit_test(bans_everywhere_leave_a_common_budget),
