@@ -8,7 +8,7 @@ TEST ?=
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-run: ## build, and serve on this machine for a try (SIP over TLS on 5061, the web page on 8443)
+run: ## build, and serve on this machine for a try (SIP over TLS on 5061, alice and bob)
 	@tools/setup.sh run
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release --target kith

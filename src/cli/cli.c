@@ -234,7 +234,7 @@ static bool wants_json(int argc, char **argv) {
 }
 
 int cli_main(int argc, char **argv) {
-    struct cli c = { .json = wants_json(argc, argv) };
+    struct cli c = { .json = wants_json(argc, argv), .program = argc ? argv[0] : "kith" };
     json_init();
     if (crypto_init() != ERR_OK) return cli_fail(&c, "the cryptographic libraries do not start");
     if (argc < 2) {

@@ -43,7 +43,8 @@ struct cli { /* one command line, taken apart */
     } given[CLI_OPTIONS_MAX];
     unsigned given_count;
     bool json;
-    const char *data; /* --data, else $KITH_DATA, else ./kith-data */
+    const char *data;    /* --data, else $KITH_DATA, else ./kith-data */
+    const char *program; /* argv[0] */
 };
 
 /* Runs what argv says; gives the exit code. */

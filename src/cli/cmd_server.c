@@ -31,6 +31,7 @@ int cli_serve(struct cli *c) {
                                       .demo = cli_has(c, "demo"),
                                       .lan = cli_has(c, "lan"),
                                       .demo_port = (uint16_t)port,
+                                      .program = c->program,
                                       .for_people = !c->json &&
                                                     (cli_has(c, "demo") || isatty(STDOUT_FILENO)) };
     char mem[16384];

@@ -97,12 +97,51 @@ static void a_port_is_not_shared_with_another_server(void **state) {
     close(fd);
 }
 
+/* --port 0 takes one port for all addresses, and it is this that phones are told. */
+static void the_one_port_is_told(struct server *s, const char *greeting) {
+    char *at = strstr(s->text, "tls:127.0.0.1:");
+    assert_non_null(at);
+    at += strlen("tls:127.0.0.1:");
+    slice port = slice_of(at, strspn(at, "0123456789"));
+    char want[128];
+    (void)snprintf(want, sizeof want, "TLS on 127.0.0.1:" SLICE_FMT, SLICE_ARG(port));
+    assert_says(greeting, want);
+    (void)snprintf(want, sizeof want, "outbound=\"sip:127.0.0.1:" SLICE_FMT ";", SLICE_ARG(port));
+    assert_says(greeting, want);
+    (void)snprintf(want, sizeof want, "reg_proxy=<sip:localhost:" SLICE_FMT ";", SLICE_ARG(port));
+    assert_says(greeting, want);
+    if (!strstr(greeting, "[::1]:")) return; /* a host without IPv6 */
+    (void)snprintf(want, sizeof want, "[::1]:" SLICE_FMT "\n", SLICE_ARG(port));
+    assert_says(greeting, want);
+}
+
+/* The command that the greeting names, put into a shell as it stands, without our environment. */
+static void what_is_printed_can_be_typed(char *greeting) {
+    char *line = strstr(greeting, " user add carol@localhost --data ");
+    assert_non_null(line);
+    while (line[-1] != '\n') line--;
+    line += strspn(line, " ");
+    char command[1024];
+    (void)snprintf(command, sizeof command, "cd / && unset KITH_DATA && %.*s >/dev/null",
+                   (int)strcspn(line, "\n"), line);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(kith("user", "list"), 0);
+    assert_says(run.out, "carol@localhost");
+}
+
 /* The README's first command: what it prints works, at the second start too. */
 static void the_demo_says_what_to_type(void **state) {
     (void)state;
     static char first[RUN_TEXT_MAX], second[RUN_TEXT_MAX], secrets[RUN_TEXT_MAX];
     struct server s;
-    assert_int_equal(setenv("KITH_DATA", in_root("demo"), 1), 0);
+    assert_int_equal(setenv("KITH_DATA", in_root("it's a demo"), 1), 0);
     server_start_demo(&s);
     assert_int_equal(kith("status"), 0);
     assert_says(run.out, "domains      localhost");
@@ -114,16 +153,18 @@ static void the_demo_says_what_to_type(void **state) {
     assert_int_equal(kith("user", "password", "alice"), 0); /* somebody plays with it */
     assert_int_equal(server_end(&s, SIGINT), 0);
     read_root("serve.out", first);
-    read_root("demo/demo.txt", secrets);
+    read_root("it's a demo/demo.txt", secrets);
+    the_one_port_is_told(&s, first);
+    what_is_printed_can_be_typed(first);
     char *secret = strstr(first, "passwd=");
     assert_non_null(secret);
     secret[7 + 30] = 0;
     assert_says(secrets, secret + 7);
     assert_says(first, "<sip:bob@localhost;transport=tls>");
     struct stat st;
-    assert_int_equal(stat(in_root("demo/demo.txt"), &st), 0);
+    assert_int_equal(stat(in_root("it's a demo/demo.txt"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    assert_int_equal(stat(in_root("demo/demo-bob.pem"), &st), 0);
+    assert_int_equal(stat(in_root("it's a demo/demo-bob.pem"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_null(strstr(s.text, secret + 7)); /* not in the log */
 

@@ -22,8 +22,9 @@ struct daemon_options {
     const char *data;
     const char *config; /* NULL: the defaults */
     bool demo, lan;
-    uint16_t demo_port; /* 0: any free one */
-    bool for_people;    /* say on stdout, in words, what runs and how to try it */
+    uint16_t demo_port;  /* 0: any free one */
+    bool for_people;     /* say on stdout, in words, what runs and how to try it */
+    const char *program; /* argv[0], for commands that those words name; NULL: "kith" */
 };
 
 /* Runs until it is told to stop. On failure `why` has words for a person; ERR_CONFIG: whole lines

@@ -9,15 +9,46 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define DEMO_PORT_TRIES 32
+
+static bool host_has(const struct addr *at);
+static bool is_taken(const struct addr *at, uint8_t transport);
+
+/* --port 0: one free port for all addresses, because phones are told one: "localhost" may be either
+ * family, and the QR code names a third address. Somebody may take it before we listen: then the
+ * start fails and says so. */
+static void choose_demo_port(struct daemon *d, const struct addr *more, size_t count) {
+    static const struct addr loopback[] = { { .family = ADDR_V4, .ip = { 127, 0, 0, 1 } },
+                                            { .family = ADDR_V6, .ip = { [15] = 1 } } };
+    for (int tries = 0; tries < DEMO_PORT_TRIES; tries++) {
+        struct addr bound;
+        int fd = -1;
+        if (socket_listen_tcp(&loopback[0], &fd, &bound) != ERR_OK &&
+            socket_listen_tcp(&loopback[1], &fd, &bound) != ERR_OK)
+            return;
+        (void)close(fd);
+        bool is_free = true;
+        for (size_t i = 0; i < ARRAY_LEN(loopback) + count; i++) {
+            struct addr at = i < 2 ? loopback[i] : more[i - 2];
+            at.port = bound.port;
+            is_free = is_free && (!host_has(&at) || !is_taken(&at, FLOW_TLS));
+        }
+        if (!is_free) continue;
+        d->options.demo_port = bound.port;
+        return;
+    }
+}
+
 /* The demo is a configuration like any other, only that nobody had to write it. */
 static slice demo_text(struct daemon *d) {
+    struct addr more[8];
+    size_t count = d->options.lan ? host_addresses(more, ARRAY_LEN(more)) : 0;
+    if (d->options.demo_port == 0) choose_demo_port(d, more, count);
     struct buf b = buf_over(d->demo_config, sizeof d->demo_config);
     buf_fmt(&b,
             "domain = localhost\nworkers = 2\n[limits]\ndrain = 2s\n[listen]\ntls = 127.0.0.1:%u, "
             "[::1]:%u",
             d->options.demo_port, d->options.demo_port);
-    struct addr more[8];
-    size_t count = d->options.lan ? host_addresses(more, ARRAY_LEN(more)) : 0;
     for (size_t i = 0; i < count; i++) {
         more[i].port = d->options.demo_port;
         buf_lit(&b, ",\n  ");
