@@ -78,6 +78,9 @@ NODISCARD struct core *core_new(struct node *node, unsigned worker, const uint8_
                                 struct now now);
 void core_free(struct core *c);
 
+/* May this source open one more connection? Asked before the TLS handshake, which is what a flood
+ * of connections costs. Makes no effects. */
+bool core_may_connect(struct core *c, const struct addr *source, struct now now);
 /* A connection is up (TLS: after the handshake). FULL: close it. */
 NODISCARD enum err core_flow_open(struct core *c, const struct flow_info *info, struct now now,
                                   flow_id *out);

@@ -331,6 +331,24 @@ static void a_registration_waits_for_its_commit(void **state) {
     world_close(&w);
 }
 
+/* guard/guard.h: 200 connections of one source at once, then 10 a second; others are not held. */
+static void a_flood_of_connections_is_held(void **state) {
+    (void)state;
+    struct world w;
+    struct addr source, other;
+    world_open(&w, 1, false);
+    assert_ok(addr_read(SLICE("198.51.100.1:4000"), &source));
+    assert_ok(addr_read(SLICE("198.51.100.2:4000"), &other));
+    unsigned allowed = 0;
+    for (unsigned i = 0; i < 1000; i++) allowed += core_may_connect(w.core[0], &source, w.now);
+    assert_int_equal(allowed, 200);
+    assert_true(core_may_connect(w.core[0], &other, w.now));
+    w.now.mono += 1000;
+    for (unsigned i = 0; i < 1000; i++) allowed += core_may_connect(w.core[0], &source, w.now);
+    assert_int_equal(allowed, 210);
+    world_close(&w);
+}
+
 int main(void) {
     assert_ok(crypto_init());
     const struct CMUnitTest tests[] = {
@@ -339,6 +357,7 @@ int main(void) {
         cmocka_unit_test(a_call_with_every_message_mailed),
         cmocka_unit_test(a_phone_that_reconnects_keeps_its_call),
         cmocka_unit_test(a_registration_waits_for_its_commit),
+        cmocka_unit_test(a_flood_of_connections_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,10 @@ static enum err flow_new(struct core *c, const struct flow_info *info, struct fl
     return ERR_OK;
 }
 
+bool core_may_connect(struct core *c, const struct addr *source, struct now now) {
+    return guard_connection(c->node->guard, source, now.mono) == GUARD_OK;
+}
+
 enum err core_flow_open(struct core *c, const struct flow_info *info, struct now now,
                         flow_id *out) {
     struct flow *flow;

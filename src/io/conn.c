@@ -116,7 +116,7 @@ static void conn_begin(struct listener *l, int fd, const struct addr *peer) {
     if (io->conn_pool.used >= io->limits.connections_max) {
         io_count(&io->counters.refused_full, 1);
         close(fd);
-    } else if (!source_take(io, peer, &source)) {
+    } else if (!core_may_connect(io->core, peer, io->now) || !source_take(io, peer, &source)) {
         io_count(&io->counters.refused_source, 1);
         close(fd);
     } else if (!conn_new(l, fd, peer, source)) {

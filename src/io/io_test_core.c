@@ -88,6 +88,12 @@ static struct fake_flow *flow_at(const struct core *c, flow_id f) {
     return x && x->id == f ? x : NULL;
 }
 
+bool core_may_connect(struct core *c, const struct addr *source, struct now now) {
+    (void)now;
+    (void)source;
+    return c != NULL;
+}
+
 enum err core_flow_open(struct core *c, const struct flow_info *info, struct now now,
                         flow_id *out) {
     (void)now;
