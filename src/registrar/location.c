@@ -359,7 +359,10 @@ static bool sweep_slot(struct location *l, struct shard *s, uint32_t slot, wall_
         out[(*count)++] = (struct store_change){
             .op = STORE_BINDING_REMOVE,
             .durability = STORE_LAZY,
-            .binding = { .account_id = e->account_id, .bid = e->bid },
+            /* On the store's way this may pass a REGISTER of another worker that renews it. */
+            .binding = { .account_id = e->account_id,
+                         .bid = e->bid,
+                         .expires = e->stone ? 0 : e->expires },
         };
         entry_unlink(l, s, e); /* another account may move into the slot: the next pass sees it */
         entry_free(l, e);

@@ -147,6 +147,9 @@ static void apply(struct memory_store *m, struct row *fresh) {
     }
     bool removes = c->op == STORE_ACCOUNT_REMOVE || c->op == STORE_DEVICE_REMOVE ||
                    c->op == STORE_BINDING_REMOVE;
+    if (c->op == STORE_BINDING_REMOVE && *at && c->binding.expires &&
+        (*at)->change->binding.expires > c->binding.expires)
+        removes = false; /* it was renewed meanwhile */
     if (removes && *at) row_drop(t, at);
     if (c->op == STORE_ACCOUNT_REMOVE) {
         drop_of_account(m, T_DEVICE, c->account.id);

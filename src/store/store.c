@@ -56,6 +56,7 @@ static void take_key(struct store_change *to, const struct store_change *from) {
     case STORE_BINDING_REMOVE:
         to->binding.account_id = from->binding.account_id;
         to->binding.bid = from->binding.bid;
+        to->binding.expires = from->binding.expires;
         break;
     case STORE_BINDING_REFRESH:
         to->binding.account_id = from->binding.account_id;

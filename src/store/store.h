@@ -88,7 +88,8 @@ struct store_change {
     union {
         struct account_row account;
         struct device_row device;
-        struct binding_row binding; /* REMOVE reads account_id and bid only */
+        struct binding_row binding; /* REMOVE reads account_id, bid, and expires:
+                                       0, or gone only if it expires no later than that */
         struct {
             slice name, value;
         } value;

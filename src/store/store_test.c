@@ -82,6 +82,23 @@ static void a_refresh_moves_numbers_only(void **state) {
     store_close(s);
 }
 
+/* A sweep's removal that passes a renewal on its way must not take the renewed binding along. */
+static void a_renewed_binding_survives_the_sweep(void **state) {
+    (void)state;
+    struct store *s = store_memory_new();
+    struct store_change changes[] = { account(1, "alice"), binding(1, 5, "sip:a@192.0.2.1") };
+    struct store_change sweep = { .op = STORE_BINDING_REMOVE };
+    changes[1].binding.expires = 200;
+    assert_ok(store_commit(s, changes, 2));
+    sweep.binding = (struct binding_row){ .account_id = 1, .bid = 5, .expires = 100 };
+    assert_ok(store_commit(s, &sweep, 1));
+    assert_int_equal(look(s).bindings, 1);
+    sweep.binding.expires = 200;
+    assert_ok(store_commit(s, &sweep, 1));
+    assert_int_equal(look(s).bindings, 0);
+    store_close(s);
+}
+
 static void keeps_what_was_put(void **state) {
     (void)state;
     struct store *s = store_memory_new();
@@ -250,6 +267,7 @@ static void memory_runs_short(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_was_put),
+        cmocka_unit_test(a_renewed_binding_survives_the_sweep),
         cmocka_unit_test(a_refresh_moves_numbers_only),
         cmocka_unit_test(removes_with_the_account),
         cmocka_unit_test(drops_what_has_no_account),

@@ -36,7 +36,8 @@
       " expires = ?17")                                                                            \
     X(BINDING_REFRESH, "UPDATE binding SET cseq = ?3, registered = ?4, expires = ?5"               \
                        " WHERE account_id = ?1 AND bid = ?2")                                      \
-    X(BINDING_REMOVE, "DELETE FROM binding WHERE account_id = ?1 AND bid = ?2")                    \
+    X(BINDING_REMOVE,                                                                              \
+      "DELETE FROM binding WHERE account_id = ?1 AND bid = ?2 AND (?3 = 0 OR expires <= ?3)")      \
     X(VALUE_PUT, "INSERT INTO named (name, value) VALUES (?1, ?2)"                                 \
                  " ON CONFLICT (name) DO UPDATE SET value = ?2")                                   \
     X(VALUE_GET, "SELECT value FROM named WHERE name = ?1")                                        \
@@ -210,6 +211,7 @@ static sqlite3_stmt *bound(struct sqlite_store *s, const struct store_change *c)
         t = s->statements[S_BINDING_REMOVE];
         bind_number(t, 1, c->binding.account_id);
         bind_number(t, 2, c->binding.bid);
+        bind_number(t, 3, c->binding.expires);
         break;
     case STORE_VALUE_PUT:
         t = s->statements[S_VALUE_PUT];

@@ -370,6 +370,24 @@ static void a_refresh_moves_numbers_only(void **state) {
     store_close(s);
 }
 
+/* A sweep's removal that passes a renewal on its way must not take the renewed binding along. */
+static void a_renewed_binding_survives_the_sweep(void **state) {
+    (void)state;
+    struct store *s = open_for(STORE_SQLITE_WRITE);
+    struct store_change changes[] = { account(1, "alice"), binding(1, 5) };
+    struct store_change sweep = { .op = STORE_BINDING_REMOVE };
+    assert_ok(store_commit(s, changes, 2)); /* expires at 12 */
+    for (wall_t expires = 11; expires <= 12; expires++) {
+        struct seen seen = { 0 };
+        struct store_reader reader = { &seen, see_account, see_device, see_binding };
+        sweep.binding = (struct binding_row){ .account_id = 1, .bid = 5, .expires = expires };
+        assert_ok(store_commit(s, &sweep, 1));
+        assert_ok(store_load(s, &reader));
+        assert_int_equal(seen.bindings, expires == 11);
+    }
+    store_close(s);
+}
+
 static void overwrite(off_t from, size_t len) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     assert_true(fd >= 0);
@@ -571,6 +589,7 @@ int main(void) {
         TEST(a_full_disk_is_said_and_survived),
         TEST(what_was_reported_survives_kill),
         TEST(a_refresh_moves_numbers_only),
+        TEST(a_renewed_binding_survives_the_sweep),
         TEST(damage_is_said),
         TEST(says_what_is_in_the_way),
         TEST(another_writer_is_said),
