@@ -199,7 +199,7 @@ static void a_configuration_is_checked(void **state) {
     assert_int_equal(kith("check-config", in_root("bad.conf"), "--json"), 1);
     assert_says(run.out, "\"line\":3,\"setting\":\"[listen] tls\"");
     assert_int_equal(kith("check-config", in_root("files.conf")), 1);
-    assert_says(run.err, "files.conf:2: [tls]:");
+    assert_says(run.err, "files.conf:2: [tls] certificate: ");
     assert_int_equal(kith("check-config", in_root("gone.conf")), 1);
     assert_int_equal(kith("check-config"), 2);
     assert_int_equal(kith("check-config", "--print-settings"), 0);

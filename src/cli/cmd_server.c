@@ -38,7 +38,8 @@ int cli_serve(struct cli *c) {
     struct buf why = buf_over(mem, sizeof mem);
     enum err e = daemon_run(&options, &why);
     if (e == ERR_OK) return CLI_DONE;
-    if (e == ERR_CONFIG && why.len) { /* a list of lines that name the file */
+    if (e == ERR_CONFIG && why.len &&
+        mem[why.len - 1] == '\n') { /* a list of lines that name the file */
         (void)fprintf(stderr, SLICE_FMT, SLICE_ARG(buf_slice(&why)));
         return CLI_FAILED;
     }

@@ -6,6 +6,7 @@
 #include "os/socket.h"
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define DAY_MS         INT64_C(86400000)
@@ -208,6 +209,7 @@ static enum err load_local(const struct datadir *dir, const struct certs_wish *w
     static struct wanted w;
     name_files(dir, &f);
     want_all(wish, &w);
+    out->count = 1;
     struct pki_id *ca = NULL;
     enum err e = local_ca(&f, wish, now, &w, &ca, &out->ca_is_new, why);
     if (e != ERR_OK) return e;
@@ -215,40 +217,87 @@ static enum err load_local(const struct datadir *dir, const struct certs_wish *w
     struct buf text = buf_over(mem, sizeof mem);
     put_names(&w, &text);
     if (!out->ca_is_new && is_for(&f, buf_slice(&text)) &&
-        pki_load(f.server, f.server_key, now, &out->server, why) == ERR_OK &&
-        pki_until(out->server) - now > CERTS_RENEW_DAYS * DAY_MS) {
+        pki_load(f.server, f.server_key, now, &out->server[0], why) == ERR_OK &&
+        pki_until(out->server[0]) - now > CERTS_RENEW_DAYS * DAY_MS) {
         pki_unref(ca);
         return ERR_OK;
     }
     buf_clear(why);
-    pki_unref(out->server);
-    out->server = NULL;
-    e = make_server(&f, ca, &w, buf_slice(&text), now, &out->server, why);
+    pki_unref(out->server[0]);
+    out->server[0] = NULL;
+    e = make_server(&f, ca, &w, buf_slice(&text), now, &out->server[0], why);
     pki_unref(ca);
     return e;
 }
 
 /* ---- the operator's ----------------------------------------------------------------------- */
 
-static enum err load_given(const struct config *config, const struct certs_wish *wish, wall_t now,
-                           struct certs *out, struct buf *why) {
+/* One pair of files. *out_at is the setting that is to blame. */
+static enum err load_pair(const struct config *config, unsigned i, wall_t now, struct pki_id **out,
+                          const struct setting **out_at, struct buf *why) {
     char chain[4096], key[4096];
-    if (!slice_cstr(config->tls_certificate, chain, sizeof chain) ||
-        !slice_cstr(config->tls_key, key, sizeof key)) {
+    *out_at = setting_find(SLICE("tls"), SLICE("certificate"));
+    if (!slice_cstr(config->tls_certificate.at[i], chain, sizeof chain) ||
+        !slice_cstr(config->tls_key.at[i], key, sizeof key)) {
         buf_lit(why, "the path of certificate or key is too long");
         return ERR_CONFIG;
     }
-    enum err e = pki_load(chain, key, now, &out->server, why);
-    for (unsigned i = 0; e == ERR_OK && i < wish->domain_count; i++)
-        if (!pki_covers(out->server, wish->domains[i]))
+    enum err e = pki_load(chain, key, now, out, why);
+    if (e != ERR_OK && !why->len) buf_put(why, slice_str(err_text(e)));
+    /* What pki_load says begins with the file it means. */
+    bool blames_chain = slice_starts(buf_slice(why), slice_str(chain));
+    if (e != ERR_OK && !blames_chain && slice_starts(buf_slice(why), slice_str(key)))
+        *out_at = setting_find(SLICE("tls"), SLICE("key"));
+    return e;
+}
+
+enum err certs_check(const struct config *config, wall_t now, struct config_errors *errors) {
+    for (unsigned i = 0; i < config->tls_certificate.count; i++) {
+        const struct setting *at;
+        struct pki_id *id = NULL;
+        struct config_error one = { 0 };
+        struct buf why = buf_over(one.text, sizeof one.text - 1);
+        enum err e = load_pair(config, i, now, &id, &at, &why);
+        pki_unref(id);
+        if (e == ERR_OK) continue;
+        one.line = config->lines[at - settings];
+        (void)snprintf(one.setting, sizeof one.setting, "[tls] %s", at->name);
+        if (errors->count < CONFIG_ERRORS_MAX) errors->at[errors->count] = one;
+        errors->count++;
+    }
+    return errors->count ? ERR_CONFIG : ERR_OK;
+}
+
+static bool any_covers(const struct certs *c, slice domain) {
+    for (unsigned i = 0; i < c->count; i++)
+        if (pki_covers(c->server[i], domain)) return true;
+    return false;
+}
+
+static enum err load_given(const struct config *config, const struct certs_wish *wish, wall_t now,
+                           struct certs *out, struct buf *why) {
+    for (unsigned i = 0; i < config->tls_certificate.count; i++) {
+        char mem[1024];
+        struct buf text = buf_over(mem, sizeof mem);
+        const struct setting *at;
+        enum err e = load_pair(config, i, now, &out->server[i], &at, &text);
+        if (e != ERR_OK) {
+            buf_fmt(why, SLICE_FMT ":%u: [tls] %s: " SLICE_FMT, SLICE_ARG(config->file),
+                    config->lines[at - settings], at->name, SLICE_ARG(buf_slice(&text)));
+            return e;
+        }
+        out->count = i + 1;
+    }
+    for (unsigned i = 0; i < wish->domain_count; i++)
+        if (!any_covers(out, wish->domains[i]))
             LOG(LOG_WARN, "tls.domain_not_covered", LOG_F_SLICE("domain", wish->domains[i]),
                 LOG_F_STR("why", "phones will refuse the certificate for this domain"));
-    return e;
+    return ERR_OK;
 }
 
 enum err certs_load(const struct config *config, const struct datadir *dir,
                     const struct certs_wish *wish, wall_t now, struct certs *out, struct buf *why) {
-    *out = (struct certs){ .is_local = config->tls_certificate.len == 0 };
+    *out = (struct certs){ .is_local = config->tls_certificate.count == 0 };
     enum err e = out->is_local ? load_local(dir, wish, now, out, why)
                                : load_given(config, wish, now, out, why);
     if (e != ERR_OK) certs_fini(out);
@@ -256,10 +305,20 @@ enum err certs_load(const struct config *config, const struct datadir *dir,
 }
 
 void certs_fini(struct certs *c) {
-    pki_unref(c->server);
-    c->server = NULL;
+    for (unsigned i = 0; i < CONFIG_PATHS_MAX; i++) pki_unref(c->server[i]);
+    memset(c->server, 0, sizeof c->server);
+    c->count = 0;
+}
+
+wall_t certs_until(const struct certs *c) {
+    wall_t first = pki_until(c->server[0]);
+    for (unsigned i = 1; i < c->count; i++) {
+        wall_t until = pki_until(c->server[i]);
+        if (until < first) first = until;
+    }
+    return first;
 }
 
 bool certs_are_old(const struct certs *c, wall_t now) {
-    return c->is_local && pki_until(c->server) - now <= CERTS_RENEW_DAYS * DAY_MS;
+    return c->is_local && pki_until(c->server[0]) - now <= CERTS_RENEW_DAYS * DAY_MS;
 }

@@ -19,9 +19,10 @@
 #define CERTS_CA_DAYS     3650
 
 struct certs {
-    struct pki_id *server; /* presented to phones */
-    bool is_local;         /* made by our own CA */
-    bool ca_is_new;        /* the local CA was made by this call */
+    unsigned count;                          /* at least one, once loaded */
+    struct pki_id *server[CONFIG_PATHS_MAX]; /* presented to phones; [0]: when SNI fits none */
+    bool is_local;                           /* made by our own CA */
+    bool ca_is_new;                          /* the local CA was made by this call */
 };
 
 /* What to certify when there is no [tls]. */
@@ -32,11 +33,16 @@ struct certs_wish {
     bool lan; /* the host's addresses matter: make a new CA when it does not cover the IPv4 ones */
 };
 
-/* CONFIG, IO, CRYPTO ... with one line in `why`. */
+/* The operator's files, if [tls] names any: each one's fault with its line and setting. CONFIG. */
+NODISCARD enum err certs_check(const struct config *config, wall_t now,
+                               struct config_errors *errors);
+/* CONFIG, IO, CRYPTO ... with one line in `why`; for the operator's files it begins with
+ * "kith.conf:12: [tls] key: ". */
 NODISCARD enum err certs_load(const struct config *config, const struct datadir *dir,
                               const struct certs_wish *wish, wall_t now, struct certs *out,
                               struct buf *why);
 void certs_fini(struct certs *c);
+wall_t certs_until(const struct certs *c); /* the first end of validity among them */
 /* Time to call certs_load again? */
 bool certs_are_old(const struct certs *c, wall_t now);
 

@@ -111,7 +111,6 @@ static const char *read_addrs(slice value, struct config_addrs *out) {
 }
 
 static const char *read_path(struct reading *r, slice value, slice *out) {
-    if (value.len == 0) return NULL;
     slice file = r->config->file;
     size_t dir = file.len;
     while (dir > 0 && file.ptr[dir - 1] != '/') dir--;
@@ -121,6 +120,18 @@ static const char *read_path(struct reading *r, slice value, slice *out) {
     buf_put(&b, value);
     if (b.full) return "too long";
     (void)keep(r, buf_slice(&b), out);
+    return NULL;
+}
+
+static const char *read_paths(struct reading *r, slice value, struct config_paths *out) {
+    for (slice one; slice_split(&value, ',', &one);) {
+        one = slice_trim(one);
+        if (one.len == 0) return "not a list of file names: one of them is empty";
+        if (out->count >= CONFIG_PATHS_MAX) return "too many files: there may be 16";
+        const char *wrong = read_path(r, one, &out->at[out->count]);
+        if (wrong) return wrong;
+        out->count++;
+    }
     return NULL;
 }
 
@@ -166,8 +177,8 @@ static const char *read_value(struct reading *r, const struct setting *s, slice 
         (void)keep(r, value, member);
         return NULL;
     }
-    case SETTING_PATH:
-        return read_path(r, value, member);
+    case SETTING_PATHS:
+        return read_paths(r, value, member);
     case SETTING_COUNT:
     case SETTING_DURATION:
         return read_number(s, value, member);
@@ -181,6 +192,8 @@ static void clear_value(struct config *c, const struct setting *s) {
     if (s->kind == SETTING_DOMAINS) c->domains.count = 0;
     if (s->kind == SETTING_ADDRS)
         ((struct config_addrs *)(void *)((char *)c + s->offset))->count = 0;
+    if (s->kind == SETTING_PATHS)
+        ((struct config_paths *)(void *)((char *)c + s->offset))->count = 0;
 }
 
 /* The text in force, for config_diff; continuation lines are joined as one would write them. */
@@ -246,6 +259,12 @@ static void unknown_setting(struct reading *r, slice section, slice name) {
     }
 }
 
+/* A file may be called anything, "key = b" too: so a list of files goes on only after a comma. */
+static bool may_continue(const struct setting *s, slice so_far) {
+    if (s->kind == SETTING_PATHS) return so_far.len && so_far.ptr[so_far.len - 1] == ',';
+    return s->kind == SETTING_DOMAINS || s->kind == SETTING_ADDRS;
+}
+
 static int on_value(void *user, const char *section_text, const char *name_text,
                     const char *value_text) {
     struct reading *r = user;
@@ -261,7 +280,7 @@ static int on_value(void *user, const char *section_text, const char *name_text,
         return 1;
     }
     size_t row = (size_t)(s - settings);
-    if (more && s->kind != SETTING_DOMAINS && s->kind != SETTING_ADDRS) {
+    if (more && !may_continue(s, r->config->values[row])) {
         report_row(r, s,
                    "this line is indented, so it continues the setting above; begin it "
                    "without white space");
@@ -362,10 +381,14 @@ static void check_listeners(struct reading *r) {
 
 static void check_together(struct reading *r) {
     const struct config *c = r->config;
-    if (c->tls_certificate.len && !c->tls_key.len)
+    if (c->tls_certificate.count && !c->tls_key.count)
         report_late(r, "tls", "certificate", "set without its key: add `key = FILE` below [tls]");
-    if (c->tls_key.len && !c->tls_certificate.len)
+    else if (c->tls_key.count && !c->tls_certificate.count)
         report_late(r, "tls", "key", "set without a certificate: add `certificate = FILE`");
+    else if (c->tls_key.count != c->tls_certificate.count)
+        report_late(r, "tls", "key",
+                    "not as many files as [tls] certificate has: each needs its key, in the same "
+                    "order");
     if (c->expires_min_s > c->expires_default_s)
         report_late(r, "limits", "expires_min", "longer than expires_default");
     if (c->expires_default_s > c->expires_max_s)

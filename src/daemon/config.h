@@ -14,11 +14,16 @@
 
 #define CONFIG_FILE_BYTES_MAX (256u << 10) /* a file of 64 domains has 2 kB */
 #define CONFIG_ADDRS_MAX      16u
+#define CONFIG_PATHS_MAX      16u
 #define CONFIG_ERRORS_MAX     32u /* shown; more are counted */
 
 struct config_addrs {
     unsigned count;
     struct addr at[CONFIG_ADDRS_MAX];
+};
+struct config_paths {
+    unsigned count;
+    slice at[CONFIG_PATHS_MAX];
 };
 struct config_domains {
     unsigned count;
@@ -31,7 +36,7 @@ struct config {
     uint32_t workers;              /* 0: one per core */
     struct config_addrs listen_tls;
     slice listen_name;
-    slice tls_certificate, tls_key;
+    struct config_paths tls_certificate, tls_key; /* as many of one as of the other */
     struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
     uint32_t log_level;      /* enum log_level */
     uint32_t auth_algorithm; /* enum config_algorithm */

@@ -66,8 +66,9 @@ static void the_example_is_read(void **state) {
     assert_int_equal(c->listen_tls.count, 2);
     assert_int_equal(c->listen_tls.at[1].family, ADDR_V6);
     assert_true(slice_eq(c->listen_name, SLICE("sip.example.org")));
-    assert_true(slice_eq(c->tls_certificate, SLICE("/etc/kith/fullchain.pem")));
-    assert_true(slice_eq(c->tls_key, SLICE("/keys/key.pem")));
+    assert_int_equal(c->tls_certificate.count, 1);
+    assert_true(slice_eq(c->tls_certificate.at[0], SLICE("/etc/kith/fullchain.pem")));
+    assert_true(slice_eq(c->tls_key.at[0], SLICE("/keys/key.pem")));
     assert_int_equal(c->legacy_udp.at[0].port, 5070);
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->auth_algorithm, CONFIG_SHA_512_256);
@@ -130,6 +131,9 @@ static void indented_lines(void **state) {
         "k:3: [tls] certificate: this line is indented, so it continues the setting above; begin "
         "it without white space\n");
     config_free(good("[tls]\n  certificate = a\nkey = b\n")); /* nothing above it to continue */
+    bad("[listen]\nname = a\n  tls = b\n",
+        "k:3: [listen] name: this line is indented, so it continues the setting above; begin it "
+        "without white space\n");
 }
 
 static void lines_that_are_no_settings(void **state) {
@@ -154,6 +158,17 @@ static void settings_must_fit_together(void **state) {
         "k:2: [tls] certificate: set without its key: add `key = FILE` below [tls]\n");
     bad("[tls]\nkey = x\n",
         "k:2: [tls] key: set without a certificate: add `certificate = FILE`\n");
+    bad("[tls]\nkey = x\ncertificate = a, b\n",
+        "k:2: [tls] key: not as many files as [tls] certificate has: each needs its key, in the "
+        "same order\n");
+    bad("[tls]\nkey = x, , y\n", "k:2: [tls] key: `x, , y` is not a list of file names: one of "
+                                 "them is empty\n");
+    struct config *c = good("[tls]\ncertificate = a.pem,\n  /b/b.pem\nkey = a.key, b.key\n");
+    assert_int_equal(c->tls_certificate.count, 2);
+    assert_true(slice_eq(c->tls_certificate.at[0], SLICE("/etc/kith/a.pem")));
+    assert_true(slice_eq(c->tls_certificate.at[1], SLICE("/b/b.pem")));
+    assert_true(slice_eq(c->tls_key.at[1], SLICE("/etc/kith/b.key")));
+    config_free(c);
     bad("[limits]\nexpires_default = 10s\n",
         "k: [limits] expires_min: longer than expires_default\n");
     bad("[listen]\ntls =\n", "k:2: [listen] tls: empty: phones could not connect\n");

@@ -171,8 +171,8 @@ static enum err make_world(struct daemon *d, struct buf *why) {
 
 enum err daemon_tls_servers(struct daemon *d, const struct certs *certs,
                             struct tls_server *out[NODE_WORKERS_MAX], struct buf *why) {
-    struct tls_server_config c = { .certs = (struct pki_id *const *)&certs->server,
-                                   .cert_count = 1,
+    struct tls_server_config c = { .certs = certs->server,
+                                   .cert_count = certs->count,
                                    .device_cas = (struct pki_id *const *)&d->world.device_ca,
                                    .device_ca_count = 1,
                                    .tickets = d->tickets };

@@ -155,22 +155,5 @@ enum err daemon_listeners(struct daemon *d, struct buf *why) {
 }
 
 enum err daemon_check_files(const struct config *config, struct config_errors *errors) {
-    if (config->tls_certificate.len == 0) return ERR_OK;
-    char chain[4096], key[4096];
-    struct config_error *e = &errors->at[0];
-    struct buf why = buf_over(e->text, sizeof e->text - 1);
-    struct pki_id *id = NULL;
-    enum err result = ERR_LIMIT;
-    if (slice_cstr(config->tls_certificate, chain, sizeof chain) &&
-        slice_cstr(config->tls_key, key, sizeof key))
-        result = pki_load(chain, key, clock_wall(), &id, &why);
-    pki_unref(id);
-    if (result == ERR_OK) return ERR_OK;
-    if (!why.len) buf_put(&why, slice_str(err_text(result)));
-    e->text[why.len] = 0;
-    const struct setting *s = setting_find(SLICE("tls"), SLICE("certificate"));
-    e->line = config->lines[s - settings];
-    (void)snprintf(e->setting, sizeof e->setting, "[tls]");
-    errors->count = 1;
-    return ERR_CONFIG;
+    return certs_check(config, clock_wall(), errors);
 }

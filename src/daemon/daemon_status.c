@@ -162,7 +162,7 @@ void daemon_put_status(void *ctx, struct json_writer *w) {
     json_put_u64(w, "bindings", location_count(node_location(d->node)));
     json_put_u64(w, "calls", dialogs_count(node_dialogs(d->node)));
     json_put_u64(w, "memory_bytes", resident_bytes());
-    json_put_wall(w, "certificate_until", pki_until(d->certs.server));
+    json_put_wall(w, "certificate_until", certs_until(&d->certs));
     json_put_bool(w, "certificate_is_local", d->certs.is_local);
     put_store(d, w);
     put_legacy(d, w);

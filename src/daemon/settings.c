@@ -30,12 +30,16 @@ const struct setting settings[] = {
       "The host written into routes of calls. It must resolve to this machine, and the "
       "certificate must cover it. Default: the local address of the connection." },
 
-    { "tls", "certificate", SETTING_PATH, AT(tls_certificate), "", 0, 0, NULL, RELOAD_LIVE, false,
-      "File with the certificate chain (PEM, the server's own certificate first). Paths count "
-      "from the folder of this file. Without it the server makes a local certificate authority "
-      "(DATA/tls/ca.pem) and certificates for its domains, and renews them by itself." },
-    { "tls", "key", SETTING_PATH, AT(tls_key), "", 0, 0, NULL, RELOAD_LIVE, false,
-      "File with the private key that belongs to the certificate (PEM)." },
+    { "tls", "certificate", SETTING_PATHS, AT(tls_certificate), "", 0, CONFIG_PATHS_MAX, NULL,
+      RELOAD_LIVE, false,
+      "File with the certificate chain (PEM, the server's own certificate first). Several files, "
+      "separated by commas, serve several domains: a phone gets the one that covers the name it "
+      "asks for (SNI), or the first. Paths count from the folder of this file. Without it the "
+      "server makes a local certificate authority (DATA/tls/ca.pem) and a certificate for its "
+      "domains, and renews them by itself." },
+    { "tls", "key", SETTING_PATHS, AT(tls_key), "", 0, CONFIG_PATHS_MAX, NULL, RELOAD_LIVE, false,
+      "File with the private key that belongs to the certificate (PEM); as many files as there are "
+      "certificates, in the same order." },
 
     { "legacy", "tls", SETTING_ADDRS, AT(legacy_tls), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
       false,
@@ -155,8 +159,8 @@ void setting_put_range(const struct setting *s, struct buf *out) {
     case SETTING_HOST:
         buf_lit(out, "a host name or address");
         break;
-    case SETTING_PATH:
-        buf_lit(out, "a file name");
+    case SETTING_PATHS:
+        buf_fmt(out, "up to %u file names, separated by commas", (unsigned)s->max);
         break;
     case SETTING_COUNT:
         buf_fmt(out, "a number from %u to %u", (unsigned)s->min, (unsigned)s->max);

@@ -13,7 +13,7 @@ enum setting_kind {
     SETTING_DOMAINS,  /* struct config_domains */
     SETTING_ADDRS,    /* struct config_addrs */
     SETTING_HOST,     /* slice */
-    SETTING_PATH,     /* slice; made absolute by the folder of the file */
+    SETTING_PATHS,    /* struct config_paths; each made absolute by the folder of the file */
     SETTING_COUNT,    /* uint32_t */
     SETTING_DURATION, /* uint32_t, seconds */
     SETTING_WORD      /* uint32_t, index into words */
