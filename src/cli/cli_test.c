@@ -63,6 +63,9 @@ static void people_come_and_go(void **state) {
     assert_int_equal(kith("user", "add", "Alice@Example.ORG", "--alias", "100", "--display", "A."),
                      0);
     assert_says(run.out, "Alice@example.org is added");
+    assert_string_equal(run.err,
+                        "kith: no configuration names example.org yet; `kith serve` must be "
+                        "started with a --config file that says domain = example.org\n");
     assert_says(run.out, "secret  ");
     assert_int_equal(kith("user", "list", "--json"), 0);
     assert_says(run.out, "{\"aor\":\"Alice@example.org\",\"display\":\"A.\",\"aliases\":[\"100\"],"
@@ -124,6 +127,9 @@ static void an_import_names_what_it_refuses(void **state) {
     assert_says(run.err, "line 6: im1@example.org is refused: there already");
     assert_says(run.err, "line 7: @ is refused: ");
     assert_null(strstr(run.err, "Kelp"));
+    char *once = strstr(run.err, "no configuration names example.org yet");
+    assert_non_null(once);
+    assert_null(strstr(once + 1, "no configuration"));
     assert_int_equal(kith("user", "list"), 0);
     assert_says(run.out, "many599@example.org");
     assert_int_equal(kith("user", "import", in_root("nothing.csv")), 1);

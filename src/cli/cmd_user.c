@@ -37,6 +37,31 @@ static void show_secret(const struct json *answer) {
                      SLICE_ARG(secret));
 }
 
+/* Domains that no server has served from this directory yet. */
+struct unserved {
+    unsigned count;
+    char names[16][256];
+};
+
+static void unserved_take(struct unserved *u, const struct json *answer) {
+    const struct json *list = json_member(answer, "not_served_yet");
+    for (size_t i = 0; i < json_count(list) && u->count < ARRAY_LEN(u->names); i++) {
+        slice name = json_text(json_item(list, i));
+        bool is_known = false;
+        for (unsigned k = 0; k < u->count; k++)
+            is_known = is_known || slice_eq(name, slice_str(u->names[k]));
+        if (!is_known && slice_cstr(name, u->names[u->count], sizeof u->names[0])) u->count++;
+    }
+}
+
+static void unserved_tell(const struct unserved *u) {
+    for (unsigned i = 0; i < u->count; i++)
+        (void)fprintf(stderr,
+                      "kith: no configuration names %s yet; `kith serve` must be started with a "
+                      "--config file that says domain = %s\n",
+                      u->names[i], u->names[i]);
+}
+
 int cli_user_add(struct cli *c) {
     struct ask *a;
     const struct json *answer;
@@ -63,6 +88,9 @@ int cli_user_add(struct cli *c) {
                 "Better than a secret, where the phone can: `kith device certificate " SLICE_FMT
                 "`\n",
                 SLICE_ARG(aor));
+        struct unserved u = { 0 };
+        unserved_take(&u, answer);
+        unserved_tell(&u);
     }
     ask_close(a);
     return code;
@@ -98,6 +126,7 @@ struct import {
     struct json_writer *w;
     unsigned in_block;
     bool shows_progress;
+    struct unserved unserved;
 };
 
 static bool show_refused(void *ctx, const struct json *row, slice raw) {
@@ -132,6 +161,7 @@ static int send_block(struct import *im) {
         im->added += n;
     if (code == CLI_DONE && json_u64(json_member(answer, "refused"), UINT32_MAX, &n) == ERR_OK)
         im->refused += n;
+    if (code == CLI_DONE) unserved_take(&im->unserved, answer);
     im->in_block = 0;
     if (im->shows_progress) {
         long at = ftell(im->file);
@@ -198,6 +228,7 @@ int cli_user_import(struct cli *c) {
     ask_close(im.a);
     if (!from_stdin) (void)fclose(im.file);
     if (im.shows_progress) (void)fprintf(stderr, "\r\033[K");
+    unserved_tell(&im.unserved);
     if (c->json)
         (void)printf("{\"added\":%llu,\"refused\":%llu}\n", (unsigned long long)im.added,
                      (unsigned long long)im.refused);

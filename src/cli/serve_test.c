@@ -38,6 +38,8 @@ static void a_server_serves_commands(void **state) {
     assert_int_equal(kith("status"), 1);
     assert_int_equal(kith("user", "list"), 0); /* and without it again */
     assert_says(run.out, "disabled");
+    assert_int_equal(kith("user", "add", "zoe@example.org"), 0);
+    assert_string_equal(run.err, ""); /* this domain is known to be served */
 }
 
 static void a_reload_is_all_or_nothing(void **state) {

@@ -182,6 +182,8 @@ static const char *read_value(struct reading *r, const struct setting *s, slice 
     case SETTING_COUNT:
     case SETTING_DURATION:
         return read_number(s, value, member);
+    case SETTING_NOT_YET:
+        return NULL;
     case SETTING_WORD:
         return read_word(s, value, member, near);
     }
@@ -280,6 +282,10 @@ static int on_value(void *user, const char *section_text, const char *name_text,
         return 1;
     }
     size_t row = (size_t)(s - settings);
+    if (s->kind == SETTING_NOT_YET) {
+        report_row(r, s, s->manual);
+        return 1;
+    }
     if (more && !may_continue(s, r->config->values[row])) {
         report_row(r, s,
                    "this line is indented, so it continues the setting above; begin it "

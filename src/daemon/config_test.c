@@ -109,6 +109,12 @@ static void a_setting_in_the_wrong_place(void **state) {
         "k:2: certificate: there is no such setting here; did you mean certificate in [tls]?\n");
     bad("[tls]\nworkers = 1\n", "k:2: workers: there is no such setting here; did you mean workers "
                                 "above the first [section]?\n");
+    bad("[tls]\nclient_ca = roots.pem\n",
+        "k:2: [tls] client_ca: This setting is not used yet: roots that verify the certificates of "
+        "other domains come with calls from domain to domain. Phones need none: their device "
+        "certificates come from the server's own device CA.\n");
+    bad("[tls]\ncleint_ca = roots.pem\n",
+        "k:2: cleint_ca: there is no such setting; did you mean client_ca?\n");
     bad("[wild]\n", "k:1: [wild]: there is no such section\n");
     bad("[tls]\nqqqqqqqq = 1\n",
         "k:2: qqqqqqqq: there is no such setting; docs/config.md lists them all\n");

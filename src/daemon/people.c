@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "crypto/crypto.h"
 #include "daemon/admin.h"
+#include "daemon/certs.h"
 #include "registrar/location.h"
 
 #define IMPORT_MAX 2048 /* people in one call, which is one commit */
@@ -15,6 +16,29 @@ static bool is_served(const struct world *w, slice domain) {
     for (unsigned i = 0; i < w->domain_count; i++)
         if (slice_eq(w->domains[i], domain)) return true;
     return w->domain_count == 0;
+}
+
+/* Before any server ran here nobody knows which domains there will be: every one is taken, and the
+ * answer names those that would not be served by a server without a configuration. */
+#define UNSERVED_MAX 16
+struct unserved {
+    unsigned count;
+    slice names[UNSERVED_MAX];
+};
+
+static void unserved_note(const struct world *w, slice domain, struct unserved *u) {
+    char mem[256];
+    if (w->domain_count || slice_eq(domain, host_name(mem)) || u->count == UNSERVED_MAX) return;
+    for (unsigned i = 0; i < u->count; i++)
+        if (slice_eq(u->names[i], domain)) return;
+    u->names[u->count++] = domain;
+}
+
+static void unserved_put(struct admin_call *c, const struct unserved *u) {
+    if (u->count == 0) return;
+    json_begin_array(&c->answer, "not_served_yet");
+    for (unsigned i = 0; i < u->count; i++) json_put_text(&c->answer, NULL, u->names[i]);
+    json_end(&c->answer);
 }
 
 /* user@domain, or a user alone: then the first domain is meant. */
@@ -186,6 +210,9 @@ enum err call_user_add(struct admin_call *c) {
         accounts_put_aor(c->world->accounts, id, &b);
         json_put_text(&c->answer, "aor", buf_slice(&b));
         if (generate) json_put_text(&c->answer, "secret", secret);
+        struct unserved u = { 0 };
+        unserved_note(c->world, aor_domain(&p.aor), &u);
+        unserved_put(c, &u);
     }
     crypto_wipe(made, sizeof made);
     return e;
@@ -195,6 +222,7 @@ enum err call_user_add(struct admin_call *c) {
 
 struct import {
     size_t count; /* of changes */
+    struct unserved unserved;
     struct store_change changes[IMPORT_MAX + 1];
     struct person people[IMPORT_MAX];
 };
@@ -224,10 +252,12 @@ static void import_one(struct admin_call *c, struct import *im, const struct jso
     }
     if (!wrong) wrong = secret_refused(p, secret);
     if (!wrong) wrong = person_add(c->world, p, secret, &im->changes[im->count]);
-    if (wrong)
+    if (wrong) {
         import_refused(c, line, aor, wrong);
-    else
-        im->count++;
+        return;
+    }
+    im->count++;
+    unserved_note(c->world, aor_domain(&p->aor), &im->unserved);
 }
 
 /* {"users":[{"line":1,"aor":"...","password":"..."}, ...]}: good ones are added by one commit, each
@@ -250,6 +280,7 @@ enum err call_user_import(struct admin_call *c) {
     }
     json_put_u64(&c->answer, "added", e == ERR_OK ? added : 0);
     json_put_u64(&c->answer, "refused", json_count(users) - added);
+    if (e == ERR_OK) unserved_put(c, &im->unserved);
     mem_free(im);
     return e;
 }

@@ -40,6 +40,10 @@ const struct setting settings[] = {
     { "tls", "key", SETTING_PATHS, AT(tls_key), "", 0, CONFIG_PATHS_MAX, NULL, RELOAD_LIVE, false,
       "File with the private key that belongs to the certificate (PEM); as many files as there are "
       "certificates, in the same order." },
+    { "tls", "client_ca", SETTING_NOT_YET, 0, "", 0, 0, NULL, RELOAD_LIVE, false,
+      "This setting is not used yet: roots that verify the certificates of other domains come with "
+      "calls from domain to domain. Phones need none: their device certificates come from the "
+      "server's own device CA." },
 
     { "legacy", "tls", SETTING_ADDRS, AT(legacy_tls), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
       false,
@@ -171,6 +175,9 @@ void setting_put_range(const struct setting *s, struct buf *out) {
         buf_lit(out, " to ");
         put_seconds(out, s->max);
         break;
+    case SETTING_NOT_YET:
+        buf_lit(out, "not accepted yet");
+        break;
     case SETTING_WORD:
         for (size_t i = 0; s->words[i]; i++)
             buf_fmt(out, "%s%s", i == 0 ? "" : s->words[i + 1] ? ", " : " or ", s->words[i]);
@@ -219,6 +226,11 @@ void settings_put_manual(struct buf *out) {
         }
         buf_fmt(out, "\n**%s** - ", s->name);
         setting_put_range(s, out);
+        if (s->kind == SETTING_NOT_YET) {
+            buf_lit(out, ".\n\n");
+            put_wrapped(out, slice_str(s->manual));
+            continue;
+        }
         const char *tick = s->fallback[0] ? "`" : "";
         buf_fmt(out, ". Default: %s%s%s. Reload: %s%s\n\n", tick,
                 s->fallback[0] ? s->fallback : "none", tick,

@@ -16,7 +16,8 @@ enum setting_kind {
     SETTING_PATHS,    /* struct config_paths; each made absolute by the folder of the file */
     SETTING_COUNT,    /* uint32_t */
     SETTING_DURATION, /* uint32_t, seconds */
-    SETTING_WORD      /* uint32_t, index into words */
+    SETTING_WORD,     /* uint32_t, index into words */
+    SETTING_NOT_YET   /* nothing reads it: refused with the manual's words, not taken in silence */
 };
 enum setting_reload { RELOAD_LIVE, RELOAD_RESTART };
 
