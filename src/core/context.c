@@ -403,6 +403,7 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
     if (plan->target_count > 1) x->branches = mem_array(plan->target_count, sizeof *x->branches);
     if (!x->request || !x->branches) {
         mem_free(x->request);
+        if (x->branches != &x->first) mem_free(x->branches);
         pool_free(&c->contexts, id);
         return NULL;
     }
