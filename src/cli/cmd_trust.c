@@ -6,6 +6,7 @@
  * trusting it for this host's names only. */
 #include "cli/cli.h"
 #include "daemon/datadir.h"
+#include "os/pki.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,16 @@ static bool run(const char *const argv[]) {
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* Without root and without sudo: what somebody who is root can type. */
+static bool tell_root(const char *ca, bool install) {
+    (void)printf("system: this needs root, and sudo is not here. As root, run\n");
+    if (install)
+        (void)printf("  install -m 644 '%s' %s && update-ca-certificates\n", ca, SYSTEM_FILE);
+    else
+        (void)printf("  rm -f %s && update-ca-certificates --fresh\n", SYSTEM_FILE);
+    return false;
+}
+
 static bool run_as_root(const char *const argv[], size_t count) {
     const char *with_sudo[10] = { "sudo" };
     ASSERT(count + 2 <= ARRAY_LEN(with_sudo));
@@ -66,6 +77,7 @@ static bool system_store(struct cli *c, const char *ca, bool install) {
         (void)printf("system: nothing to remove\n");
         return true;
     }
+    if (geteuid() != 0 && !is_program("sudo")) return tell_root(ca, install);
     if (!agreed(c, install ? "Put the CA into the system's store (needs root)?"
                            : "Take the CA out of the system's store (needs root)?")) {
         (void)printf("system: left as it is\n");
@@ -107,6 +119,20 @@ static bool browser_store(struct cli *c, const char *ca, bool install) {
     return done;
 }
 
+static int show(struct cli *c, const char *ca) {
+    static char mem[65536]; /* 64 names of 253 bytes, and as many addresses */
+    char why_mem[512];
+    struct buf text = buf_over(mem, sizeof mem), why = buf_over(why_mem, sizeof why_mem);
+    enum err e = pki_describe(ca, &text, &why);
+    if (e != ERR_OK && !why.len) buf_put(&why, slice_str(err_text(e)));
+    if (e != ERR_OK) return cli_fail(c, SLICE_FMT, SLICE_ARG(buf_slice(&why)));
+    (void)printf("This CA is %s\n", ca);
+    slice rest = buf_slice(&text);
+    for (slice line; slice_split(&rest, '\n', &line);)
+        if (line.len) (void)printf("  " SLICE_FMT "\n", SLICE_ARG(line));
+    return CLI_DONE;
+}
+
 int cli_trust(struct cli *c) {
     bool install = slice_eq(slice_str(c->command->words), SLICE("trust install"));
     const char *only = cli_value(c, "only");
@@ -125,6 +151,7 @@ int cli_trust(struct cli *c) {
     }
     if (!cli_has(c, "yes") && !isatty(STDIN_FILENO))
         return cli_fail(c, "this asks first: run it on a terminal, or add --yes");
+    if (install && show(c, ca) != CLI_DONE) return CLI_FAILED;
     bool done = !system || system_store(c, ca, install);
     if (browser) done = browser_store(c, ca, install) && done;
     return done ? CLI_DONE : CLI_FAILED;

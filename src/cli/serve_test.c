@@ -4,6 +4,7 @@
 #include "cli/process.h"
 
 #include <arpa/inet.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -180,6 +181,39 @@ static void the_demo_says_what_to_type(void **state) {
     assert_int_equal(setenv("KITH_DATA", run_data, 1), 0);
 }
 
+/* Nobody's rights, and no sudo in $PATH: the command for root is shown, nothing is run. */
+static void trust_without_sudo(void) {
+    char old[4096], bin[256];
+    assert_true(slice_cstr(slice_str(getenv("PATH")), old, sizeof old));
+    (void)snprintf(bin, sizeof bin, "%s/bin", run_root);
+    assert_int_equal(mkdir(bin, 0700), 0);
+    write_root("bin/update-ca-certificates", "#!/bin/sh\nexit 1\n");
+    assert_int_equal(chmod(in_root("bin/update-ca-certificates"), 0700), 0);
+    assert_int_equal(setenv("PATH", bin, 1), 0);
+    pid_t pid = fork();
+    if (pid == 0) { /* in a namespace of its own a process is nobody, but may read what it could */
+        if (geteuid() == 0 && unshare(CLONE_NEWUSER) != 0) _exit(77);
+        int fd = open(in_root("trust.out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        if (fd < 0 || dup2(fd, 1) < 0) _exit(126);
+        (void)execl(KITH_BINARY, "kith", "trust", "install", "--only", "system", "--yes",
+                    (char *)NULL);
+        _exit(127);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(setenv("PATH", old, 1), 0);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77) {
+        print_message("no user namespaces: not tried\n");
+        return;
+    }
+    assert_int_equal(WEXITSTATUS(status), 1);
+    read_root("trust.out", run.out);
+    assert_says(run.out, "As root, run\n  install -m 644 '");
+    assert_says(run.out, "/tls/ca.pem' /usr/local/share/ca-certificates/kith-local-ca.crt && "
+                         "update-ca-certificates\n");
+}
+
 /* Without a browser's store there is nothing to do there; nothing is changed without being asked.
  */
 static void trust_is_asked_for(void **state) {
@@ -192,7 +226,11 @@ static void trust_is_asked_for(void **state) {
     assert_says(run.err, "--yes");
     assert_int_equal(kith("trust", "install", "--only", "browser", "--yes"), 0);
     assert_says(run.out, "no ~/.pki/nssdb");
+    assert_says(run.out, "  name         CN=Kith local CA ");
+    assert_says(run.out, "  speaks for   localhost, 127.0.0.1, ::1, example.org");
+    assert_says(run.out, "  SHA-256      ");
     assert_int_equal(kith("trust", "install", "--only", "moon", "--yes"), 2);
+    trust_without_sudo();
     assert_int_equal(server_end(&s, SIGTERM), 0);
 }
 

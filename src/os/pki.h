@@ -63,6 +63,11 @@ NODISCARD enum err pki_save(const struct pki_id *id, const char *chain_path, con
 NODISCARD enum err pki_put_chain(const struct pki_id *id, struct buf *out);
 NODISCARD enum err pki_put_key(const struct pki_id *id, struct buf *out);
 
+/* What a person should see before trusting the first certificate of a file, in lines: whose it is,
+ * what it may speak for, until when, and its SHA-256 as colon-separated hex. Needs no key. Bytes of
+ * names that a terminal might obey are replaced. Like pki_load: MISSING, DENIED, BAD; LIMIT. */
+NODISCARD enum err pki_describe(const char *path, struct buf *out, struct buf *why);
+
 wall_t pki_until(const struct pki_id *id); /* end of validity of the leaf */
 void pki_key_hash(const struct pki_id *id, uint8_t out[static 32]); /* SHA-256 of the SPKI */
 /* SHA-256 of the certificate itself, as people compare it. */

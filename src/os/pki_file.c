@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -150,6 +151,92 @@ enum err pki_put_key(const struct pki_id *id, struct buf *out) {
     BIO *bio = BIO_new(BIO_s_secmem()); /* wiped when freed */
     bool ok = bio && PEM_write_bio_PKCS8PrivateKey(bio, id->key, NULL, NULL, 0, NULL, NULL) == 1;
     return bio_into(bio, ok, out);
+}
+
+/* ---- for people ---- */
+
+static void put_clean(struct buf *out, const void *text, size_t len) {
+    const unsigned char *p = text;
+    for (size_t i = 0; i < len; i++) buf_byte(out, p[i] < 0x20 || p[i] > 0x7e ? '?' : (char)p[i]);
+}
+
+static bool put_subject(X509 *cert, struct buf *out) {
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text = NULL;
+    bool ok = bio && X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) >= 0;
+    long len = ok ? BIO_get_mem_data(bio, &text) : 0;
+    buf_lit(out, "name         ");
+    if (len > 0) put_clean(out, text, (size_t)len);
+    buf_lit(out, "\n");
+    BIO_free(bio);
+    return ok;
+}
+
+/* RFC 5280 4.2.1.10: an address with its mask, or a DNS name that stands for those below it too. */
+static void put_base(const GENERAL_NAME *base, struct buf *out) {
+    if (base->type == GEN_DNS) {
+        put_clean(out, ASN1_STRING_get0_data(base->d.dNSName),
+                  (size_t)ASN1_STRING_length(base->d.dNSName));
+        return;
+    }
+    int len = base->type == GEN_IPADD ? ASN1_STRING_length(base->d.iPAddress) : 0;
+    if (len != 8 && len != 32) {
+        buf_lit(out, "(a kind of name unknown here)");
+        return;
+    }
+    const unsigned char *bytes = ASN1_STRING_get0_data(base->d.iPAddress);
+    size_t half = (size_t)len / 2, bits = 0;
+    struct addr a = { .family = half == 4 ? ADDR_V4 : ADDR_V6 };
+    memcpy(a.ip, bytes, half);
+    while (bits < 8 * half && (bytes[half + bits / 8] & (0x80u >> bits % 8))) bits++;
+    addr_put_ip(out, &a);
+    if (bits < 8 * half) buf_fmt(out, "/%u", (unsigned)bits);
+}
+
+static void put_constraints(X509 *cert, struct buf *out) {
+    int critical = 0;
+    NAME_CONSTRAINTS *nc = X509_get_ext_d2i(cert, NID_name_constraints, &critical, NULL);
+    int count = nc ? sk_GENERAL_SUBTREE_num(nc->permittedSubtrees) : 0;
+    buf_lit(out, "speaks for   ");
+    if (count <= 0) buf_lit(out, "EVERY NAME: it has no constraints");
+    for (int i = 0; i < count; i++) {
+        if (i) buf_lit(out, ", ");
+        put_base(sk_GENERAL_SUBTREE_value(nc->permittedSubtrees, i)->base, out);
+    }
+    buf_lit(out, "\n");
+    NAME_CONSTRAINTS_free(nc);
+}
+
+static void put_end_and_print(X509 *cert, struct buf *out) {
+    struct tm t;
+    uint8_t hash[32];
+    unsigned len = 0;
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &t))
+        buf_fmt(out, "until        %04d-%02d-%02d\n", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday);
+    ASSERT(X509_digest(cert, EVP_sha256(), hash, &len) == 1 && len == sizeof hash);
+    buf_lit(out, "SHA-256      ");
+    for (size_t i = 0; i < sizeof hash; i++) buf_fmt(out, "%s%02X", i ? ":" : "", hash[i]);
+    buf_lit(out, "\n");
+}
+
+enum err pki_describe(const char *path, struct buf *out, struct buf *why) {
+    char *memory = mem_alloc(PKI_PEM_BYTES);
+    if (!memory) return ERR_MEMORY;
+    struct buf pem = buf_over(memory, PKI_PEM_BYTES);
+    enum err e = file_read(path, &pem, why);
+    STACK_OF(X509) *chain = e == ERR_OK ? chain_read(buf_slice(&pem)) : NULL;
+    X509 *cert = chain && sk_X509_num(chain) > 0 ? sk_X509_value(chain, 0) : NULL;
+    if (e == ERR_OK && !cert) e = tell(why, ERR_BAD, path, "there is no certificate in it (PEM)");
+    if (e == ERR_OK && !put_subject(cert, out)) e = ERR_MEMORY;
+    if (e == ERR_OK) {
+        put_constraints(cert, out);
+        put_end_and_print(cert, out);
+        if (out->full) e = ERR_LIMIT;
+    }
+    sk_X509_pop_free(chain, X509_free);
+    ERR_clear_error();
+    mem_free(memory);
+    return e;
 }
 
 static bool write_all(int fd, slice bytes) {

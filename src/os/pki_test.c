@@ -237,6 +237,38 @@ static void load_says_what_is_wrong(void **state) {
     pki_unref(ca);
 }
 
+/* What `kith trust install` shows before it asks. */
+static void describes_a_ca_for_people(void **state) {
+    (void)state;
+    struct pki_id *ca = local_ca_for("example.org"), *device;
+    const char *chain = path_of("c.pem"), *key = path_of("k.pem"), *junk = path_of("junk.pem");
+    char mem[4096], why_mem[256], print[100] = "";
+    struct buf out = buf_over(mem, sizeof mem), why = buf_over(why_mem, sizeof why_mem);
+    assert_ok(pki_save(ca, chain, key, NULL));
+    assert_ok(pki_describe(chain, &out, &why));
+    uint8_t hash[32];
+    pki_fingerprint(ca, hash);
+    for (size_t i = 0; i < sizeof hash; i++)
+        (void)snprintf(print + 3 * i, 4, "%02X%s", hash[i], i < 31 ? ":" : "");
+    slice text = buf_slice(&out);
+    assert_true(slice_starts(text, SLICE("name         CN=Kith local CA ")));
+    assert_true(slice_find_slice(
+                    text, SLICE("speaks for   localhost, 127.0.0.1, ::1, example.org")) < text.len);
+    assert_true(slice_find_slice(text, slice_str(print)) < text.len);
+    assert_ok(pki_device_ca_new(today, 10, &device));
+    assert_ok(pki_save(device, chain, key, NULL));
+    buf_clear(&out);
+    assert_ok(pki_describe(chain, &out, &why));
+    assert_true(slice_find_slice(buf_slice(&out), SLICE("EVERY NAME")) < out.len);
+    put_file(junk, SLICE("nothing"));
+    assert_err(pki_describe(junk, &out, &why), ERR_BAD);
+    assert_err(pki_describe(path_of("nowhere.pem"), &out, &why), ERR_MISSING);
+    struct buf small = buf_over(mem, 20);
+    assert_err(pki_describe(chain, &small, &why), ERR_LIMIT);
+    pki_unref(device);
+    pki_unref(ca);
+}
+
 static void refuses_locked_and_weak_keys(void **state) {
     (void)state;
     struct pki_id *ca = local_ca_for("example.org");
@@ -303,6 +335,7 @@ int main(void) {
         cmocka_unit_test(refuses_names_that_are_none),
         cmocka_unit_test(saves_and_loads),
         cmocka_unit_test(load_says_what_is_wrong),
+        cmocka_unit_test(describes_a_ca_for_people),
         cmocka_unit_test(refuses_locked_and_weak_keys),
         cmocka_unit_test(saving_elsewhere_fails_cleanly),
         cmocka_unit_test(survives_short_memory),
