@@ -1,4 +1,4 @@
-/* cli/process_test.c - see process.h. */
+/* cli/process_rig.c - see process.h. */
 #include "unit.h"
 
 #include "cli/process.h"
