@@ -13,7 +13,7 @@ import tempfile
 import source
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.M)
-TEST_NAMES = ("_test.c", "_fuzz.c", "_bench.c")
+TEST_NAMES = ("_test.c", "_fuzz.c", "_bench.c", "_rig.c")  # _rig: what several tests share
 UNIT_HEADERS = ("unit.h", "guard.h")
 
 
