@@ -111,17 +111,52 @@ size_t ask_room(const struct ask *a) {
 
 /* ---- hearing the answer ------------------------------------------------------------------- */
 
+/* A row may hold what strangers sent (a User-Agent), and a terminal obeys control characters: they
+ * become '?', in the JSON text itself, so that nobody who prints a member must think of it. */
+static void tame(char *text, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = (uint8_t)text[i], next = i + 1 < len ? (uint8_t)text[i + 1] : 0;
+        if (c == 0x7f) text[i] = '?';
+        if (c == 0xc2 && next >= 0x80 && next < 0xa0) text[i] = text[i + 1] = '?'; /* U+0080 .. */
+        if (c != '\\') continue;
+        uint8_t code[2];
+        size_t got = 0;
+        if (next == 'u' && i + 5 < len &&
+            hex_read(slice_of(text + i + 2, 4), code, sizeof code, &got) == ERR_OK &&
+            code[0] == 0 && (code[1] < 0x20 || (code[1] >= 0x7f && code[1] < 0xa0)))
+            memcpy(text + i + 2, "003f", 4);
+        if (slice_find(SLICE("bfnrt"), (char)next) < 5) text[i] = text[i + 1] = '?';
+        i++;
+    }
+}
+
+/* What the server sent as a row is not JSON: said as JSON, so that who reads lines of JSON can go
+ * on. */
+static void tell_unreadable(const struct ask *a, slice raw) {
+    char mem[2048];
+    struct buf b = buf_over(mem, sizeof mem);
+    struct json_writer w = json_over(&b);
+    json_begin_object(&w, NULL);
+    json_put_text(&w, "unreadable", slice_head(raw, 300)); /* at most six times as long, escaped */
+    json_end(&w);
+    (void)fprintf(a->cli->json ? stdout : stderr, SLICE_FMT "\n", SLICE_ARG(buf_slice(&b)));
+}
+
 static void take_row(struct ask *a, slice line) {
     slice raw = slice_from(line, sizeof "{\"row\":" - 1);
-    raw.len--;
-    if (a->cli->json) {
+    struct json *row = NULL;
+    bool whole = raw.len && raw.ptr[raw.len - 1] == '}';
+    if (whole) raw.len--;
+    if (!a->cli->json) tame(a->line + (raw.ptr - a->line), raw.len);
+    if (!whole ||
+        json_read(raw, &(struct json_limits){ ADMIN_LINE_MAX, 6 }, &row, NULL) != ERR_OK) {
+        tell_unreadable(a, raw);
+    } else if (a->cli->json) {
         (void)printf(SLICE_FMT "\n", SLICE_ARG(raw));
         (void)fflush(stdout);
-        return;
+    } else if (a->on_row && !a->on_row(a->ctx, row, raw)) {
+        a->enough = true;
     }
-    struct json *row = NULL;
-    if (json_read(raw, &(struct json_limits){ ADMIN_LINE_MAX, 6 }, &row, NULL) != ERR_OK) return;
-    if (a->on_row && !a->on_row(a->ctx, row, raw)) a->enough = true;
     json_free(row);
 }
 
