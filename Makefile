@@ -3,7 +3,7 @@ FUZZ_SECONDS ?= 300
 BENCH ?=
 TEST ?=
 
-.PHONY: help run test quick bench fuzz format lint clean
+.PHONY: help run test quick bench fuzz format lint profile clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ format: ## let clang-format lay out every C file
 lint: ## clang-tidy and cppcheck over the whole tree
 	@tools/setup.sh lint
 	@python3 tools/lint.py
+
+profile: ## check the profile and make its documents (profile/out)
+	@python3 tools/profile.py
 
 clean: ## remove what was built
 	@rm -rf build
