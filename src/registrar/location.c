@@ -131,6 +131,7 @@ static void slot_remove(struct shard *s, uint32_t gap) {
 
 struct entry *account_first(const struct shard *s, uint32_t account_id) {
     struct entry *e = s->slots[slot_find(s, account_id)].first;
+    if (!e) return NULL;
     __builtin_prefetch(e);
     __builtin_prefetch((const char *)e + 64);
     __builtin_prefetch((const char *)e + 128);

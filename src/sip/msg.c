@@ -433,7 +433,10 @@ struct sip_read sip_msg_read(struct sip_msg *m, slice bytes, enum sip_framing fr
         if (end == LINE_BROKEN) {
             fail(&r, first ? SIP_BAD_START_LINE : SIP_BAD_HEADER, e);
             r.is_broken = true;
-            if (framing == SIP_STREAM || first) return refused(&r, 0);
+            if (framing == SIP_STREAM || first) {
+                head_check(&r); /* empties what was not read */
+                return refused(&r, 0);
+            }
             p = field_skip(e, r.end);
             continue;
         }

@@ -348,6 +348,26 @@ static void says_what_can_be_answered(void **state) {
     assert_int_equal(r.at, sizeof("BYE sip:a@b SIP/2.0\r\n" HEAD "CSeq: 1 BYE\r\n") - 1);
 }
 
+/* What this message does not say must not be what another one said: the reader's memory is used
+ * again and again. Found by core_fuzz. */
+static void forgets_the_message_before(void **state) {
+    (void)state;
+    assert_ok(READ_STREAM("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TLS h;branch=z9hG4bK1\r\n"
+                          "From: <sip:a@b>;tag=old\r\nTo: <sip:a@b>;tag=old\r\nCall-ID: 1\r\n"
+                          "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n")
+                  .err);
+    assert_slice(m.from.tag, "old");
+    struct sip_read r = READ_STREAM("OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TLS h\r\n"
+                                    "From: <sip\r\nTo: \"\r\nCall-ID: 1\r\nCSeq: x\r\n"
+                                    "Broken\001\r\n\r\n");
+    assert_err(r.err, ERR_BAD);
+    assert_true(r.answerable);
+    assert_int_equal(m.from.tag.len, 0);
+    assert_int_equal(m.from.value.len, 0);
+    assert_int_equal(m.to.tag.len, 0);
+    assert_int_equal(m.cseq, 0);
+}
+
 static void skips_keep_alives(void **state) {
     (void)state;
     static const struct {
@@ -408,13 +428,21 @@ static void knows_its_words(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_a_request),         cmocka_unit_test(reads_a_response),
-        cmocka_unit_test(links_lines_of_one_kind), cmocka_unit_test(reads_folded_lines),
-        cmocka_unit_test(refuses_start_lines),     cmocka_unit_test(refuses_headers),
-        cmocka_unit_test(refuses_values),          cmocka_unit_test(refuses_odd_bytes),
-        cmocka_unit_test(frames_datagrams),        cmocka_unit_test(frames_streams),
-        cmocka_unit_test(holds_its_limits),        cmocka_unit_test(says_what_can_be_answered),
-        cmocka_unit_test(skips_keep_alives),       cmocka_unit_test(knows_its_words),
+        cmocka_unit_test(reads_a_request),
+        cmocka_unit_test(reads_a_response),
+        cmocka_unit_test(links_lines_of_one_kind),
+        cmocka_unit_test(reads_folded_lines),
+        cmocka_unit_test(refuses_start_lines),
+        cmocka_unit_test(refuses_headers),
+        cmocka_unit_test(refuses_values),
+        cmocka_unit_test(refuses_odd_bytes),
+        cmocka_unit_test(frames_datagrams),
+        cmocka_unit_test(frames_streams),
+        cmocka_unit_test(holds_its_limits),
+        cmocka_unit_test(says_what_can_be_answered),
+        cmocka_unit_test(skips_keep_alives),
+        cmocka_unit_test(knows_its_words),
+        cmocka_unit_test(forgets_the_message_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
