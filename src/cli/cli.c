@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "crypto/crypto.h"
+#include "daemon/shell.h"
 #include "daemon/suggest.h"
 #include "json/read.h"
 #include "json/write.h"
@@ -68,6 +69,19 @@ const char *cli_value(const struct cli *c, const char *option) {
     for (unsigned i = 0; i < c->given_count; i++)
         if (slice_eq(slice_str(c->given[i].name), slice_str(option))) return c->given[i].value;
     return NULL;
+}
+
+const char *cli_line(const struct cli *c, const char *words, char mem[static CLI_LINE_MAX]) {
+    struct buf b = buf_over(mem, CLI_LINE_MAX - 1);
+    slice program = slice_str(c->program);
+    shell_put_word(&b, slice_find(program, '/') < program.len ? program : SLICE("kith"));
+    buf_fmt(&b, " %s", words);
+    if (cli_value(c, "data")) {
+        buf_lit(&b, " --data ");
+        shell_put_word(&b, slice_str(c->data));
+    }
+    mem[b.len] = 0;
+    return mem;
 }
 
 /* ---- help --------------------------------------------------------------------------------- */

@@ -52,6 +52,10 @@ int cli_main(int argc, char **argv);
 
 bool cli_has(const struct cli *c, const char *option);
 const char *cli_value(const struct cli *c, const char *option); /* NULL: not given */
+/* `words` as a command that can be typed here: this program as it was started, and --data if it was
+ * given. For hints. */
+#define CLI_LINE_MAX 4096
+const char *cli_line(const struct cli *c, const char *words, char mem[static CLI_LINE_MAX]);
 /* "kith: ..." on stderr, or {"error":...} on stdout with --json; gives CLI_FAILED. */
 PRINTF_LIKE(2, 3) int cli_fail(const struct cli *c, const char *fmt, ...);
 /* The same for a wrong command line, with a pointer to --help; gives CLI_WRONG. */

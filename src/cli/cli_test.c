@@ -67,9 +67,18 @@ static void people_come_and_go(void **state) {
                         "kith: no configuration names example.org yet; `kith serve` must be "
                         "started with a --config file that says domain = example.org\n");
     assert_says(run.out, "secret  ");
+    static char first_out[RUN_TEXT_MAX];
+    memcpy(first_out, run.out, sizeof first_out);
     assert_int_equal(kith("user", "list", "--json"), 0);
     assert_says(run.out, "{\"aor\":\"Alice@example.org\",\"display\":\"A.\",\"aliases\":[\"100\"],"
                          "\"disabled\":false,");
+    char hint[1024];
+    (void)snprintf(hint, sizeof hint, "%s device certificate Alice@example.org\n", KITH_BINARY);
+    assert_says(first_out, hint);
+    assert_int_equal(kith("user", "add", "h@example.org", "--data", in_root("da ta")), 0);
+    (void)snprintf(hint, sizeof hint, "%s device certificate h@example.org --data '%s/da ta'\n",
+                   KITH_BINARY, run_root);
+    assert_says(run.out, hint); /* it can be typed as it stands */
     assert_int_equal(kith("user", "add", "Alice@example.org"), 1);
     assert_says(run.err, "there already");
     assert_int_equal(kith("user", "add", "100@example.org"), 1); /* somebody's alias */

@@ -49,14 +49,14 @@ int cli_device_certificate(struct cli *c) {
     if (code == CLI_DONE && c->json) {
         print_json(device, out);
     } else if (code == CLI_DONE) {
-        (void)printf(
-            "%s holds the key and certificate of device %llu, until " SLICE_FMT ".\n"
-            "  Move it to the phone and delete it here: whoever has it can call as %s.\n"
-            "  baresip: `sip_certificate %s` in its config. `kith device revoke %llu` ends "
-            "it.\n",
-            out, (unsigned long long)device,
-            SLICE_ARG(slice_head(json_text(json_member(answer, "until")), 10)), c->args[0], out,
-            (unsigned long long)device);
+        char line[CLI_LINE_MAX], words[64];
+        (void)snprintf(words, sizeof words, "device revoke %llu", (unsigned long long)device);
+        (void)printf("%s holds the key and certificate of device %llu, until " SLICE_FMT ".\n"
+                     "  Move it to the phone and delete it here: whoever has it can call as %s.\n"
+                     "  baresip: `sip_certificate %s` in its config. `%s` ends it.\n",
+                     out, (unsigned long long)device,
+                     SLICE_ARG(slice_head(json_text(json_member(answer, "until")), 10)), c->args[0],
+                     out, cli_line(c, words, line));
     }
     ask_close(a);
     return code;
@@ -87,9 +87,10 @@ int cli_device_list(struct cli *c) {
     if (c->arg_count) json_put_str(w, "aor", c->args[0]);
     code = ask_send(a, show_device, NULL, &answer);
     uint64_t count = 0;
+    char line[CLI_LINE_MAX];
     if (code == CLI_DONE && !c->json &&
         json_u64(json_member(answer, "count"), UINT32_MAX, &count) == ERR_OK && count == 0)
-        (void)printf("No devices. `kith device certificate AOR` makes one.\n");
+        (void)printf("No devices. `%s` makes one.\n", cli_line(c, "device certificate AOR", line));
     if (code == CLI_DONE && !c->json && json_bool(json_member(answer, "more")))
         (void)printf("There are more: name a person, `kith device list AOR`.\n");
     ask_close(a);

@@ -83,11 +83,12 @@ int cli_user_add(struct cli *c) {
         slice aor = json_text(json_member(answer, "aor"));
         (void)printf(SLICE_FMT " is added.\n", SLICE_ARG(aor));
         show_secret(answer);
-        if (json_text(json_member(answer, "secret")).len)
-            (void)printf(
-                "Better than a secret, where the phone can: `kith device certificate " SLICE_FMT
-                "`\n",
-                SLICE_ARG(aor));
+        if (json_text(json_member(answer, "secret")).len) {
+            char line[CLI_LINE_MAX], words[512];
+            (void)snprintf(words, sizeof words, "device certificate " SLICE_FMT, SLICE_ARG(aor));
+            (void)printf("Better than a secret, where the phone can:\n  %s\n",
+                         cli_line(c, words, line));
+        }
         struct unserved u = { 0 };
         unserved_take(&u, answer);
         unserved_tell(&u);
@@ -261,9 +262,11 @@ int cli_user_list(struct cli *c) {
     (void)ask_begin(a, "user.list");
     code = ask_send(a, show_user, NULL, &answer);
     uint64_t count = 0;
+    char line[CLI_LINE_MAX];
     if (code == CLI_DONE && !c->json &&
         json_u64(json_member(answer, "count"), UINT32_MAX, &count) == ERR_OK && count == 0)
-        (void)printf("Nobody yet. `kith user add alice@example.org` adds the first.\n");
+        (void)printf("Nobody yet. `%s` adds the first.\n",
+                     cli_line(c, "user add alice@example.org", line));
     ask_close(a);
     return code;
 }

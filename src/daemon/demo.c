@@ -6,11 +6,11 @@
  * SHA-256 digest, and with a certificate it needs none. */
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/scan.h"
 #include "crypto/crypto.h"
 #include "daemon/admin.h"
 #include "daemon/daemon_priv.h"
 #include "daemon/qr.h"
+#include "daemon/shell.h"
 #include "os/loop.h"
 #include <limits.h>
 #include <stdio.h>
@@ -167,14 +167,14 @@ static void greet_listeners(struct daemon *d, const char *data) {
     }
     (void)printf("\n");
     if (d->certs.is_local)
-        (void)printf("Phones and browsers that shall trust it need %s/tls/ca.pem%s\n", data,
+        (void)printf("Phones must trust its CA, %s/tls/ca.pem%s\n", data,
                      d->certs.ca_is_new ? " (just made)" : "");
 }
 
 static void greet_baresip(const char *data, unsigned port) {
     (void)printf("\n"
                  "bob, with baresip (apt install baresip-core). His certificate lets him in.\n"
-                 "  in ~/.baresip/config, beside what is there:\n"
+                 "  in ~/.baresip/config, which its first start makes, beside what is there:\n"
                  "    sip_certificate  %s/demo-bob.pem\n"
                  "    sip_cafile       %s/tls/ca.pem\n"
                  "    module           srtp.so\n"
@@ -245,23 +245,6 @@ static void greet_phone(const char *secret, uint16_t port) {
     crypto_wipe(text, sizeof text);
 }
 
-/* A word as a shell takes it: in quotes when it has what a shell would change. */
-static void put_word(struct buf *out, slice word) {
-    slice also = SLICE("/_+,:@%=");
-    bool plain = word.len > 0;
-    for (size_t i = 0; i < word.len; i++)
-        plain =
-            plain && (scan_is(word.ptr[i], SCAN_HOST) || slice_find(also, word.ptr[i]) < also.len);
-    if (!plain) buf_byte(out, '\'');
-    for (size_t i = 0; i < word.len; i++) {
-        if (word.ptr[i] == '\'')
-            buf_lit(out, "'\\''");
-        else
-            buf_byte(out, word.ptr[i]);
-    }
-    if (!plain) buf_byte(out, '\'');
-}
-
 /* This program as it can be typed in any terminal: a path from here is made absolute, a name that
  * was found in $PATH stays. */
 static slice program_word(const struct daemon *d, char *mem, size_t cap) {
@@ -271,7 +254,7 @@ static slice program_word(const struct daemon *d, char *mem, size_t cap) {
     if (slice_find(name, '/') < name.len && realpath(d->options.program, absolute))
         name = slice_str(absolute);
     struct buf b = buf_over(mem, cap);
-    put_word(&b, name);
+    shell_put_word(&b, name);
     return b.full ? SLICE("kith") : buf_slice(&b);
 }
 
@@ -286,7 +269,7 @@ static void greet_next(const struct daemon *d, const char *data) {
     char program_mem[2 * PATH_MAX], data_mem[2 * PATH_MAX];
     slice program = program_word(d, program_mem, sizeof program_mem);
     struct buf where = buf_over(data_mem, sizeof data_mem);
-    put_word(&where, slice_str(data));
+    shell_put_word(&where, slice_str(data));
     (void)printf("\nThen call: in baresip `/dial sip:alice@localhost`, in linphonec `call "
                  "sip:bob@localhost`.\nNext, in another terminal:\n");
     for (size_t i = 0; i < ARRAY_LEN(next); i++)
@@ -303,7 +286,7 @@ static void greet_server(const struct daemon *d, const char *data) {
     char program_mem[2 * PATH_MAX], data_mem[2 * PATH_MAX];
     slice program = program_word(d, program_mem, sizeof program_mem);
     struct buf where = buf_over(data_mem, sizeof data_mem);
-    put_word(&where, slice_str(data));
+    shell_put_word(&where, slice_str(data));
     (void)printf("Serving " SLICE_FMT "%s. Add people with\n  " SLICE_FMT
                  " user add alice --data " SLICE_FMT "\nCtrl-C stops.\n\n",
                  SLICE_ARG(d->domains[0]), d->domain_count > 1 ? " and more" : "",
@@ -324,8 +307,8 @@ void demo_greet(struct daemon *d) {
     uint16_t port = io_address(d->workers[0].io, 0).port;
     read_secrets(datadir_path(&d->dir, "demo.txt", mem), &s);
     (void)printf("The domain is localhost, and two people live there: alice and bob\n"
-                 "(their secrets are kept in %s).\n",
-                 mem);
+                 "(their secrets are kept in %s/demo.txt).\n",
+                 data);
     greet_baresip(data, port);
     greet_linphone(data, s.text[0], port);
     if (d->options.lan) greet_phone(s.text[0], port);
