@@ -209,7 +209,8 @@ def row_memory(rig, make_kith, args):
     count = 1000 if args.quick else 15000
     values = {}
     for name, make in (("floor", start_floor), ("kith", make_kith)):
-        server = make(rig, f"{name}-memory", **({"users": count + 300} if make is start_kith else {}))
+        more = {"users": count + 300} if make is start_kith else {}
+        server = make(rig, f"{name}-memory", **more)
         values[name] = grow(server, count)
         server.close()
     return {"row": "memory", "what": "memory per idle registered TLS connection", "target": 16.0,

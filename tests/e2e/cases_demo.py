@@ -1,4 +1,4 @@
-"""`kith serve --demo`: what it prints is typed into phones as it stands, and they call each other."""
+"""`kith serve --demo`: what it prints is typed into phones as it stands."""
 import re
 import textwrap
 

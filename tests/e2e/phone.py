@@ -17,8 +17,8 @@ from rig import Failure, TLS_PORT, V4
 
 COUNTER = itertools.count(1)
 FINGERPRINT = ":".join(f"{b:02X}" for b in hashlib.sha256(b"a scripted phone").digest())
-COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact", "l": "content-length",
-           "c": "content-type", "k": "supported"}
+COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact",
+           "l": "content-length", "c": "content-type", "k": "supported"}
 
 
 def keyed(setup="actpass", port=40000, extra="", address=V4):

@@ -206,7 +206,8 @@ class Kith:
     def start(self, seconds=20):
         self.process = self.rig.start("kith", [self.rig.kith_binary, "serve", "--config", self.conf,
                                                "--data", self.data])
-        wait(self._listens, seconds, lambda: "kith to listen; it says: " + self.process.text()[-400:])
+        wait(self._listens, seconds,
+             lambda: "kith to listen; it says: " + self.process.text()[-400:])
         return self
 
     def _listens(self):

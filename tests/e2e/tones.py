@@ -11,7 +11,8 @@ def write(path, hertz, seconds=60, rate=8000):
         w.setnchannels(1)
         w.setsampwidth(2)
         w.setframerate(rate)
-        w.writeframes(b"".join(struct.pack("<h", round(9000 * math.sin(2 * math.pi * hertz * i / rate)))
+        step = 2 * math.pi * hertz / rate
+        w.writeframes(b"".join(struct.pack("<h", round(9000 * math.sin(step * i)))
                                for i in range(seconds * rate)))
     return path
 

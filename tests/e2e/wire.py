@@ -11,7 +11,8 @@ import struct
 import tones
 from rig import Failure
 
-WORDS = [b"SIP/2.0", b"INVITE ", b"REGISTER ", b"BYE ", b"CSeq", b"Call-ID", b"m=audio", b"a=crypto"]
+WORDS = [b"SIP/2.0", b"INVITE ", b"REGISTER ", b"BYE ", b"CSeq", b"Call-ID", b"m=audio",
+         b"a=crypto"]
 
 
 class Packet:
@@ -56,7 +57,8 @@ def transport(frame):
     else:
         return None
     ports = struct.unpack_from(">HH", body)
-    return Packet("tcp" if protocol == 6 else "udp", (source, ports[0]), (target, ports[1]), payload)
+    name = "tcp" if protocol == 6 else "udp"
+    return Packet(name, (source, ports[0]), (target, ports[1]), payload)
 
 
 def pcma(byte):
@@ -126,4 +128,4 @@ def must_be_dark(path, names, hertz, streams_at_least=2):
     if bad:
         raise Failure(f"readable on the wire: {'; '.join(sorted(set(bad))[:6])}")
     if speech < streams_at_least or tls < 2000:
-        raise Failure(f"the capture shows too little to judge: {speech} streams, {tls} bytes of TLS")
+        raise Failure(f"the capture shows too little: {speech} streams, {tls} bytes of TLS")
