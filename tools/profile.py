@@ -161,7 +161,7 @@ def plain_words(text):
 
 
 def cited(row):
-    """(rfc, section): the row's own first, then those in its note ("7.3.3", "RFC 7118 section 6")"""
+    """(rfc, section): the row's own, then those in its note ("7.3.3", "RFC 7118 section 6")"""
     if "rfc" in row:
         yield row["rfc"], row["section"]
         for other, section, own in NOTED.findall(row.get("note", "")):
@@ -226,7 +226,8 @@ SUMMARY = [
     ("How it is proved",
      "Each requirement is tested from outside, over the network; some tests ask a person to press"
      " a key. A report names the product and its version, gives pass, fail, not applicable or"
-     " inconclusive for each requirement, and keeps the messages that prove it. What was not tested is not passed."),
+     " inconclusive for each requirement, and keeps the messages that prove it. What was not tested"
+     " is not passed."),
     ("Where this profile is stricter than the standard",
      "A requirement that the standard puts more weakly shows the standard's own level beside its"
      " source. What the profile gives up altogether is in the dead list at the end."),
@@ -284,7 +285,8 @@ def page(edition, rows, style):
            f"{len(rows)} requirements · {e(edition['state'])}</p></header>",
            "<section class='summary'><h2>Summary for the buyer</h2>"]
     for heading, text in SUMMARY:
-        body = f"<p>{e(text)}</p>" if text else f"<blockquote>{e(tender_line(edition))}</blockquote>"
+        body = (f"<p>{e(text)}</p>" if text else
+                f"<blockquote>{e(tender_line(edition))}</blockquote>")
         out.append(f"<h3>{e(heading)}</h3>{body}")
     out += ["<h3>Requirements by role</h3>", table(counts(edition, rows), "numbers"),
             "<h3>Words</h3><dl>"]
@@ -377,9 +379,9 @@ def self_test():
         "rows/core.toml": '[CORE-001]\nrfc = 1\nsection = "1.2"\nlevel = "MUST"\n'
                           'roles = ["phone", "server"]\ntext = "A <b> phone answers."\nwhy = "W."\n'
                           'test = "T."\nsince = 2026\n',
-        "rows/more.toml": '[MORE-001]\nsource = "SIPconnect 1.1"\nlevel = "MAY"\nroles = ["phone"]\n'
-                          'needs = "video"\ntext = "T."\nwhy = "W."\ntest = "T."\nnote = "text not read"\n'
-                          'since = 2026\n',
+        "rows/more.toml": '[MORE-001]\nsource = "SIPconnect 1.1"\nlevel = "MAY"\n'
+                          'roles = ["phone"]\nneeds = "video"\ntext = "T."\nwhy = "W."\n'
+                          'test = "T."\nnote = "text not read"\nsince = 2026\n',
         "page.css": "body { }\n", "ids.lock": "",
         "rfc/rfc1.txt": "1.  One\n\n   Text.\n\n1.2.  Two\n\n   "
                         "one two three four five six seven eight nine ten eleven twelve\n",
