@@ -234,6 +234,38 @@ static void trust_is_asked_for(void **state) {
     assert_int_equal(server_end(&s, SIGTERM), 0);
 }
 
+static struct sockaddr_in address_of(const struct server *s) {
+    const char *port = strstr(s->text, "127.0.0.1:");
+    assert_non_null(port);
+    uint32_t number = 0;
+    assert_ok(slice_u32(slice_of(port + 10, strspn(port + 10, "0123456789")), 65535, &number));
+    return (struct sockaddr_in){ .sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)number),
+                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+}
+
+/* [limits] reaches the guard: three a minute, on loopback three hundred, a third of them at once.
+ */
+static void a_source_may_connect_so_often(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", "domain = example.org\nworkers = 1\n[listen]\ntls = 127.0.0.1:0\n"
+                            "[limits]\nconnections_per_minute = 3\nhandshake = 60s\n");
+    server_start(&s, in_root("kith.conf"));
+    struct sockaddr_in at = address_of(&s);
+    int fds[150];
+    char c;
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(fds[i], (struct sockaddr *)&at, sizeof at), 0);
+    }
+    assert_true(recv(fds[ARRAY_LEN(fds) - 1], &c, 1, 0) <= 0); /* closed at once */
+    assert_int_equal(recv(fds[0], &c, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EAGAIN);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) close(fds[i]);
+    assert_int_equal(server_end(&s, SIGTERM), 0);
+}
+
 /* Many phones behind one address are let in; how many is [limits] per_source. */
 static void a_source_may_have_several_connections(void **state) {
     (void)state;
@@ -241,13 +273,7 @@ static void a_source_may_have_several_connections(void **state) {
     write_root("kith.conf", "domain = example.org\nworkers = 1\n[listen]\ntls = 127.0.0.1:0\n"
                             "[limits]\nper_source = 3\nhandshake = 60s\n");
     server_start(&s, in_root("kith.conf"));
-    char *port = strstr(s.text, "127.0.0.1:");
-    assert_non_null(port);
-    uint32_t number = 0;
-    assert_ok(slice_u32(slice_of(port + 10, strspn(port + 10, "0123456789")), 65535, &number));
-    struct sockaddr_in at = { .sin_family = AF_INET,
-                              .sin_port = htons((uint16_t)number),
-                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in at = address_of(&s);
     int fds[4];
     for (int i = 0; i < 4; i++) {
         fds[i] = socket(AF_INET, SOCK_STREAM, 0);
@@ -318,6 +344,7 @@ int main(void) {
         cmocka_unit_test(trust_is_asked_for),
         cmocka_unit_test(the_demo_says_what_to_type),
         cmocka_unit_test(a_source_may_have_several_connections),
+        cmocka_unit_test(a_source_may_connect_so_often),
         cmocka_unit_test(the_admin_socket_takes_nonsense),
     };
     return cmocka_run_group_tests(tests, run_setup, run_teardown);

@@ -43,6 +43,7 @@ struct config {
     uint32_t expires_min_s, expires_default_s, expires_max_s;
     uint32_t contacts, flows, per_source;
     uint32_t handshake_s, message_s;
+    uint32_t source_failures, source_requests, source_connections, account_requests; /* a minute */
     uint32_t nonce_life_s, ring_time_s, flow_idle_s, drain_s;
 
     slice file;                   /* as given; empty: no file */

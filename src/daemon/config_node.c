@@ -1,6 +1,24 @@
 /* daemon/config_node.c - kith.conf in the words of core. */
 #include "daemon/config.h"
 
+/* So many a minute, one in `share` of them at once. */
+static struct guard_budget budget(uint32_t per_min, uint32_t share, uint32_t times) {
+    uint64_t n = (uint64_t)per_min * times;
+    if (n > GUARD_BUDGET_MAX) n = GUARD_BUDGET_MAX;
+    return (struct guard_budget){ (uint32_t)n, (uint32_t)n / share };
+}
+
+static void config_to_guard(const struct config *c, struct guard_limits *out) {
+    struct guard_source_limits *const sources[] = { &out->source, &out->loopback };
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        uint32_t times = i ? 100 : 1;
+        sources[i]->auth_failures = budget(c->source_failures, 1, times);
+        sources[i]->requests = budget(c->source_requests, 3, times);
+        sources[i]->connections = budget(c->source_connections, 3, times);
+    }
+    out->account = budget(c->account_requests, 6, 1);
+}
+
 void config_to_node(const struct config *c, struct node_config *out) {
     node_config_defaults(out);
     out->workers = c->workers;
@@ -16,4 +34,5 @@ void config_to_node(const struct config *c, struct node_config *out) {
     out->timer_c_s = c->ring_time_s;
     out->flow_idle_s = c->flow_idle_s;
     out->flows_max = c->flows;
+    config_to_guard(c, &out->guard);
 }

@@ -42,6 +42,32 @@ static void defaults_are_themselves_valid(void **state) {
     config_free(NULL);
 }
 
+/* The manual's defaults are those of the guard itself; other figures keep the shares. */
+static void budgets_reach_the_guard(void **state) {
+    (void)state;
+    struct config *c = NULL;
+    struct node_config nc;
+    struct guard_limits want;
+    guard_limits_defaults(&want);
+    assert_ok(config_defaults(&c));
+    config_to_node(c, &nc);
+    assert_memory_equal(&nc.guard, &want, sizeof want);
+    config_free(c);
+    c = good("[limits]\nauth_failures_per_minute = 5\nrequests_per_minute = 3\n"
+             "connections_per_minute = 1000000\naccount_requests_per_minute = 60\n");
+    config_to_node(c, &nc);
+    assert_int_equal(nc.guard.source.auth_failures.per_min, 5);
+    assert_int_equal(nc.guard.source.auth_failures.burst, 5);
+    assert_int_equal(nc.guard.loopback.auth_failures.burst, 500);
+    assert_int_equal(nc.guard.source.requests.burst, 1); /* 0 would let nobody in */
+    assert_int_equal(nc.guard.loopback.connections.per_min, GUARD_BUDGET_MAX);
+    assert_int_equal(nc.guard.account.burst, 10);
+    config_free(c);
+    bad("[limits]\nauth_failures_per_minute = 0\n",
+        "k:2: [limits] auth_failures_per_minute: `0` will not do; allowed: a number from 1 to "
+        "1000000\n");
+}
+
 static void the_example_is_read(void **state) {
     (void)state;
     struct config *c = good("\xef\xbb\xbf# a comment\n"
@@ -256,6 +282,7 @@ static void the_manual_is_up_to_date(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_themselves_valid),
+        cmocka_unit_test(budgets_reach_the_guard),
         cmocka_unit_test(the_example_is_read),
         cmocka_unit_test(every_error_is_listed),
         cmocka_unit_test(a_setting_in_the_wrong_place),

@@ -5,6 +5,7 @@
 #include "base/units.h"
 #include "daemon/config.h"
 #include "daemon/suggest.h"
+#include "guard/guard.h"
 
 #define AT(member) offsetof(struct config, member)
 #define MINUTE     60u
@@ -83,6 +84,24 @@ const struct setting settings[] = {
       RELOAD_RESTART, false, "How long a connection may take for its TLS handshake." },
     { "limits", "message", SETTING_DURATION, AT(message_s), "10s", 1, MINUTE, NULL, RELOAD_RESTART,
       false, "How long a connection may take from the first to the last byte of a message." },
+    { "limits", "auth_failures_per_minute", SETTING_COUNT, AT(source_failures), "30", 1,
+      GUARD_BUDGET_MAX, NULL, RELOAD_RESTART, false,
+      "Wrong secrets from one source (an IPv4 address or an IPv6 /64), as many at once and in each "
+      "minute after; beyond that it is banned for 10 s, then longer each time up to 15 min. A "
+      "source from which somebody proved himself within the last hour may have four times as many "
+      "at once; loopback has a hundred times the figure. Both hold for the next two settings "
+      "too." },
+    { "limits", "requests_per_minute", SETTING_COUNT, AT(source_requests), "1200", 3,
+      GUARD_BUDGET_MAX, NULL, RELOAD_RESTART, false,
+      "Requests of one source on connections that have proved nothing yet; a third of them may "
+      "come at once. A phone that starts needs two." },
+    { "limits", "connections_per_minute", SETTING_COUNT, AT(source_connections), "600", 3,
+      GUARD_BUDGET_MAX, NULL, RELOAD_RESTART, false,
+      "New connections of one source; a third of them may come at once." },
+    { "limits", "account_requests_per_minute", SETTING_COUNT, AT(account_requests), "3000", 6,
+      GUARD_BUDGET_MAX, NULL, RELOAD_RESTART, false,
+      "Requests of one account over all its devices; a sixth of them may come at once. More are "
+      "answered with 503." },
     { "limits", "nonce_life", SETTING_DURATION, AT(nonce_life_s), "5m", 30, HOUR, NULL, RELOAD_LIVE,
       false, "How long the nonce of a digest challenge may be used." },
     { "limits", "ring_time", SETTING_DURATION, AT(ring_time_s), "181s", 181, HOUR, NULL,
