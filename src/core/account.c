@@ -57,8 +57,12 @@ bool core_who_digest(struct core *c, struct flow *flow, const struct sip_msg *m,
         core_challenge(c, flow, m, realm, which, true);
         return false;
     case DIGEST_BAD:
-        core_answer(c, flow->id, m,
-                    &(struct answer){ .status = 400, .warning = "The credentials are malformed" });
+        core_answer(
+            c, flow->id, m,
+            &(struct answer){
+                .status = 400,
+                .warning =
+                    "The credentials are malformed, or their digest-uri is not the Request-URI" });
         return false;
     }
     return false;
