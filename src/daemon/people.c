@@ -185,7 +185,7 @@ enum err call_user_add(struct admin_call *c) {
     if (generate) secret = admin_make_secret(made);
     const char *weak = generate ? NULL : secret_refused(&p, secret);
     if (weak) {
-        admin_hint(c, "the second: `kith user add " SLICE_FMT "@" SLICE_FMT " --generate`",
+        admin_hint(c, "Kith makes one with `kith user add " SLICE_FMT "@" SLICE_FMT " --generate`",
                    SLICE_ARG(aor_user(&p.aor)), SLICE_ARG(aor_domain(&p.aor)));
         return admin_fail(c, ERR_DENIED, "the password is refused: %s", weak);
     }
@@ -359,7 +359,7 @@ enum err call_user_password(struct admin_call *c) {
     if (generate) secret = admin_make_secret(made);
     const char *weak = generate ? NULL : secret_refused(&p, secret);
     if (weak) {
-        admin_hint(c, "the second: --generate in place of a password");
+        admin_hint(c, "Kith makes one with --generate");
         e = admin_fail(c, ERR_DENIED, "the password is refused: %s", weak);
     } else {
         secret_seal_account(c->world->seal_key, secret, &p.boxes, &put->account);
