@@ -214,9 +214,12 @@ static bool add_constraints(X509 *cert, const struct pki_names *permitted) {
     for (size_t i = 0; ok && i < ARRAY_LEN(loopback); i++)
         ok = push_subtree(nc, name_ip(&loopback[i], true));
     for (size_t i = 0; ok && i < permitted->dns_count; i++)
-        ok = push_subtree(nc, name_text(GEN_DNS, SLICE_NONE, permitted->dns[i]));
+        if (!slice_eq(permitted->dns[i], SLICE("localhost")))
+            ok = push_subtree(nc, name_text(GEN_DNS, SLICE_NONE, permitted->dns[i]));
     for (size_t i = 0; ok && i < permitted->ip_count; i++)
-        ok = push_subtree(nc, name_ip(&permitted->ips[i], true));
+        if (!addr_ip_eq(&permitted->ips[i], &loopback[0]) &&
+            !addr_ip_eq(&permitted->ips[i], &loopback[1]))
+            ok = push_subtree(nc, name_ip(&permitted->ips[i], true));
     /* RFC 5280 4.2.1.10 wants this critical. mbedTLS, and so linphone, then refuses the whole CA as
      * unreadable; not critical, those who know the extension (OpenSSL, browsers) obey it all the
      * same. Interop decides; docs/threat-model.md says what it costs. */
