@@ -290,6 +290,19 @@ static void a_source_may_have_several_connections(void **state) {
     assert_int_equal(server_end(&s, SIGTERM), 0);
 }
 
+/* [limits] drain is for requests without an answer; who is only connected is not waited for. */
+static void a_stop_does_not_wait_for_the_connected(void **state) {
+    (void)state;
+    struct server s;
+    write_root("kith.conf", CONF "[limits]\ndrain = 1h\n");
+    server_start(&s, in_root("kith.conf"));
+    struct sockaddr_in at = address_of(&s);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(server_end(&s, SIGTERM), 0); /* else an alarm ends it: 128 + SIGALRM */
+    close(fd);
+}
+
 /* Whatever a local program writes into the admin socket: an answer, or the end of the connection.
  */
 static void the_admin_socket_takes_nonsense(void **state) {
@@ -346,6 +359,7 @@ int main(void) {
         cmocka_unit_test(the_demo_says_what_to_type),
         cmocka_unit_test(a_source_may_have_several_connections),
         cmocka_unit_test(a_source_may_connect_so_often),
+        cmocka_unit_test(a_stop_does_not_wait_for_the_connected),
         cmocka_unit_test(the_admin_socket_takes_nonsense),
     };
     return cmocka_run_group_tests(tests, run_setup, run_teardown);
