@@ -72,9 +72,11 @@ function(kith_test name)
   if(NOT T_LABEL)
     set(T_LABEL unit)
   endif()
-  add_executable(${name} ${T_SOURCES})
+  # unit_oom.c: under KITH_OOM the tests run with every allocation failing once
+  add_executable(${name} ${T_SOURCES} ${CMAKE_SOURCE_DIR}/tests/unit/unit_oom.c)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/unit)
-  target_link_libraries(${name} PRIVATE ${T_USES} PkgConfig::CMOCKA)
+  target_link_libraries(${name} PRIVATE ${T_USES} PkgConfig::CMOCKA ${CMAKE_DL_LIBS})
+  target_link_options(${name} PRIVATE -Wl,--wrap=mem_fail_at)
   target_compile_definitions(${name} PRIVATE KITH_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   foreach(source ${T_SOURCES}) # a test with threads also runs under ThreadSanitizer

@@ -4,6 +4,7 @@
   checks  the scripts of tools/ on themselves and on the tree
   dev     the debug build, and every test of it
   asan    the same under AddressSanitizer and UBSan
+  oom     the unit tests of that build again, with each allocation failing once
   tsan    tests with the label "threads" under ThreadSanitizer
   fuzz    every fuzzer for a few seconds, from the corpus in the tree
   release the build that people run, and every test of it but the fuzz replays
@@ -13,9 +14,10 @@ Each test function of a cmocka program counts as one; so does each PASS, FAIL an
 program that prints such lines; any other program counts as one. A skip must have a row in
 tests/skips.txt, else it counts as a failure. The last line is "N passed, N failed, N skipped".
 
-  tools/test.py [--only STAGE]... [--quick] [--seconds N] [--match TEXT]
+  tools/test.py [--only STAGE]... [--quick] [--seconds N] [--oom-seconds N] [--match TEXT]
     --quick      checks and dev only
     --seconds    how long each fuzzer runs (5)
+    --oom-seconds  how long each program walks its allocations (5)
     --match      only test programs and fuzzers whose name holds TEXT
 """
 import argparse
@@ -38,6 +40,7 @@ import source
 ROOT = source.ROOT
 JOBS = min(os.cpu_count() or 1, 8)
 OUTPUT_LINES = 60  # of a failure that are shown; all of it is in build/test/
+OOM_LEAST = 1000  # failed allocations that the whole stage oom must have brought about
 LABELLED = ("replay", "torture", "sim")  # tests/<folder> must bring tests with this label
 
 
@@ -46,6 +49,7 @@ class Results:
 
     def __init__(self, skip_rows):
         self.passed, self.failed, self.skipped, self.skip_rows = 0, [], [], skip_rows
+        self.seconds = []
 
     def add_pass(self, count=1):
         self.passed += count
@@ -67,6 +71,12 @@ class Results:
         else:
             self.add_fail(name, f"skipped ({reason or 'no reason given'}) without a row in "
                           "tests/skips.txt")
+
+    def add_time(self, name, seconds):
+        self.seconds.append((seconds, name))
+
+    def slowest(self, count):
+        return sorted(self.seconds, reverse=True)[:count]
 
     def last_line(self):
         return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
@@ -230,6 +240,7 @@ def run_all(results, stage, tests, more_env):
             results.add_skip(test["name"], last[-1] if last else "")
         else:
             count(results, test["name"], code, output, "fuzz" in test["labels"])
+        results.add_time(f"{stage}: {test['name']}", seconds)
         ok = results.passed - before[0]
         bad = len(results.failed) - before[1]
         print(f"  {stage}: {test['name']}: {ok} ok{f', {bad} FAILED' if bad else ''} "
@@ -311,6 +322,27 @@ def stage_dev(results, options):
 def stage_asan(results, options):
     if build(results, "asan"):
         run_all(results, "asan", matching(ctest_list("asan"), options), SANITIZER_ENV)
+
+
+def stage_oom(results, options):
+    """tests/unit/unit_oom.c walks; here the programs are chosen and their walks added up."""
+    # What runs the kith binary is left out: the walk would be in the test, not in what it tests.
+    if not os.path.isdir(os.path.join(ROOT, "build", "asan")) and not build(results, "asan"):
+        return
+    tests = [t for t in matching(ctest_list("asan"), options)
+             if t["command"] and "unit" in t["labels"] and "/cli/" not in t["command"][0]]
+    for test in tests:
+        test["timeout"] = 60 * options.oom_seconds
+    run_all(results, "oom", tests, {**SANITIZER_ENV, "KITH_OOM": str(options.oom_seconds)})
+    failures = 0
+    for test in tests:
+        log = os.path.join(ROOT, "build", "test", "oom", test["name"] + ".log")
+        if os.path.isfile(log):
+            found = re.findall(r" (\d+) allocations failed", source.read("/", log))
+            failures += int(found[-1]) if found else 0
+    print(f"  oom: {failures} failed allocations survived", flush=True)
+    if not options.match and failures < OOM_LEAST:
+        results.add_fail("oom", f"only {failures} allocations failed: the walk does not walk")
 
 
 def stage_tsan(results, options):
@@ -409,8 +441,8 @@ def stage_e2e(results, options):
         results.add_fail("e2e", output + f"\n{how_it_ended(code)}: no PASS, FAIL or SKIP line")
 
 
-STAGES = {"checks": stage_checks, "dev": stage_dev, "asan": stage_asan, "tsan": stage_tsan,
-          "fuzz": stage_fuzz, "release": stage_release, "e2e": stage_e2e}
+STAGES = {"checks": stage_checks, "dev": stage_dev, "asan": stage_asan, "oom": stage_oom,
+          "tsan": stage_tsan, "fuzz": stage_fuzz, "release": stage_release, "e2e": stage_e2e}
 
 
 def self_test():
@@ -466,6 +498,7 @@ def main():
     parser.add_argument("--only", action="append", choices=list(STAGES), default=[])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--oom-seconds", type=int, default=5)
     parser.add_argument("--e2e-seconds", type=int, default=600)
     parser.add_argument("--match", default="")
     options = parser.parse_args()
@@ -485,6 +518,8 @@ def main():
         print(f"failed: {name}")
     for name, reason in results.skipped:
         print(f"skipped: {name}: {reason or 'see tests/skips.txt'}")
+    for seconds, name in results.slowest(10):
+        print(f"slow: {seconds:6.1f} s  {name}")
     print(f"{time.monotonic() - began:.0f} s in all; the output of every test is in build/test/")
     if results.passed == 0 and not results.failed:
         results.add_fail("nothing was run")

@@ -39,6 +39,7 @@ static uint32_t found(struct accounts *a, const char *user, const char *domain) 
 static void finds_by_every_name(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", " 100, 101 ,"));
     put(a, row(2, "bob", ""));
     assert_int_equal(found(a, "alice", "example.org"), 1);
@@ -66,6 +67,7 @@ static void finds_by_every_name(void **state) {
 static void refuses_a_name_twice(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", "100"));
     struct account_row r = row(2, "alice", "");
     assert_err(accounts_put(a, &r), ERR_EXISTS);
@@ -85,6 +87,7 @@ static void refuses_a_name_twice(void **state) {
 static void refuses_what_is_no_row(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     struct account_row r = row(0, "alice", "");
     assert_err(accounts_put(a, &r), ERR_BAD);
     r = row(1, "", "");
@@ -111,6 +114,7 @@ static void refuses_what_is_no_row(void **state) {
 static void a_full_table_says_so(void **state) {
     (void)state;
     struct accounts *a = accounts_new(2, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", ""));
     put(a, row(2, "bob", ""));
     struct account_row r = row(3, "carol", "");
@@ -132,6 +136,7 @@ static uint32_t stamp(struct accounts *a, uint32_t id) {
 static void a_change_gives_a_new_stamp(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", "100"));
     put(a, row(2, "bob", ""));
     uint32_t first = stamp(a, 1), other = stamp(a, 2);
@@ -163,6 +168,7 @@ static void a_change_gives_a_new_stamp(void **state) {
 static void a_new_name_takes_the_place_of_the_old(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", "100,101"));
     put(a, row(1, "alicia", "101,102"));
     assert_int_equal(found(a, "alice", "example.org"), 0);
@@ -178,6 +184,7 @@ static void a_new_name_takes_the_place_of_the_old(void **state) {
 static void opens_the_sealed_secret(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     struct account_row r = row(1, "alice", "");
     struct secret_boxes boxes;
     secret_seal_account(seal_key, SLICE("wonder land"), &boxes, &r);
@@ -209,6 +216,7 @@ static void opens_the_sealed_secret(void **state) {
 static void keeps_legacy_devices(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", ""));
     put(a, row(2, "bob", ""));
     struct device_row d = legacy(7, 1);
@@ -248,6 +256,7 @@ static void keeps_legacy_devices(void **state) {
 static void finds_certificates_by_key(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", ""));
     put(a, row(2, "bob", ""));
     struct device_row d = certified(7, 1, 0xaa), e = certified(8, 2, 0xaa);
@@ -277,6 +286,7 @@ static void finds_certificates_by_key(void **state) {
 static void bounds_devices_of_an_account(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(1, "alice", ""));
     for (uint32_t i = 1; i <= ACCOUNT_DEVICES_MAX; i++) {
         struct device_row d = legacy(i, 1);
@@ -296,6 +306,7 @@ static void bounds_devices_of_an_account(void **state) {
 static void gives_ids_once(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     put(a, row(7, "alice", ""));
     assert_int_equal(accounts_free_id(a), 8);
     assert_int_equal(accounts_free_id(a), 9);
@@ -330,6 +341,7 @@ static bool walk_device(void *ctx, const struct device_row *r) {
 static void walks_all(void **state) {
     (void)state;
     struct accounts *a = accounts_new(100, &key, seal_key);
+    assert_non_null(a);
     struct account_row r = row(1, "alice", "100, 101");
     struct secret_boxes boxes;
     secret_seal_account(seal_key, SLICE("x"), &boxes, &r);
@@ -359,6 +371,7 @@ static void agrees_with_a_plain_array(void **state) {
     (void)state;
     enum { IDS = 40, NAMES = 30, STEPS = 4000 };
     struct accounts *a = accounts_new(IDS, &key, seal_key);
+    assert_non_null(a);
     int name_of[IDS + 1] = { 0 }, alias_of[IDS + 1] = { 0 }; /* 0: not there */
     uint64_t seed = 20260101;
     for (int step = 0; step < STEPS; step++) {
@@ -414,6 +427,7 @@ static void *reader(void *p) {
 static void readers_always_find_what_stays(void **state) {
     (void)state;
     struct race race = { .a = accounts_new(100, &key, seal_key) };
+    assert_non_null(race.a);
     put(race.a, row(1, "alice", "stays"));
     pthread_t threads[2];
     for (int i = 0; i < 2; i++)

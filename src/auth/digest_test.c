@@ -418,6 +418,7 @@ static void used_nonces_are_bounded(void **state) {
 static void never_accepts_twice(void **state) {
     (void)state;
     struct digest_used *u = digest_used_new(8, &key);
+    assert_non_null(u);
     static bool seen[64][8];
     uint64_t seed = 3;
     unsigned accepted = 0;

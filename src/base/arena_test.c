@@ -97,6 +97,7 @@ static void the_heap_counts_and_fails_on_demand(void **state) {
     (void)state;
     int64_t base = mem_live();
     char *text = mem_dup("ab", 2);
+    assert_non_null(text);
     assert_string_equal(text, "ab");
     mem_fail_at(1);
     void *p = mem_alloc(1);

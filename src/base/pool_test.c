@@ -65,7 +65,11 @@ static void walks_the_slots_in_use(void **state) {
     struct pool p;
     pool_id ids[200], id;
     pool_init(&p, sizeof(uint32_t), 200);
-    for (uint32_t i = 0; i < 200; i++) *(uint32_t *)pool_new(&p, &ids[i]) = i;
+    for (uint32_t i = 0; i < 200; i++) {
+        uint32_t *item = pool_new(&p, &ids[i]);
+        assert_non_null(item);
+        *item = i;
+    }
     for (uint32_t i = 0; i < 200; i += 3) pool_free(&p, ids[i]);
     uint32_t slot = 0, n = 0, sum = 0;
     for (uint32_t *item; (item = pool_each(&p, &slot, &id)); n++) {

@@ -45,6 +45,7 @@ static void world_open(struct world *w, unsigned workers, bool force_mail) {
     w->now = (struct now){ 1000, 1700000000000 };
     w->workers = workers;
     w->store = store_memory_new();
+    assert_non_null(w->store);
     add_account(w, 1, "alice");
     add_account(w, 2, "bob");
     static const uint8_t keys[2][32] = { { 1 }, { 2 } };

@@ -32,8 +32,10 @@ static struct bench *bench_new(void) {
     assert_non_null(b);
     world_init(&b->world);
     b->store = store_memory_new();
+    assert_non_null(b->store);
     b->world.dir = &dir;
     b->world.accounts = accounts_new(1000, &key, seal_key);
+    assert_non_null(b->world.accounts);
     b->world.seal_key = seal_key;
     b->world.commit = commit;
     b->world.commit_ctx = b;

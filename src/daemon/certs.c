@@ -212,7 +212,10 @@ static enum err load_local(const struct datadir *dir, const struct certs_wish *w
     out->count = 1;
     struct pki_id *ca = NULL;
     enum err e = local_ca(&f, wish, now, &w, &ca, &out->ca_is_new, why);
-    if (e != ERR_OK) return e;
+    if (e != ERR_OK) {
+        pki_unref(ca);
+        return e;
+    }
     static char mem[CA_NAMES_BYTES];
     struct buf text = buf_over(mem, sizeof mem);
     put_names(&w, &text);

@@ -113,6 +113,7 @@ static void a_full_disk_is_told_and_survived(void **state) {
     reset();
     struct storer *s = NULL;
     struct store *store = store_memory_new();
+    assert_non_null(store);
     assert_ok(storer_start(store, on_done, NULL, &s));
     struct store_change c = value("a", STORE_FULL);
     assert_ok(storer_commit(s, &c, 1));
@@ -185,6 +186,7 @@ static enum err start_and_commit(void *ctx) {
 static void every_failed_allocation_is_survived(void **state) {
     (void)state;
     struct store *store = store_memory_new();
+    assert_non_null(store);
     assert_ok(start_and_commit(store));
     assert_true(unit_oom_ctx(start_and_commit, store) > 2);
     store_close(store);

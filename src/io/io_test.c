@@ -75,6 +75,7 @@ static void house_open(struct house *h, unsigned count) {
     assert_ok(addr_read(SLICE("[::1]:0"), &listen[UDP6_AT].at));
     for (unsigned i = 0; i < count; i++) {
         h->cores[i] = core_new(NULL, i, seed, clock_now());
+        assert_non_null(h->cores[i]);
         struct io_config config = { .worker = i,
                                     .listen = listen,
                                     .listen_count = ARRAY_LEN(listen),
@@ -791,6 +792,7 @@ static void says_where_it_cannot_listen(void **state) {
     struct io_listen listen = { .transport = FLOW_TCP, .lane = LANE_LEGACY };
     struct io *io;
     struct core *core = core_new(NULL, 0, seed, clock_now());
+    assert_non_null(core);
     assert_ok(addr_read(SLICE("192.0.2.1:5060"), &listen.at));
     struct io_config config = {
         .listen = &listen, .listen_count = 1, .limits = limits_now, .core = core
@@ -817,6 +819,7 @@ static void survives_short_memory(void **state) {
     (void)state;
     static const uint8_t seed[32];
     struct core *core = core_new(NULL, 0, seed, clock_now());
+    assert_non_null(core);
     assert_int_equal(unit_oom_ctx(make_io, core), 9);
     core_free(core);
 }

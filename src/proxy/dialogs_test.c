@@ -27,6 +27,7 @@ static struct dialog sample(void) {
 static void what_was_put_comes_back(void **state) {
     (void)state;
     struct dialogs *d = dialogs_new(100, &key);
+    assert_non_null(d);
     struct arena arena;
     arena_init(&arena, 65536);
     struct dialog in = sample(), out;
@@ -53,6 +54,7 @@ static void what_was_put_comes_back(void **state) {
 static void requests_raise_cseq_and_move_the_target(void **state) {
     (void)state;
     struct dialogs *d = dialogs_new(100, &key);
+    assert_non_null(d);
     struct arena arena;
     arena_init(&arena, 65536);
     struct dialog in = sample(), out;
@@ -72,6 +74,7 @@ static void requests_raise_cseq_and_move_the_target(void **state) {
 static void the_silent_go_and_full_is_an_answer(void **state) {
     (void)state;
     struct dialogs *d = dialogs_new(64, &key); /* two a shard */
+    assert_non_null(d);
     struct dialog in = sample();
     unsigned full = 0;
     for (uint64_t k = 0; k < 640; k++)

@@ -327,7 +327,10 @@ static void *run_alone(void *ctx) {
         arena_reset(&a);
         if (err == ERR_OK || err == ERR_FULL)
             err = location_find(r->l, one.account_id, NOW + i / 2, &a, b, 4, &count);
-        if (err != ERR_OK) return NULL;
+        if (err != ERR_OK) {
+            arena_fini(&a);
+            return NULL;
+        }
         if (i % 64 == 0) (void)location_sweep(r->l, NOW + i, 50, gone, 4);
     }
     arena_fini(&a);

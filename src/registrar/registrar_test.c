@@ -506,6 +506,7 @@ static void the_table_may_be_full(void **state) {
     struct desk *d = desk_new();
     location_free(d->l);
     d->l = location_new(2, &key, RUN);
+    assert_non_null(d->l);
     assert_int_equal(reg(d, "Contact: <sip:a@1>, <sip:a@2>, <sip:a@3>\r\n"), 503);
     assert_int_equal(location_count(d->l), 0);
     assert_int_equal(reg(d, "Contact: <sip:a@1>\r\n"), 200);

@@ -66,6 +66,7 @@ static enum err see_refreshed(void *ctx, const struct binding_row *row) {
 static void a_refresh_moves_numbers_only(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     struct store_change changes[] = { account(1, "alice"),
                                       binding(1, 5, "sip:a@192.0.2.1"),
                                       { .op = STORE_BINDING_REFRESH, .durability = STORE_LAZY } };
@@ -86,6 +87,7 @@ static void a_refresh_moves_numbers_only(void **state) {
 static void a_renewed_binding_survives_the_sweep(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     struct store_change changes[] = { account(1, "alice"), binding(1, 5, "sip:a@192.0.2.1") };
     struct store_change sweep = { .op = STORE_BINDING_REMOVE };
     changes[1].binding.expires = 200;
@@ -102,6 +104,7 @@ static void a_renewed_binding_survives_the_sweep(void **state) {
 static void keeps_what_was_put(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     const struct store_change batch[] = { account(1, "alice"), account(2, "bob"), device(7, 1),
                                           binding(1, 9, "sip:a@192.0.2.1") };
     assert_ok(store_commit(s, batch, ARRAY_LEN(batch)));
@@ -118,6 +121,7 @@ static void keeps_what_was_put(void **state) {
 static void removes_with_the_account(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     const struct store_change batch[] = { account(1, "alice"),
                                           account(2, "bob"),
                                           device(7, 1),
@@ -147,6 +151,7 @@ static void removes_with_the_account(void **state) {
 static void drops_what_has_no_account(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     const struct store_change batch[] = { binding(1, 9, "sip:a@192.0.2.1"), device(7, 1),
                                           account(2, "bob") };
     assert_ok(store_commit(s, batch, ARRAY_LEN(batch)));
@@ -160,6 +165,7 @@ static void drops_what_has_no_account(void **state) {
 static void keeps_named_values(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     char got[8];
     size_t len = 0;
     assert_err(store_value(s, SLICE("run"), got, sizeof got, &len), ERR_MISSING);
@@ -179,6 +185,7 @@ static void keeps_named_values(void **state) {
 static void fails_when_told(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     struct store_change c = account(1, "alice");
     store_memory_fail(s, 1);
     assert_ok(store_commit(s, &c, 1));
@@ -197,6 +204,7 @@ static void fails_when_told(void **state) {
 static void a_callback_ends_the_load(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     const struct store_change batch[] = { account(1, "alice"), account(2, "bob") };
     assert_ok(store_commit(s, batch, ARRAY_LEN(batch)));
     struct seen seen = { .answer = ERR_LIMIT };
@@ -211,6 +219,7 @@ static void a_callback_ends_the_load(void **state) {
 static void grows_and_finds_all(void **state) {
     (void)state;
     struct store *s = store_memory_new();
+    assert_non_null(s);
     enum { COUNT = 1000 };
     for (uint32_t i = 1; i <= COUNT; i++) {
         struct store_change c = account(i, "somebody");
@@ -230,6 +239,7 @@ static void copies_deeply(void **state) {
     char contact[] = "sip:a@192.0.2.1";
     struct store_change c = binding(1, 9, contact);
     struct store_change *copy = store_change_copy(&c);
+    assert_non_null(copy);
     memset(contact, 'x', sizeof contact);
     assert_slice(copy->binding.contact, "sip:a@192.0.2.1");
     assert_slice(copy->binding.user_agent, "x");
@@ -238,6 +248,7 @@ static void copies_deeply(void **state) {
     /* A removal carries its key and nothing that points elsewhere. */
     c.op = STORE_BINDING_REMOVE;
     copy = store_change_copy(&c);
+    assert_non_null(copy);
     assert_int_equal(copy->binding.bid, 9);
     assert_null(copy->binding.contact.ptr);
     mem_free(copy);
