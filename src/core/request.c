@@ -408,8 +408,10 @@ static void core_for_us(struct core *c, struct flow *flow, const struct sip_msg 
                     &(struct answer){ .status = 200, .lines = SLICE(ALLOWED SUPPORTED ACCEPTED) });
     else if (m->method == SIP_SUBSCRIBE || m->method == SIP_PUBLISH)
         core_refuse(c, flow, m, 489, NULL);
-    else
-        core_answer(c, flow->id, m, &(struct answer){ .status = 405, .lines = SLICE(ALLOWED) });
+    else /* RFC 3261 8.2.1, 21.5.2: 405 for a method that we know, 501 for one that we don't */
+        core_answer(c, flow->id, m,
+                    &(struct answer){ .status = m->method == SIP_OTHER ? 501 : 405,
+                                      .lines = SLICE(ALLOWED) });
 }
 
 /* ---- the way of a request ---- */
