@@ -164,6 +164,7 @@ static const char *path_of(const char *name) {
 }
 
 static void put_file(const char *path, slice text) {
+    assert_non_null(text.ptr);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     assert_int_equal(fwrite(text.ptr, 1, text.len, f), text.len);
