@@ -377,7 +377,6 @@ static unsigned branch_start(struct core *c, struct context *x, struct branch *b
                          .source_via = source.full ? SLICE_NONE : buf_slice(&source),
                          .route = target->path,
                          .own_routes = plan->own_routes,
-                         .max_forwards = m->has_max_forwards ? (uint8_t)(m->max_forwards - 1) : 70,
                          .max_breadth = plan->max_breadth,
                          .asserted = plan->asserted };
     if (!plan->is_in_dialog && is_dialog_forming(m->method))

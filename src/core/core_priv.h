@@ -169,6 +169,9 @@ struct answer { /* what we say ourselves */
 void core_request(struct core *c, struct flow *flow, const struct sip_msg *m);
 /* Answer without keeping state (RFC 3261 8.2.7): the To tag follows from the request. */
 void core_answer(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a);
+/* The same for a refusal in words (NULL: the status says enough). */
+void core_refuse(struct core *c, const struct flow *flow, const struct sip_msg *m, unsigned status,
+                 const char *warning);
 /* The bytes of such an answer; empty when it cannot be written. */
 slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a);
 void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *r);

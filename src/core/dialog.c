@@ -90,11 +90,6 @@ static bool token_side(struct core *c, const struct route_token *t, const struct
     return false;
 }
 
-static void dialog_refuse(struct core *c, struct flow *flow, const struct sip_msg *m,
-                          unsigned status, const char *why) {
-    core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = why });
-}
-
 /* On plain UDP and TCP the token is all there is; but a legacy device whose time has ended has lost
  * its binding (its expiry never goes beyond), and with it its say. */
 static bool is_still_registered(struct core *c, struct flow *flow, const struct sip_msg *m,
@@ -103,7 +98,7 @@ static bool is_still_registered(struct core *c, struct flow *flow, const struct 
     if (!side->bid || location_by_bid(c->node->location, side->account_id, side->bid, c->now.wall,
                                       &c->turn, &b) == ERR_OK)
         return true;
-    dialog_refuse(c, flow, m, 403, "This phone is no longer registered");
+    core_refuse(c, flow, m, 403, "This phone is no longer registered");
     return false;
 }
 
@@ -119,7 +114,7 @@ static bool may_speak(struct core *c, struct flow *flow, const struct sip_msg *m
         if (!core_who(c, flow, m, &who)) return false;
         if (core_holds(c, flow, side->account_id)) return true;
     }
-    dialog_refuse(c, flow, m, 403, "This connection has not proved to be that side of the call");
+    core_refuse(c, flow, m, 403, "This connection has not proved to be that side of the call");
     return false;
 }
 
@@ -131,12 +126,7 @@ static void forward_ack(struct core *c, const struct sip_msg *m, flow_id to, uns
     struct buf via = buf_over(via_mem, sizeof via_mem);
     if (!node_flow_face(c->node, to, &face)) return;
     put_via(c, &via, &face, POOL_ID_NONE, loop_hash(c, m));
-    struct forward f = { .req = m,
-                         .via = buf_slice(&via),
-                         .own_routes = routes,
-                         .body = body,
-                         .max_forwards =
-                             m->has_max_forwards ? (uint8_t)(m->max_forwards - 1) : 70 };
+    struct forward f = { .req = m, .via = buf_slice(&via), .own_routes = routes, .body = body };
     struct buf out = core_out_begin(c, m->all.len + body.len + 1024);
     if (via.full || forward_write(&f, &out) != ERR_OK) return;
     core_send(c, to, core_out_end(c, &out), true, 0);
@@ -165,7 +155,7 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     enum dialog_side from;
     unsigned routes;
     if (!read_token(c, m, &token, &routes) || !token_side(c, &token, m, &from)) {
-        dialog_refuse(c, flow, m, 403, "This request does not belong to a call of this server");
+        core_refuse(c, flow, m, 403, "This request does not belong to a call of this server");
         return;
     }
     if (!may_speak(c, flow, m, &token.side[from])) return;
@@ -180,7 +170,7 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     flow_id target_flow = side_flow(c, &token.side[to]);
     if (!node_flow_lives(c->node, target_flow)) {
         /* RFC 5626 11.5 keeps 430 for talk between nodes; an end point understands 480. */
-        dialog_refuse(c, flow, m, 480, "The other phone is not connected");
+        core_refuse(c, flow, m, 480, "The other phone is not connected");
         if (m->method == SIP_BYE) dialogs_remove(c->node->dialogs, key);
         return;
     }

@@ -78,8 +78,8 @@ void core_answer(struct core *c, flow_id f, const struct sip_msg *m, const struc
     core_trace(c, m, "answered", a->status, a->warning);
 }
 
-static void core_refuse(struct core *c, const struct flow *flow, const struct sip_msg *m,
-                        unsigned status, const char *warning) {
+void core_refuse(struct core *c, const struct flow *flow, const struct sip_msg *m, unsigned status,
+                 const char *warning) {
     core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = warning });
 }
 

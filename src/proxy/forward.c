@@ -35,7 +35,7 @@ enum err forward_write(const struct forward *f, struct buf *out) {
     for (unsigned i = 0; i < 2; i++)
         if (f->record_route[i].len) sip_edit_insert(&e, HDR_RECORD_ROUTE, f->record_route[i]);
 
-    buf_u64(&hops, f->max_forwards);
+    buf_u64(&hops, f->req->has_max_forwards ? f->req->max_forwards - 1u : 70u);
     forward_number(&e, HDR_MAX_FORWARDS, &hops);
     if (f->max_breadth) {
         buf_u64(&breadth, f->max_breadth);

@@ -16,15 +16,15 @@ struct forward {
     slice record_route[2]; /* [0] nearest to the callee; empty: none (step 4, RFC 5658) */
     slice route;           /* a Path to put in front (RFC 3327 5.1); empty: none */
     unsigned own_routes;   /* leading Route values that named us and go (16.4) */
-    uint8_t max_forwards;  /* already counted down (step 3) */
     uint32_t max_breadth;  /* 0: leave the header alone (ACK); RFC 5393 5.3.3 */
     slice body;            /* in place of the one it has; ptr NULL: as it is */
     slice asserted;        /* P-Asserted-Identity of the authenticated caller; empty: none */
 };
 
-/* The message into `out`. FULL: it does not fit; LIMIT: too many changes. P-Asserted-Identity and
- * P-Preferred-Identity that came from a client go (RFC 3325 5), and so does Proxy-Authorization:
- * it was for us, and a digest is nothing to show around (RFC 3261 22.3). */
+/* The message into `out`, Max-Forwards counted down (or 70 when there was none: 16.6 step 3). FULL:
+ * it does not fit; LIMIT: too many changes. P-Asserted-Identity and P-Preferred-Identity that came
+ * from a client go (RFC 3325 5), and so does Proxy-Authorization: it was for us, and a digest is
+ * nothing to show around (RFC 3261 22.3). */
 NODISCARD enum err forward_write(const struct forward *f, struct buf *out);
 
 /* A response on its way back: without our Via, and without P-Asserted-Identity that a client put

@@ -40,7 +40,6 @@ static void a_request_goes_on(void **state) {
             SLICE("SIP/2.0/TLS 10.0.0.1:40000;branch=z9hG4bKa;rport=40000;received=10.0.0.1"),
         .record_route = { SLICE("<sip:t@near-callee;lr>"), SLICE("<sip:t@near-caller;lr>") },
         .own_routes = 1,
-        .max_forwards = 69,
         .max_breadth = 30,
         .asserted = SLICE("<sip:alice@example.org>"),
     };
