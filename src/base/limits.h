@@ -31,4 +31,10 @@
 #define LIMIT_EXPIRES_MAX_S     86400u
 #define LIMIT_EXPIRES_DEFAULT_S 3600u /* RFC 3261 10.3 */
 
+/* Other domains. */
+#define LIMIT_DNS_RECORDS   32u   /* of one answer: two dozen servers are a large domain */
+#define LIMIT_DNS_QUESTIONS 1024u /* a worker's, under way at one time */
+#define LIMIT_CERT_NAMES    32u /* of each kind; hosters put up to a hundred on one: not domains' */
+#define LIMIT_PEERS         64u /* rows of policy in the settings */
+
 #endif

@@ -20,6 +20,7 @@
 #include "base/slice.h"
 #include "core/node.h"
 #include "sip/flow.h"
+#include "sip/target.h"
 #include "store/store.h"
 
 struct core;
@@ -47,11 +48,15 @@ struct core_mail {
 };
 
 enum core_effect_kind {
-    FX_SEND,  /* bytes over flow (this worker's) */
-    FX_CLOSE, /* close flow after what was sent; why tells the log */
-    FX_MAIL,  /* give mail to worker `worker`; when its mailbox is full: core_mail_refused() */
-    FX_STORE, /* commit `change`; answer with core_stored(ticket). ticket 0: no answer wanted */
-    FX_TRACE  /* one JSON line for `kith trace` */
+    FX_SEND,    /* bytes over flow (this worker's) */
+    FX_CLOSE,   /* close flow after what was sent; why tells the log */
+    FX_MAIL,    /* give mail to worker `worker`; when its mailbox is full: core_mail_refused() */
+    FX_STORE,   /* commit `change`; answer with core_stored(ticket). ticket 0: no answer wanted */
+    FX_TRACE,   /* one JSON line for `kith trace` */
+    FX_DNS,     /* ask `name`, `dns_type`; answer with core_dns(ticket) */
+    FX_CONNECT, /* open `transport` to `addr` with our certificate, asking for `name` (TLS: SNI);
+                 * answer with core_connected(ticket) */
+    FX_CONNECT_CANCEL /* nobody waits for `ticket` any more: close it, do not answer */
 };
 struct core_effect {
     enum core_effect_kind kind;
@@ -62,6 +67,10 @@ struct core_effect {
     struct core_mail mail;
     const struct store_change *change;
     uint64_t ticket;
+    slice name;
+    struct addr addr;
+    uint8_t transport; /* enum flow_transport */
+    uint8_t dns_type;  /* enum dns_type */
 };
 
 struct core_counters { /* written by the core's thread, read by anybody: relaxed atomics */
@@ -102,6 +111,18 @@ void core_mail_in(struct core *c, const struct core_mail *mail, struct now now);
 void core_mail_refused(struct core *c, unsigned worker, const struct core_mail *mail,
                        struct now now);
 void core_stored(struct core *c, uint64_t ticket, enum err result, struct now now);
+/* The answer to FX_DNS, at once or after seconds (but never before all effects of the last call
+ * have been drained); the core gives up waiting by itself. A ticket that nobody waits for is
+ * ignored. */
+void core_dns(struct core *c, uint64_t ticket, const struct dns_answer *answer, struct now now);
+/* The answer to FX_CONNECT. result OK: the connection is up, TLS handshake done, whatever the
+ * certificate says (info->cert; verifying is io's, judging the core's): when this returns OK, *out
+ * is its flow, as from core_flow_open; anything else: close it. Another result (TIMEOUT, CLOSED
+ * when refused, IO, CRYPTO when the handshake failed): there is no connection, info may be NULL,
+ * `why` is static text for people ("connection refused") and *out is left alone. A ticket that
+ * nobody waits for is ERR_GONE. */
+NODISCARD enum err core_connected(struct core *c, uint64_t ticket, enum err result, const char *why,
+                                  const struct flow_info *info, struct now now, flow_id *out);
 /* Writing to a flow failed or its output queue is full: same as closed, but said apart. */
 void core_run_timers(struct core *c, struct now now);
 mono_t core_wake_at(const struct core *c);

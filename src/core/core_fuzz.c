@@ -155,6 +155,9 @@ static flow_id perform(const struct core_effect *fx) {
         break;
     }
     case FX_TRACE:
+    case FX_DNS:
+    case FX_CONNECT:
+    case FX_CONNECT_CANCEL:
         break;
     }
     return FLOW_NONE;

@@ -111,6 +111,9 @@ static void perform(struct world *w, unsigned worker, const struct core_effect *
         core_flow_closed(w->core[worker], fx->flow, w->now);
         break;
     case FX_TRACE:
+    case FX_DNS:
+    case FX_CONNECT:
+    case FX_CONNECT_CANCEL:
         break;
     }
 }

@@ -75,6 +75,7 @@ static enum err flow_new(struct core *c, const struct flow_info *info, struct fl
     flow->slot = slot;
     flow->id = flow_id_make(c->worker, slot.slot, slot.gen);
     flow->info = *info;
+    flow->info.cert = NULL; /* borrowed for this call */
     flow->heard = c->now.mono;
     enum err err = node_flow_up(c->node, flow->id, info);
     if (err != ERR_OK) {

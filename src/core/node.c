@@ -31,6 +31,7 @@ void node_config_defaults(struct node_config *c) {
 static size_t settings_text_len(const struct node_config *c) {
     size_t len = c->name.len + c->server_header.len + 1;
     for (unsigned i = 0; i < c->domain_count; i++) len += c->domains[i].len;
+    for (unsigned i = 0; i < c->peer_count; i++) len += c->peer[i].domain.len;
     return len;
 }
 
@@ -56,6 +57,8 @@ static struct settings *settings_new(const struct node_config *c) {
     s->config.server_header = settings_take(&at, c->server_header);
     for (unsigned i = 0; i < c->domain_count; i++)
         s->config.domains[i] = settings_take(&at, c->domains[i]);
+    for (unsigned i = 0; i < c->peer_count; i++)
+        s->config.peer[i].domain = settings_take(&at, c->peer[i].domain);
     s->text = text;
     return s;
 }

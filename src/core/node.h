@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/slice.h"
 #include "guard/guard.h"
 #include "store/store.h"
@@ -21,6 +22,24 @@ struct dialogs;
 
 #define NODE_DOMAINS_MAX 64
 #define NODE_WORKERS_MAX 64
+
+/* Which other domains we talk to, over TLS and by their verified names only (docs/federation.md).
+ */
+enum peers_policy {
+    PEERS_OPEN,   /* all but those refused */
+    PEERS_LISTED, /* those allowed or trusted */
+    PEERS_CLOSED  /* none */
+};
+enum peer_rule {
+    PEER_ALLOW,
+    PEER_TRUST, /* allowed, and of our trust domain: who called is asserted to it and believed from
+                 * it (RFC 3325 4) */
+    PEER_REFUSE
+};
+struct node_peer {
+    slice domain; /* lower case */
+    enum peer_rule rule;
+};
 
 /* The settings protocol code reads; copied by node_new and node_configure. */
 struct node_config {
@@ -37,9 +56,12 @@ struct node_config {
     uint32_t flow_idle_s;  /* a TLS flow without binding or call and silent for this long closes */
     uint32_t flows_max;    /* per worker */
     struct guard_limits guard; /* fixed at start */
-    bool force_mail;           /* test: every message crosses workers */
-    const uint8_t *seal_key;   /* 32 bytes; read by node_new only: opens what is sealed at rest, and
-                                  the keys of tokens, branches and nonces are derived from it */
+    enum peers_policy peers;
+    unsigned peer_count;
+    struct node_peer peer[LIMIT_PEERS];
+    bool force_mail;         /* test: every message crosses workers */
+    const uint8_t *seal_key; /* 32 bytes; read by node_new only: opens what is sealed at rest, and
+                                the keys of tokens, branches and nonces are derived from it */
 };
 void node_config_defaults(struct node_config *c);
 

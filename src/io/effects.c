@@ -49,6 +49,10 @@ static void perform(struct io *io, const struct core_effect *fx) {
     case FX_TRACE:
         if (io->hooks.on_trace) io->hooks.on_trace(io->hooks.ctx, io->worker, fx->bytes);
         break;
+    case FX_DNS:
+    case FX_CONNECT:
+    case FX_CONNECT_CANCEL:
+        break; /* the core does not ask for them yet */
     }
 }
 

@@ -223,6 +223,9 @@ static bool perform(struct world *w, unsigned worker, const struct core_effect *
     case FX_STORE:
         return keep_stored(w, worker, fx);
     case FX_TRACE:
+    case FX_DNS:
+    case FX_CONNECT:
+    case FX_CONNECT_CANCEL:
         return true;
     }
     return true;
