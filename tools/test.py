@@ -289,11 +289,12 @@ def matching(tests, options):
 def stage_checks(results, options):
     python = sys.executable
     steps = [(f"{tool} --self-test", [python, f"tools/{tool}.py", "--self-test"])
-             for tool in ("check_layers", "check_style", "rfc_index", "profile", "test")]
+             for tool in ("check_layers", "check_style", "rfc_index", "profile", "rows", "test")]
     steps += [("check_layers", [python, "tools/check_layers.py"]),
               ("check_style", [python, "tools/check_style.py"]),
               ("rfc_index", [python, "tools/rfc_index.py"]),
-              ("profile", [python, "tools/profile.py", "--check"])]
+              ("profile", [python, "tools/profile.py", "--check"]),
+              ("rows", [python, "tools/rows.py"])]
     for name, command in steps:
         if options.match not in name:
             continue

@@ -6,15 +6,20 @@ struct dialog *dialog_new(struct world *w, struct agent *a) {
         (void)complain(w, "too many dialogs of one agent");
         return NULL;
     }
-    struct dialog *d = &a->dialogs[a->dialog_count++];
+    struct dialog *d = arena_alloc(&w->arena, sizeof *d);
+    if (!d) {
+        (void)complain(w, "the scenario is too long for its memory");
+        return NULL;
+    }
     memset(d, 0, sizeof *d);
+    a->dialogs[a->dialog_count++] = d;
     a->now = d;
     return d;
 }
 
 struct dialog *dialog_named(struct agent *a, slice name) {
     for (unsigned i = 0; i < a->dialog_count; i++)
-        if (a->dialogs[i].name.len && slice_eq(a->dialogs[i].name, name)) return &a->dialogs[i];
+        if (a->dialogs[i]->name.len && slice_eq(a->dialogs[i]->name, name)) return a->dialogs[i];
     return NULL;
 }
 
@@ -52,7 +57,7 @@ static bool refreshes_target(unsigned method) {
 static struct dialog *find(struct agent *a, slice call_id, slice local_tag, slice remote_tag) {
     struct dialog *open = NULL;
     for (unsigned i = 0; i < a->dialog_count; i++) {
-        struct dialog *d = &a->dialogs[i];
+        struct dialog *d = a->dialogs[i];
         if (!slice_eq(d->call_id, call_id) || !slice_eq(d->local_tag, local_tag)) continue;
         if (slice_eq(d->remote_tag, remote_tag)) return d;
         if (!open || !d->remote_tag.len) open = d;
@@ -105,7 +110,7 @@ static bool hear_first(struct world *w, struct agent *a, const struct sip_msg *m
 
 static struct dialog *dialog_of_cancel(const struct agent *a, const struct sip_msg *m) {
     for (unsigned i = a->heard_count; i > 0; i--) {
-        const struct heard *h = &a->heard[i - 1];
+        const struct heard *h = a->heard[i - 1];
         if (h->m.msg->method == SIP_INVITE && slice_eq(h->m.msg->call_id, m->call_id) &&
             slice_eq(h->m.msg->via.branch, m->via.branch))
             return h->dialog;
@@ -129,8 +134,10 @@ static bool hear_request(struct world *w, struct agent *a, const struct message 
         return false;
     }
     if (a->heard_count == HEARD_MAX) return complain(w, "too many requests to one agent");
-    a->heard[a->heard_count++] =
-        (struct heard){ .m = *message, .dialog = d, .is_answered = m->method == SIP_ACK };
+    struct heard *h = arena_alloc(&w->arena, sizeof *h);
+    if (!h) return complain(w, "the scenario is too long for its memory");
+    *h = (struct heard){ .m = *message, .dialog = d, .is_answered = m->method == SIP_ACK };
+    a->heard[a->heard_count++] = h;
     if (d) a->now = d;
     return true;
 }
@@ -141,7 +148,7 @@ bool agent_hear(struct world *w, struct agent *a, const struct message *m) {
 
 struct heard *agent_unanswered(struct agent *a, slice method, const struct dialog *in) {
     for (unsigned i = a->heard_count; i > 0; i--) {
-        struct heard *h = &a->heard[i - 1];
+        struct heard *h = a->heard[i - 1];
         if (h->is_answered || (in && h->dialog != in)) continue;
         if (!method.len || slice_eq(h->m.msg->method_name, method)) return h;
     }

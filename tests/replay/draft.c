@@ -259,9 +259,8 @@ bool draft_auth(struct world *w, struct agent *a, struct draft *d, slice user, s
 /* ---- bytes ---- */
 
 static bool draft_write(struct world *w, struct draft *d, slice *out) {
-    char *mem = arena_alloc(&w->arena, 70000 + d->body.len);
-    if (!mem) return complain(w, "the scenario is too long for its memory");
-    struct buf b = buf_over(mem, 70000 + d->body.len);
+    char mem[140000];
+    struct buf b = buf_over(mem, sizeof mem);
     if (d->is_request)
         buf_fmt(&b, SLICE_FMT " " SLICE_FMT " SIP/2.0\r\n", SLICE_ARG(d->method),
                 SLICE_ARG(d->uri));
@@ -278,9 +277,10 @@ static bool draft_write(struct world *w, struct draft *d, slice *out) {
     }
     buf_lit(&b, "\r\n");
     buf_put(&b, d->body);
-    *out = buf_slice(&b);
     draft_drop(d, SLICE("Content-Length")); /* another body may come with `again` */
-    return !b.full || complain(w, "the message is too long");
+    if (b.full) return complain(w, "the message is too long");
+    *out = text_keep(w, buf_slice(&b));
+    return !w->is_failed;
 }
 
 /* What was changed by hand counts: a later response must find its dialog. */

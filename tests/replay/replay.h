@@ -19,15 +19,16 @@
 
 enum {
     AGENTS_MAX = 16,
-    DIALOGS_MAX = 24,
+    DIALOGS_MAX = 2048,
     INBOX_MAX = 64,
-    HEARD_MAX = 48,
+    HEARD_MAX = 2048,
     FIELDS_MAX = 96,
     ROUTES_MAX = 8,
     USERS_MAX = 20,
     VARS_MAX = 64,
     MAILS_MAX = 256,
-    STORES_MAX = 256
+    STORES_MAX = 256,
+    ROUNDS_MAX = 10000
 };
 
 /* ---- messages ---- */
@@ -84,10 +85,10 @@ struct agent {
     slice instance;
     struct message inbox[INBOX_MAX];
     unsigned inbox_count;
-    struct dialog dialogs[DIALOGS_MAX];
+    struct dialog *dialogs[DIALOGS_MAX];
     unsigned dialog_count;
     struct dialog *now; /* the dialog spoken in last; registrations do not count */
-    struct heard heard[HEARD_MAX];
+    struct heard *heard[HEARD_MAX];
     unsigned heard_count;
     struct challenge challenge;
     struct draft *last; /* the last request it sent */
@@ -201,12 +202,13 @@ bool draft_send(struct world *w, struct agent *a, struct draft *d);
 
 struct line {
     unsigned number;
-    slice text; /* without the indentation */
-    bool is_indented;
+    slice text;      /* without the indentation */
+    unsigned indent; /* columns */
 };
-struct script {
+struct script { /* a file, or the block of a repeat */
     struct line *lines;
     unsigned count, at;
+    unsigned indent; /* of its commands; what stands further in belongs to the line above it */
 };
 /* The next indented line of the command being carried out. */
 bool script_more(struct script *s, slice *out);

@@ -83,7 +83,6 @@ static bool edit_line(struct world *w, struct agent *a, struct edit *e, slice li
         if (!text_fill(w, slice_from(line, 1), &filled)) return false;
         buf_put(&e->body, filled);
         buf_lit(&e->body, "\r\n");
-        e->draft->body = buf_slice(&e->body);
         return !e->body.full || complain(w, "the body is too long");
     }
     if (slice_eq(word, SLICE("no"))) {
@@ -102,12 +101,12 @@ static bool edit_line(struct world *w, struct agent *a, struct edit *e, slice li
 }
 
 static bool edit_all(struct world *w, struct agent *a, struct draft *d, struct script *s) {
-    char *mem = arena_alloc(&w->arena, 66000);
-    if (!mem) return complain(w, "the scenario is too long for its memory");
-    struct edit e = { .draft = d, .body = buf_over(mem, 66000) };
+    char mem[66000];
+    struct edit e = { .draft = d, .body = buf_over(mem, sizeof mem) };
     for (slice line; script_more(s, &line);)
         if (!edit_line(w, a, &e, line)) return false;
-    return true;
+    if (e.body.len) d->body = text_keep(w, buf_slice(&e.body));
+    return !w->is_failed;
 }
 
 /* raw: every line after its '|', as it stands; `|` alone is an empty line. */

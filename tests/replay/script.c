@@ -16,14 +16,13 @@ bool script_read(struct world *w, slice bytes, struct script *out) {
         number++;
         slice text = slice_trim(line);
         if (!text.len || slice_starts(text, SLICE("#"))) continue;
-        out->lines[out->count++] =
-            (struct line){ number, text, line.ptr[0] == ' ' || line.ptr[0] == '\t' };
+        out->lines[out->count++] = (struct line){ number, text, (unsigned)(text.ptr - line.ptr) };
     }
     return true;
 }
 
 bool script_more(struct script *s, slice *out) {
-    if (s->at == s->count || !s->lines[s->at].is_indented) return false;
+    if (s->at == s->count || s->lines[s->at].indent <= s->indent) return false;
     *out = s->lines[s->at++].text;
     return true;
 }
@@ -32,7 +31,7 @@ bool script_more(struct script *s, slice *out) {
 
 typedef bool command_fn(struct world *w, slice rest, struct script *s);
 
-static bool cmd_words(struct world *w, slice rest, struct script *s) { /* title, rule, says */
+static bool cmd_words(struct world *w, slice rest, struct script *s) { /* title, rule, says, row */
     (void)s;
     return rest.len > 0 || complain(w, "an empty line of the head");
 }
@@ -270,6 +269,21 @@ static bool cmd_nothing(struct world *w, slice rest, struct script *s) {
     return rest.len ? each_agent(w, rest, silent_one) : expect_all_quiet(w);
 }
 
+/* connect ADDRESS [refused]: a connection that the source tries; it closes at once. */
+static bool cmd_connect(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    struct addr source;
+    slice address = text_word(&rest);
+    bool refused = slice_eq(rest, SLICE("refused"));
+    if (!text_fill(w, address, &address) || !world_start(w)) return false;
+    if (addr_read_ip(address, &source) != ERR_OK || (rest.len && !refused))
+        return complain(w, "connect ADDRESS [refused]");
+    w->now.mono++;
+    w->now.wall++;
+    return core_may_connect(w->core[0], &source, w->now) == !refused ||
+           complain(w, refused ? "it may connect" : "it may not connect");
+}
+
 /* ---- time, store, mail ---- */
 
 static bool cmd_wait(struct world *w, slice rest, struct script *s) {
@@ -445,21 +459,38 @@ static bool cmd_hangup(struct world *w, slice rest, struct script *s) {
     return run_text(w, hangup_text, args);
 }
 
+/* repeat N: the indented lines so often; {round} counts from 1. */
+static bool cmd_repeat(struct world *w, slice rest, struct script *s) {
+    uint32_t rounds;
+    struct script block = { .lines = &s->lines[s->at] };
+    for (slice line; script_more(s, &line);) block.count++;
+    if (slice_u32(rest, ROUNDS_MAX, &rounds) != ERR_OK || !rounds || !block.count)
+        return complain(w, "repeat 1 to %d, and lines under it", ROUNDS_MAX);
+    block.indent = block.lines[0].indent;
+    for (uint32_t i = 1; i <= rounds; i++) {
+        block.at = 0;
+        text_set(w, SLICE("round"), text_make(w, "%u", i));
+        if (!script_run(w, &block)) return complain(w, "    in round %u of %u", i, rounds);
+    }
+    return true;
+}
+
 /* ---- running ---- */
 
 static const struct {
     const char *name;
     command_fn *run;
 } commands[] = {
-    { "title", cmd_words },     { "rule", cmd_words },        { "says", cmd_words },
-    { "domain", cmd_domain },   { "workers", cmd_workers },   { "set", cmd_set },
-    { "user", cmd_user },       { "phone", cmd_phone },       { "legacy", cmd_legacy },
-    { "flow", cmd_flow },       { "close", cmd_close },       { "reopen", cmd_reopen },
-    { "nothing", cmd_nothing }, { "wait", cmd_wait },         { "restart", cmd_restart },
-    { "drain", cmd_drain },     { "store", cmd_store },       { "mail", cmd_mail },
-    { "disable", cmd_disable }, { "enable", cmd_enable },     { "secret", cmd_secret },
-    { "revoke", cmd_revoke },   { "bindings", cmd_bindings }, { "register", cmd_register },
-    { "call", cmd_call },       { "hangup", cmd_hangup },
+    { "title", cmd_words },       { "rule", cmd_words },      { "says", cmd_words },
+    { "row", cmd_words },         { "domain", cmd_domain },   { "workers", cmd_workers },
+    { "set", cmd_set },           { "user", cmd_user },       { "phone", cmd_phone },
+    { "legacy", cmd_legacy },     { "flow", cmd_flow },       { "close", cmd_close },
+    { "reopen", cmd_reopen },     { "nothing", cmd_nothing }, { "wait", cmd_wait },
+    { "restart", cmd_restart },   { "drain", cmd_drain },     { "store", cmd_store },
+    { "mail", cmd_mail },         { "disable", cmd_disable }, { "enable", cmd_enable },
+    { "secret", cmd_secret },     { "revoke", cmd_revoke },   { "bindings", cmd_bindings },
+    { "register", cmd_register }, { "call", cmd_call },       { "hangup", cmd_hangup },
+    { "repeat", cmd_repeat },     { "connect", cmd_connect },
 };
 
 /* A -> ..., A <- ..., A closed */
@@ -491,7 +522,7 @@ bool script_run(struct world *w, struct script *s) {
     while (s->at < s->count) {
         const struct line *l = &s->lines[s->at++];
         w->line = l->number;
-        if (l->is_indented) return complain(w, "this line belongs to nothing");
+        if (l->indent != s->indent) return complain(w, "this line belongs to nothing");
         if (!run_line(w, l->text, s)) return false;
     }
     return true;

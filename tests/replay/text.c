@@ -116,9 +116,8 @@ bool text_fill(struct world *w, slice s, slice *out) {
         *out = s;
         return true;
     }
-    char *mem = arena_alloc(&w->arena, 70000);
-    if (!mem) return complain(w, "the scenario is too long for its memory");
-    struct buf b = buf_over(mem, 70000);
+    char mem[70000];
+    struct buf b = buf_over(mem, sizeof mem);
     while (s.len) {
         size_t open = slice_find(s, '{');
         buf_put(&b, slice_head(s, open));
@@ -132,8 +131,8 @@ bool text_fill(struct world *w, slice s, slice *out) {
         s = slice_from(s, close + 1);
     }
     if (b.full) return complain(w, "a text is too long");
-    *out = buf_slice(&b);
-    return true;
+    *out = text_keep(w, buf_slice(&b));
+    return !w->is_failed;
 }
 
 bool text_glob(slice p, slice s) {

@@ -6,7 +6,7 @@
 #include "crypto/crypto.h"
 #include <stdio.h>
 
-#define ARENA_MAX  (64u << 20)
+#define ARENA_MAX  (256u << 20)
 #define PUMPS_MAX  100000u
 #define FIRST_MONO ((mono_t)1000000)
 #define FIRST_WALL ((wall_t)1700000000000)
