@@ -13,11 +13,11 @@ _Static_assert(CRYPTO_SEAL_OVERHEAD == crypto_aead_xchacha20poly1305_ietf_NPUBBY
                "nonce and tag of a sealed box");
 
 /* Written once by crypto_init, before any thread; read-only from then on. */
-static EVP_MD *md_sha256, *md_sha512_256, *md_md5;
+static EVP_MD *md_sha256, *md_sha512_256, *md_md5, *md_sha1;
 
 /* A context per thread and algorithm: making one anew costs as much as the hash itself, and one
  * shared by several algorithms is set up anew at each change. Freed when the thread ends. */
-enum hash_kind { HASH_SHA256, HASH_SHA512_256, HASH_MD5, HASH_COUNT };
+enum hash_kind { HASH_SHA256, HASH_SHA512_256, HASH_MD5, HASH_SHA1, HASH_COUNT };
 struct hash_contexts {
     EVP_MD_CTX *of[HASH_COUNT];
 };
@@ -38,8 +38,9 @@ enum err crypto_init(void) {
     if (!CRYPTO_THREAD_init_local(&contexts_key, contexts_free)) return ERR_CRYPTO;
     md_sha512_256 = EVP_MD_fetch(NULL, "SHA512-256", NULL);
     md_md5 = EVP_MD_fetch(NULL, "MD5", NULL);
+    md_sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
     md_sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    return md_sha256 && md_sha512_256 && md_md5 ? ERR_OK : ERR_CRYPTO;
+    return md_sha256 && md_sha512_256 && md_md5 && md_sha1 ? ERR_OK : ERR_CRYPTO;
 }
 
 void crypto_random(void *dst, size_t len) {
@@ -94,24 +95,34 @@ void crypto_md5(const void *p, size_t len, uint8_t out[static 16]) {
     hash(HASH_MD5, md_md5, slice_of(p, len), out);
 }
 
-/* RFC 2104 2 by hand over our hash: EVP_MAC takes 2 us to set up for what is four blocks. */
-void crypto_hmac_sha256(slice key, slice data, uint8_t out[static 32]) {
+/* RFC 2104 2 by hand over our hash: EVP_MAC takes 2 us to set up for what is four blocks. Both
+ * hashes work on blocks of 64 bytes. */
+static void hmac(enum hash_kind kind, const EVP_MD *md, size_t hash_len, slice key, slice data,
+                 uint8_t *out) {
     uint8_t pad[64] = { 0 };
     if (key.len > sizeof pad)
-        crypto_sha256(key.ptr, key.len, pad);
+        hash(kind, md, key, pad);
     else if (key.len)
         memcpy(pad, key.ptr, key.len);
     for (size_t i = 0; i < sizeof pad; i++) pad[i] ^= 0x36;
-    EVP_MD_CTX *ctx = hash_begin(HASH_SHA256, md_sha256);
+    EVP_MD_CTX *ctx = hash_begin(kind, md);
     hash_add(ctx, pad, sizeof pad);
     hash_add(ctx, data.ptr, data.len);
     hash_end(ctx, out);
     for (size_t i = 0; i < sizeof pad; i++) pad[i] ^= 0x36 ^ 0x5c;
-    ctx = hash_begin(HASH_SHA256, md_sha256);
+    ctx = hash_begin(kind, md);
     hash_add(ctx, pad, sizeof pad);
-    hash_add(ctx, out, 32);
+    hash_add(ctx, out, hash_len);
     hash_end(ctx, out);
     crypto_wipe(pad, sizeof pad);
+}
+
+void crypto_hmac_sha256(slice key, slice data, uint8_t out[static 32]) {
+    hmac(HASH_SHA256, md_sha256, 32, key, data, out);
+}
+
+void crypto_hmac_sha1(slice key, slice data, uint8_t out[static 20]) {
+    hmac(HASH_SHA1, md_sha1, 20, key, data, out);
 }
 
 void crypto_mac(const uint8_t key[static 32], const void *p, size_t len, uint8_t out[static 16]) {

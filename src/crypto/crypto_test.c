@@ -146,6 +146,9 @@ static void hmac_vectors(void **state) { /* RFC 4231 4.2, 4.3, 4.7 */
     crypto_hmac_sha256(slice_of(long_key, sizeof long_key),
                        SLICE("Test Using Larger Than Block-Size Key - Hash Key First"), h);
     assert_hex(h, 32, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+    /* RFC 2202 3 */
+    crypto_hmac_sha1(SLICE("Jefe"), SLICE("what do ya want for nothing?"), h);
+    assert_hex(h, 20, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
 }
 
 static void
