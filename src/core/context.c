@@ -1,12 +1,13 @@
 /* Response contexts: RFC 3261 16.2, 16.6 to 16.10.
  *
- *   request ──▶ context_start ── a branch per target ──▶ client transactions
+ *   request ──▶ context_start ── branch.c: a branch per target ──▶ client transactions
  *                     │ 100                                   │ responses, time-outs
  *   caller ◀──────────┴── context_forward ◀── context_response┘
  *
  *   A branch is open until a final response, a time-out or a refusal of media policy gives it a
- *   status. 1xx and 2xx go to the caller at once (16.7 step 5); when no branch is open the best of
- *   the others does (step 6). The context is freed when all its transactions have ended. */
+ *   status. 1xx and 2xx go to the caller at once (16.7 step 5); when no branch is open and no
+ *   target is left the best of the others does (step 6). The context is freed when all its
+ *   transactions have ended. */
 #include "core/core_priv.h"
 
 #include "base/limits.h"
@@ -23,12 +24,6 @@ struct context *context_get(const struct core *c, uint64_t owner) {
     return owner ? pool_get(&c->contexts, owner_id(owner)) : NULL;
 }
 
-static struct branch *context_branch(struct context *x, tx_id tx) {
-    for (unsigned i = 0; i < x->branch_count; i++)
-        if (pool_id_eq(x->branches[i].tx, tx)) return &x->branches[i];
-    return NULL;
-}
-
 /* ---- the end of a context ---- */
 
 static void context_forget_request(struct context *x) {
@@ -38,18 +33,22 @@ static void context_forget_request(struct context *x) {
     x->request = x->best = x->challenges = NULL;
 }
 
+void context_fini(struct context *x) {
+    context_forget_request(x);
+    branches_fini(x);
+}
+
 static void context_free(struct core *c, struct context *x) {
     timer_stop(&c->timers, &x->timer);
     if (!x->sent_status) c->open_contexts--;
-    context_forget_request(x);
-    if (x->branches != &x->first) mem_free(x->branches);
+    context_fini(x);
     pool_free(&c->contexts, x->id);
 }
 
 static void context_free_if_idle(struct core *c, struct context *x) {
     if (x->is_server_live) return;
-    for (unsigned i = 0; i < x->branch_count; i++)
-        if (x->branches[i].is_live) return;
+    for (const struct branch *b = &x->first; b; b = b->next)
+        if (b->is_live) return;
     context_free(c, x);
 }
 
@@ -127,8 +126,8 @@ static void context_send_best(struct core *c, struct context *x) {
 }
 
 static bool context_is_open(const struct context *x) {
-    for (unsigned i = 0; i < x->branch_count; i++)
-        if (x->branches[i].status == 0) return true;
+    for (const struct branch *b = &x->first; b; b = b->next)
+        if (branch_is_open(b)) return true;
     return false;
 }
 
@@ -157,40 +156,61 @@ static void context_keep_best(struct context *x, unsigned status, const struct s
     x->best_why = why;
 }
 
-/* A branch has its final status, 300 or more. `m` is the response, NULL when it is our verdict. */
-static void branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
-                         const struct sip_msg *m, const char *why) {
+/* Did the phone answer? RFC 5626 5.3: 408 and 430 say that its flow has failed, not what it says;
+ * of our own verdicts only media policy's is about the phone. */
+static bool has_answered(unsigned status, const struct sip_msg *m) {
+    return m ? status != 408 && status != 430 : status == 488;
+}
+
+void branch_ended(struct core *c, struct context *x, struct branch *b, unsigned status,
+                  const struct sip_msg *m, const char *why) {
     if (b->status) return;
+    if (b->is_rung_out && status == 487) { /* 16.8: as if it had never answered */
+        status = 408;
+        m = NULL;
+    }
     b->status = (uint16_t)status;
     if (b->dialog && !x->is_in_dialog) dialogs_remove(c->node->dialogs, b->dialog);
     if (x->sent_status) return;
     if (m && (status == 401 || status == 407)) context_keep_challenges(x, m);
     context_keep_best(x, status, m, why);
-    if (status >= 600) context_cancel_all(c, x, SLICE_NONE); /* 16.7 step 5: nobody else either */
-    if (!context_is_open(x)) context_send_best(c, x);
+    if (status >= 600) context_stop(c, x, SLICE_NONE); /* 16.7 step 5: nobody else either */
+    if (x->is_over) return;
+    branch_instance_ended(x, b, b->is_rung_out || has_answered(status, m));
+    if (b->state == BRANCH_SENT && !b->is_rung_out && (status == 503 || !has_answered(status, m)))
+        branch_next_server(x, b);
+}
+
+void context_settle(struct core *c, struct context *x) {
+    while (!x->sent_status) {
+        branches_start(c, x, NULL);
+        if (context_is_open(x)) return;
+        if (x->is_over || !branches_next_group(c, x)) break;
+    }
+    if (!x->sent_status) context_send_best(c, x);
 }
 
 void context_branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
                           const char *why) {
-    branch_final(c, x, b, status, NULL, why);
+    branch_ended(c, x, b, status, NULL, why);
+    context_settle(c, x);
 }
 
 void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status) {
     struct context *x = context_get(c, owner);
     struct branch *b = x ? context_branch(x, tx) : NULL;
     if (!b || b->status) return;
-    if (status == 408 && !node_flow_lives(c->node, b->flow)) status = 480;
+    if (status == 408 && !node_flow_lives(c->node, b->to.flow)) status = 480;
     if (x->is_cancelled && x->method == SIP_INVITE) status = 487; /* RFC 3261 9.1, 16.10 */
     if (status == 480 || status == 503) tx_drop(c->txs, tx);
-    branch_final(c, x, b, status, NULL, NULL);
+    context_branch_final(c, x, b, status, NULL);
 }
 
 /* ---- responses ---- */
 
-static void context_restart_timer_c(struct core *c, struct context *x) {
-    x->timer_c_at = c->now.mono + (int64_t)node_settings(c->node)->timer_c_s * 1000;
+void context_arm(struct core *c, struct context *x) {
     x->timer.kind = TIMER_CONTEXT;
-    timer_start(&c->timers, &x->timer, x->timer_c_at);
+    timer_start(&c->timers, &x->timer, mono_min(x->timer_c_at, mono_min(x->group_at, x->grace_at)));
 }
 
 static void context_answered(struct core *c, struct context *x, struct branch *b,
@@ -204,7 +224,7 @@ static void context_answered(struct core *c, struct context *x, struct branch *b
         context_forward(c, x, m);
         if (is_first && !x->is_in_dialog) COUNT(c, calls_connected);
         if (is_first && x->branch_count > 1)
-            context_cancel_all(c, x, SLICE("SIP;cause=200;text=\"Call completed elsewhere\""));
+            context_stop(c, x, SLICE("SIP;cause=200;text=\"Call completed elsewhere\""));
     }
     b->is_answered = true;
     context_forget_request(x);
@@ -219,31 +239,39 @@ void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip
     if (m->status < 200) {
         if (x->sent_status || b->status) return;
         if (x->method == SIP_INVITE) {
-            context_restart_timer_c(c, x); /* 16.7 step 2 */
+            x->timer_c_at = c->now.mono + (int64_t)node_settings(c->node)->timer_c_s * 1000;
+            context_arm(c, x); /* 16.7 step 2 */
             if (sip_first(m, HDR_RSEQ)) refuse_record(c, x, b, m, true);
         }
         context_forward(c, x, m);
     } else if (m->status < 300) {
         context_answered(c, x, b, m);
     } else {
-        branch_final(c, x, b, m->status, m, NULL);
+        branch_ended(c, x, b, m->status, m, NULL);
+        context_settle(c, x);
     }
 }
 
-/* ---- CANCEL and timer C ---- */
+/* ---- CANCEL and the timers ---- */
 
-void context_cancel_all(struct core *c, struct context *x, slice reason) {
-    if (x->method != SIP_INVITE) return;
-    for (unsigned i = 0; i < x->branch_count; i++) {
-        struct branch *b = &x->branches[i];
-        if (b->status || !b->is_live) continue;
-        enum err err = tx_client_cancel(c->txs, b->tx, reason, c->now.mono);
-        if (err == ERR_MEMORY) { /* nobody shall ring for ever because of that */
-            x->timer_c_at = c->now.mono;
-            timer_start(&c->timers, &x->timer, c->now.mono + CANCEL_AGAIN_MS);
-        } else if (err != ERR_OK) {
-            LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
-        }
+/* RFC 3261 9.1: an end is asked for; the branch is open until it comes. */
+static void branch_cancel(struct core *c, struct context *x, struct branch *b, slice reason) {
+    if (x->method != SIP_INVITE || b->status || !b->is_live) return;
+    enum err err = tx_client_cancel(c->txs, b->tx, reason, c->now.mono);
+    if (err == ERR_MEMORY) { /* nobody shall ring for ever because of that */
+        x->timer_c_at = c->now.mono + CANCEL_AGAIN_MS;
+        context_arm(c, x);
+    } else if (err != ERR_OK) {
+        LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
+    }
+}
+
+void context_stop(struct core *c, struct context *x, slice reason) {
+    x->is_over = true;
+    branches_pass(x);
+    for (struct branch *b = &x->first; b; b = b->next) {
+        branch_cancel(c, x, b, reason);
+        if (b->state == BRANCH_WAITING) branch_ended(c, x, b, 487, NULL, NULL);
     }
 }
 
@@ -263,24 +291,47 @@ void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t
     core_trace(c, m, "cancelled", 0, NULL);
     if (x->sent_status) return;
     x->is_cancelled = true;
-    context_cancel_all(c, x, sip_value(m, HDR_REASON));
+    context_stop(c, x, sip_value(m, HDR_REASON));
+    context_settle(c, x);
 }
 
-/* RFC 3261 16.8: the call has rung for too long. A CANCEL that stays without a final response ends
- * as a time-out of the transaction. */
-void context_on_timer(struct core *c, struct context *x) {
-    struct route_side sender = { x->flow, x->account_id, x->bid };
-    if (node_flow_lives(c->node, side_flow(c, &sender)) && c->now.mono < x->timer_c_at) {
-        timer_start(&c->timers, &x->timer, x->timer_c_at);
-        return;
+/* RFC 3261 16.8: those that ring have rung for too long. A CANCEL that stays without a final
+ * response ends as a time-out of the transaction. The next group need not wait for that. */
+static void context_ring_out(struct core *c, struct context *x) {
+    x->timer_c_at = x->group_at = MONO_NEVER;
+    for (struct branch *b = &x->first; b; b = b->next) {
+        if (!branch_is_open(b)) continue;
+        b->is_rung_out = true;
+        branch_cancel(c, x, b, SLICE_NONE);
+        if (b->state == BRANCH_WAITING) branch_ended(c, x, b, 408, NULL, NULL);
     }
-    context_cancel_all(c, x, SLICE_NONE);
+    branches_next_group(c, x);
+    context_arm(c, x);
+    context_settle(c, x);
+}
+
+void context_on_timer(struct core *c, struct context *x) {
+    if (c->now.mono >= x->grace_at) {
+        struct route_side sender = { x->flow, x->account_id, x->bid };
+        x->grace_at = MONO_NEVER;
+        if (!node_flow_lives(c->node, side_flow(c, &sender))) {
+            context_stop(c, x, SLICE_NONE);
+            context_settle(c, x);
+            return;
+        }
+    }
+    if (c->now.mono >= mono_min(x->timer_c_at, x->group_at))
+        context_ring_out(c, x);
+    else
+        context_arm(c, x);
 }
 
 /* The caller's connection broke. He may be back in a moment; if not, phones stop ringing. */
 void context_caller_gone(struct core *c, uint64_t owner) {
     struct context *x = context_get(c, owner);
-    if (x && !x->sent_status) timer_start(&c->timers, &x->timer, c->now.mono + CALLER_GRACE_MS);
+    if (!x || x->sent_status) return;
+    x->grace_at = c->now.mono + CALLER_GRACE_MS;
+    context_arm(c, x);
 }
 
 /* RFC 4320 4.1: a non-INVITE that takes long gets its 100 late, when no final answer can be near.
@@ -302,107 +353,26 @@ void context_refuse_branch(struct core *c, struct context *x, struct branch *b) 
         tx_client_cancel(c->txs, b->tx, SLICE("SIP;cause=488"), c->now.mono) != ERR_OK)
         LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
     if (!x->sent_status) COUNT(c, calls_refused_unkeyed);
-    branch_final(c, x, b, 488, NULL, REFUSED_WORDS);
+    context_branch_final(c, x, b, 488, REFUSED_WORDS);
 }
 
 void context_refuse_all(struct core *c, struct context *x) {
-    for (unsigned i = 0; i < x->branch_count; i++)
-        if (x->branches[i].status == 0) context_refuse_branch(c, x, &x->branches[i]);
+    x->is_over = true;
+    branches_pass(x);
+    for (struct branch *b = &x->first; b; b = b->next)
+        if (branch_is_open(b)) context_refuse_branch(c, x, b);
 }
 
 /* ---- start ---- */
-
-static bool is_dialog_forming(enum sip_method method) {
-    return method == SIP_INVITE || method == SIP_SUBSCRIBE || method == SIP_REFER ||
-           method == SIP_OTHER;
-}
-
-/* What we write into Record-Route for a side: RFC 3261 16.6 step 4, and architecture.md section 4
- * on transport=tls. */
-static slice record_route(struct core *c, const struct flow_face *face, slice token, bool is_sips) {
-    char *mem = arena_alloc(&c->turn, 512);
-    if (!mem) return SLICE_NONE;
-    struct buf b = buf_over(mem, 512);
-    buf_put(&b, is_sips ? SLICE("<sips:") : SLICE("<sip:"));
-    buf_put(&b, token);
-    buf_byte(&b, '@');
-    put_host(c, &b, face);
-    if (!is_sips) buf_put(&b, slice_str(transport_param(face->transport)));
-    buf_lit(&b, ";lr>");
-    return b.full ? SLICE_NONE : buf_slice(&b);
-}
-
-/* One Record-Route when both sides see the same of us, else one for each (RFC 5658 4). */
-static void plan_record_route(struct core *c, const struct relay_plan *plan,
-                              const struct target *target, const struct flow_face *to,
-                              struct forward *f) {
-    struct flow_face from;
-    char mem[256];
-    struct buf token = buf_over(mem, sizeof mem);
-    struct route_token t = { .node = c->node->number,
-                             .run = c->node->run,
-                             .call_hash = plan->call_hash,
-                             .side = { { plan->flow->id, plan->account_id, plan->bid },
-                                       { target->flow, target->account_id, target->bid } } };
-    if (!node_flow_face(c->node, plan->flow->id, &from)) return;
-    route_token_write(c->node->keys.token, &t, &token);
-    bool is_sips = plan->msg->uri.scheme == URI_SIPS;
-    f->record_route[0] = record_route(c, to, buf_slice(&token), is_sips);
-    slice caller = record_route(c, &from, buf_slice(&token), is_sips);
-    if (!slice_eq(caller, f->record_route[0])) f->record_route[1] = caller;
-}
-
-/* Write and send the request for one branch; a status when it cannot be. */
-static unsigned branch_start(struct core *c, struct context *x, struct branch *b,
-                             const struct relay_plan *plan, const struct target *target) {
-    const struct sip_msg *m = plan->msg;
-    struct flow_face face;
-    char via_mem[512], source_mem[768];
-    struct buf via = buf_over(via_mem, sizeof via_mem);
-    struct buf source = buf_over(source_mem, sizeof source_mem);
-    if (!node_flow_face(c->node, target->flow, &face)) return 480;
-    if (plan->is_sdes && face.transport < FLOW_TLS) return 488; /* RFC 4568 8 */
-    enum tx_kind kind = m->method == SIP_INVITE ? TX_INVITE_CLIENT : TX_OTHER_CLIENT;
-    if (tx_client_reserve(c->txs, kind, owner_of(x->id), &b->tx) != ERR_OK) return 503;
-    b->is_live = true;
-    b->flow = target->flow;
-    b->account_id = target->account_id;
-    b->bid = target->bid;
-
-    put_via(c, &via, &face, b->tx, loop_hash(c, m));
-    sip_via_put_source(&source, &m->via, &plan->flow->info.peer);
-    struct forward f = { .req = m,
-                         .request_uri = target->request_uri,
-                         .via = buf_slice(&via),
-                         .source_via = source.full ? SLICE_NONE : buf_slice(&source),
-                         .route = target->path,
-                         .own_routes = plan->own_routes,
-                         .max_breadth = plan->max_breadth,
-                         .asserted = plan->asserted };
-    if (!plan->is_in_dialog && is_dialog_forming(m->method))
-        plan_record_route(c, plan, target, &face, &f);
-    struct buf out = core_out_begin(c, m->all.len + 4096);
-    slice bytes = forward_write(&f, &out) == ERR_OK ? core_out_end(c, &out) : SLICE_NONE;
-    if (!bytes.len || via.full) return 513;
-    if (tx_client_start(c->txs, b->tx, bytes, target->flow, face.transport != FLOW_UDP,
-                        c->now.mono) != ERR_OK)
-        return 503;
-    bool must_arrive = plan->is_in_dialog && m->method != SIP_INVITE;
-    if (!core_send(c, target->flow, bytes, must_arrive, owner_of(b->tx))) return 480;
-    return 0;
-}
 
 static struct context *context_new(struct core *c, const struct relay_plan *plan) {
     pool_id id;
     struct context *x = pool_new(&c->contexts, &id);
     if (!x) return NULL;
     x->id = id;
-    x->branches = &x->first;
     x->request = mem_dup(plan->msg->all.ptr, plan->msg->all.len);
-    if (plan->target_count > 1) x->branches = mem_array(plan->target_count, sizeof *x->branches);
-    if (!x->request || !x->branches) {
-        mem_free(x->request);
-        if (x->branches != &x->first) mem_free(x->branches);
+    if (!x->request || branches_make(x, plan->targets, plan->target_count) != ERR_OK) {
+        context_fini(x);
         pool_free(&c->contexts, id);
         return NULL;
     }
@@ -413,15 +383,19 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
         x->contact = slice_of(x->request + (contact.ptr - plan->msg->all.ptr), contact.len);
     x->has_record_route = sip_first(plan->msg, HDR_RECORD_ROUTE) != NULL;
     x->flow = plan->flow->id;
+    x->peer = plan->flow->info.peer;
     x->account_id = plan->account_id;
     x->bid = plan->bid;
     x->call_hash = plan->call_hash;
     x->dialog = plan->dialog;
     x->from_side = (uint8_t)plan->from_side;
     x->method = plan->msg->method;
+    x->own_routes = (uint16_t)plan->own_routes;
+    x->breadth = plan->max_breadth;
     x->is_in_dialog = plan->is_in_dialog;
+    x->is_sdes = plan->is_sdes;
     x->has_offer = plan->has_offer;
-    x->branch_count = (uint8_t)plan->target_count;
+    x->timer_c_at = x->group_at = x->grace_at = MONO_NEVER;
     return x;
 }
 
@@ -454,18 +428,9 @@ void context_start(struct core *c, const struct relay_plan *plan) {
             LOG(LOG_WARN, "directory.full", LOG_F_U64("worker", c->worker));
         struct answer trying = { .status = 100 };
         context_send(c, x, 100, core_answer_bytes(c, x->flow, m, &trying));
-        context_restart_timer_c(c, x);
     }
-    for (unsigned i = 0; i < plan->target_count; i++) {
-        struct branch *b = &x->branches[i];
-        unsigned status = branch_start(c, x, b, plan, &plan->targets[i]);
-        if (!status) continue;
-        if (b->is_live) tx_drop(c->txs, b->tx);
-        branch_final(c, x, b, status, NULL,
-                     status == 488
-                         ? "The called phone is not connected by TLS, and SDES keys would "
-                           "travel in clear; use DTLS-SRTP"
-                         : NULL);
-    }
+    branches_next_group(c, x);
+    branches_start(c, x, m);
+    context_settle(c, x);
     core_trace(c, m, "relayed", 0, NULL);
 }

@@ -51,12 +51,7 @@ void core_free(struct core *c) {
         identities_fini(&f->who);
     }
     at = 0;
-    for (struct context *x; (x = pool_each(&c->contexts, &at, &id));) {
-        mem_free(x->request);
-        mem_free(x->best);
-        mem_free(x->challenges);
-        if (x->branches != &x->first) mem_free(x->branches);
-    }
+    for (struct context *x; (x = pool_each(&c->contexts, &at, &id));) context_fini(x);
     at = 0;
     for (struct pending *p; (p = pool_each(&c->pendings, &at, &id));) {
         mem_free(p->ok);
@@ -266,11 +261,8 @@ static void core_response(struct core *c, flow_id from, uint32_t account_id,
      * account (a phone that reconnected while it rang). */
     if (tx_flow(c->txs, tx) != from) {
         struct context *x = context_get(c, tx_owner(c->txs, tx));
-        bool is_same = false;
-        for (unsigned i = 0; x && i < x->branch_count; i++)
-            if (pool_id_eq(x->branches[i].tx, tx))
-                is_same = account_id != 0 && x->branches[i].account_id == account_id;
-        if (!is_same) return;
+        const struct branch *b = x ? context_branch(x, tx) : NULL;
+        if (!b || account_id == 0 || b->to.account_id != account_id) return;
     }
     /* RFC 3261 16.7 step 3: with no Via below ours there is nobody to forward it to. (What we asked
      * ourselves, CANCEL included, has only ours.) */

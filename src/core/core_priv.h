@@ -5,7 +5,8 @@
  *   request.c   a request from its validation to the part that takes it (16.3, 16.4)
  *   account.c   who is asking: digest, flow identity
  *   register.c  REGISTER and the wait for its commit
- *   context.c   response contexts: branches, answers, CANCEL, timer C (16.6 to 16.10)
+ *   context.c   response contexts: answers, the best of them, CANCEL, timers (16.7 to 16.10)
+ *   branch.c    where a request goes, and when: targets, groups by q, the copies (16.6)
  *   dialog.c    requests inside a dialog, by route token
  *   refuse.c    media policy: what is done with unkeyed descriptions
  *
@@ -16,6 +17,7 @@
 #include "auth/identity.h"
 #include "base/arena.h"
 #include "base/timer.h"
+#include "core/context.h"
 #include "core/core.h"
 #include "core/node_priv.h"
 #include "crypto/crypto.h"
@@ -42,51 +44,6 @@ struct flow {
     uint64_t peer_hash;      /* datagram flows: key in the map of peers */
     wall_t registered_until; /* till then not closed for being silent */
     uint32_t bad;            /* messages that could not be read */
-};
-
-/* ---- response contexts (RFC 3261 16.2) ---- */
-
-#define REFUSED_TAGS_MAX 4 /* answers of one branch that a fork beyond us may give */
-
-struct branch {
-    tx_id tx;
-    flow_id flow;
-    uint32_t account_id, bid;
-    uint64_t dialog;  /* key of the record that this branch opened; 0: none */
-    uint16_t status;  /* final status; 0: still open */
-    bool is_live;     /* its transaction has not ended */
-    bool is_refused;  /* media policy: its answers are not forwarded, it counts as 488 */
-    bool is_answered; /* a 2xx came and was forwarded */
-    uint8_t refused_count;
-    uint32_t refused[REFUSED_TAGS_MAX]; /* hashes of To tags whose 2xx was refused: ACK and BYE */
-};
-
-struct context {
-    pool_id id;
-    tx_id server;
-    flow_id flow;
-    struct timer timer; /* timer C (16.6 step 11), or the grace of a caller who went away */
-    mono_t timer_c_at;
-    uint64_t call_hash;  /* Call-ID and caller's tag */
-    uint64_t invite_key; /* in the node's directory; INVITE only */
-    uint64_t dialog;     /* in-dialog requests: key of their record */
-    char *request;       /* the request as it came, until a final answer was sent */
-    slice contact;       /* in `request`: the sender's Contact URI */
-    uint32_t request_len;
-    uint32_t account_id, bid; /* of the sender */
-    char *challenges;         /* lines of all 401 and 407 answers but the best one (16.7 step 7) */
-    uint32_t challenges_len;
-    char *best; /* the best final response so far */
-    uint32_t best_len;
-    uint16_t best_status; /* 0: none. Without `best` bytes we make the answer ourselves */
-    const char *best_why; /* words for the Warning of an answer made by us, or NULL */
-    uint16_t sent_status; /* final status sent to the caller; 0: none yet */
-    uint8_t method;
-    uint8_t from_side; /* in-dialog: enum dialog_side of the sender */
-    uint8_t branch_count;
-    bool is_in_dialog, has_offer, is_cancelled, is_server_live;
-    bool has_record_route;          /* there are proxies between the sender and us */
-    struct branch first, *branches; /* branches == &first, or a block of branch_count */
 };
 
 /* ---- REGISTER answers waiting for their commit ---- */
@@ -128,6 +85,9 @@ struct core {
     uint32_t open_contexts; /* without a final answer */
     mono_t sweep_at;
     struct core_counters counters;
+    /* Who finds a flow for a target that has none: see context.h. NULL: nobody. */
+    unsigned (*find_flow)(struct core *c, uint64_t owner, unsigned branch, const struct target *to,
+                          flow_id *out);
     struct sip_msg msg;   /* the message being handled */
     struct sip_msg other; /* a kept request, read again to answer it */
 };
@@ -172,6 +132,8 @@ void core_answer(struct core *c, flow_id f, const struct sip_msg *m, const struc
 /* The same for a refusal in words (NULL: the status says enough). */
 void core_refuse(struct core *c, const struct flow *flow, const struct sip_msg *m, unsigned status,
                  const char *warning);
+/* P-Asserted-Identity for the copies of a request of that account; empty: none. */
+slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t account_id);
 /* The bytes of such an answer; empty when it cannot be written. */
 slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a);
 void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *r);
@@ -202,48 +164,6 @@ bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg 
 void core_register(struct core *c, struct flow *flow, const struct sip_msg *m);
 void pending_stored(struct core *c, uint64_t ticket, enum err result);
 
-/* context.c */
-struct target {
-    flow_id flow;
-    uint32_t account_id, bid;
-    slice request_uri, path;
-};
-struct relay_plan { /* everything that context_start needs to know */
-    struct flow *flow;
-    const struct sip_msg *msg;
-    uint32_t account_id, bid; /* sender */
-    unsigned own_routes;
-    const struct target *targets;
-    unsigned target_count;
-    uint32_t max_breadth;
-    bool is_in_dialog;
-    enum dialog_side from_side;
-    uint64_t call_hash, dialog;
-    slice asserted;
-    bool is_sdes; /* the body is keyed by a=crypto: only onto secure flows */
-    bool has_offer;
-};
-void context_start(struct core *c, const struct relay_plan *plan);
-struct context *context_get(const struct core *c, uint64_t owner);
-void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip_msg *m);
-void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status);
-void context_tx_end(struct core *c, uint64_t owner, tx_id tx);
-void context_on_timer(struct core *c, struct context *x);
-void context_caller_gone(struct core *c, uint64_t owner);
-void context_slow(struct core *c, uint64_t owner);
-void context_cancel_all(struct core *c, struct context *x, slice reason);
-/* Media policy: this branch (or all of them) counts as 488. */
-void context_refuse_branch(struct core *c, struct context *x, struct branch *b);
-#define REFUSED_WORDS                                                                              \
-    "The called phone answered without encryption; switch on SRTP (DTLS-SRTP or SDES) there"
-void context_refuse_all(struct core *c, struct context *x);
-void context_branch_final(struct core *c, struct context *x, struct branch *b, unsigned status,
-                          const char *why);
-void context_forward(struct core *c, struct context *x, const struct sip_msg *m);
-void context_answer(struct core *c, struct context *x, unsigned status, const char *why);
-void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t account_id,
-                 const struct sip_msg *m, tx_id invite);
-
 /* dialog.c */
 slice contact_uri(const struct sip_msg *m); /* of the first Contact; empty: none */
 void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m);
@@ -267,12 +187,5 @@ void refuse_end_call(struct core *c, uint64_t dialog); /* BYE to both sides */
 /* Before the call is up: the INVITE's branch of that dialog, or all of them, count as 488. */
 void refuse_early(struct core *c, uint64_t dialog, bool is_all);
 void refuse_mail(struct core *c, const struct core_mail *mail);
-
-static inline uint64_t owner_of(pool_id id) {
-    return (uint64_t)id.slot << 32 | id.gen;
-}
-static inline pool_id owner_id(uint64_t owner) {
-    return (pool_id){ (uint32_t)(owner >> 32), (uint32_t)owner };
-}
 
 #endif

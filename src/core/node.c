@@ -21,6 +21,7 @@ void node_config_defaults(struct node_config *c) {
     c->contacts_max = LIMIT_CONTACTS;
     c->nonce_life_s = 300;
     c->timer_c_s = 180;
+    c->group_ring_s = 20;
     c->flow_idle_s = 300;
     c->flows_max = 65536;
     guard_limits_defaults(&c->guard);

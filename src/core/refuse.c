@@ -90,7 +90,7 @@ static void ack_2xx(struct core *c, const struct context *x, const struct branch
                                .call_id = m->call_id,
                                .cseq = m->cseq,
                                .body = sdp.full ? SLICE_NONE : buf_slice(&sdp) };
-    send_own(c, b->flow, &ack);
+    send_own(c, b->to.flow, &ack);
 }
 
 /* Case 4: the branch's dialog exists on the callee's side only: end it with a CSeq above all that
@@ -112,7 +112,7 @@ static void bye_2xx(struct core *c, const struct context *x, const struct branch
                                .call_id = m->call_id,
                                .cseq = cseq + 1,
                                .reason = SLICE(BYE_REASON) };
-    send_own(c, b->flow, &bye);
+    send_own(c, b->to.flow, &bye);
 }
 
 void refuse_end_call(struct core *c, uint64_t dialog) {
@@ -172,9 +172,9 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
                               .party = m->from.value,
                               .target = x->contact,
                               .recorded = caller_recorded },
-        .leg[SIDE_CALLEE] = { .flow = b->flow,
-                              .account_id = b->account_id,
-                              .bid = b->bid,
+        .leg[SIDE_CALLEE] = { .flow = b->to.flow,
+                              .account_id = b->to.account_id,
+                              .bid = b->to.bid,
                               .party = m->to.value,
                               .target = contact_uri(m),
                               .recorded = recorded_routes(c, m) },
@@ -201,7 +201,8 @@ static bool is_judged(const struct context *x, const struct sip_msg *m) {
 static bool is_unkeyed(struct core *c, const struct context *x, const struct branch *b,
                        const struct sip_msg *m) {
     enum media_keys keys = media_judge(m).keys;
-    if (keys == MEDIA_KEYED_SDES) return !is_secure_flow(c, x->flow) || !is_secure_flow(c, b->flow);
+    if (keys == MEDIA_KEYED_SDES)
+        return !is_secure_flow(c, x->flow) || !is_secure_flow(c, b->to.flow);
     return keys == MEDIA_UNKEYED;
 }
 
@@ -293,9 +294,12 @@ slice refuse_ack_body(struct core *c, const struct flow *flow, flow_id to,
 static void refuse_context(struct core *c, uint64_t owner, uint64_t dialog) {
     struct context *x = context_get(c, owner);
     if (!x || x->method != SIP_INVITE || x->sent_status) return;
-    for (unsigned i = 0; i < x->branch_count; i++)
-        if (dialog == REFUSE_ALL || x->branches[i].dialog == dialog)
-            context_refuse_branch(c, x, &x->branches[i]);
+    if (dialog == REFUSE_ALL) {
+        context_refuse_all(c, x);
+        return;
+    }
+    for (struct branch *b = &x->first; b; b = b->next)
+        if (b->dialog == dialog) context_refuse_branch(c, x, b);
 }
 
 void refuse_early(struct core *c, uint64_t dialog, bool is_all) {

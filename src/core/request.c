@@ -279,33 +279,39 @@ static slice sip_of_sips(struct core *c, slice contact) {
     return buf_slice(&b);
 }
 
-/* The live places of an account: each device once (RFC 5626 5.3), the sender's own binding never.
- */
+static bool is_senders(const struct binding *b, const struct flow *from,
+                       const struct binding *own) {
+    return b->flow == from->id ||
+           (own && own->instance_hash && b->instance_hash == own->instance_hash);
+}
+
+/* The live places of an account, best q first, then newest; the sender's own phone never. All flows
+ * of a phone are among them: the context tries one at a time (RFC 5626 5.3). */
 static unsigned live_targets(struct core *c, const struct flow *from, uint32_t sender,
                              uint32_t account_id, bool is_sips,
                              struct target out[static LIMIT_FORKS]) {
     struct binding all[LIMIT_FORKS];
+    const struct binding *own = NULL;
     unsigned found = 0, n = 0;
     if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
                       &found) != ERR_OK)
         return 0;
+    for (unsigned i = 0; i < found && account_id == sender; i++)
+        if (all[i].flow == from->id) own = &all[i];
     for (unsigned i = 0; i < found; i++) {
         const struct binding *b = &all[i];
-        bool is_twin = false;
         struct flow_face face;
-        bool is_sender = b->flow == from->id && account_id == sender;
-        if (is_sender || !node_flow_face(c->node, b->flow, &face)) continue;
+        if (account_id == sender && is_senders(b, from, own)) continue;
+        if (!node_flow_face(c->node, b->flow, &face)) continue;
         bool is_sips_contact = slice_istarts(b->contact, SLICE("sips:"));
         /* RFC 5630 5.3: TLS on every hop, and a sips request goes to sips contacts only. */
         if (is_sips && (face.transport < FLOW_TLS || !is_sips_contact)) continue;
-        for (unsigned j = 0; j < i && b->instance_hash; j++)
-            is_twin = is_twin || (all[j].instance_hash == b->instance_hash &&
-                                  node_flow_lives(c->node, all[j].flow));
-        if (is_twin) continue;
         out[n++] =
             (struct target){ .flow = b->flow,
+                             .instance = b->instance_hash,
                              .account_id = b->account_id,
                              .bid = b->bid,
+                             .q = b->q,
                              .request_uri = !is_sips && is_sips_contact ? sip_of_sips(c, b->contact)
                                                                         : b->contact,
                              .path = b->path };
@@ -327,7 +333,7 @@ static uint32_t sender_bid(struct core *c, const struct flow *flow, uint32_t acc
 }
 
 /* RFC 3325 9.1: say who called, unless he asked us not to (RFC 3323, 3325 9.3). */
-static slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t account_id) {
+slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t account_id) {
     const struct node_config *config = node_settings(c->node);
     unsigned privacy = 0;
     struct sip_uri from;
@@ -346,9 +352,10 @@ static slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t
     return b.full ? SLICE_NONE : buf_slice(&b);
 }
 
-/* RFC 5393 5.3.3: breadth is shared among the branches; what cannot be shared is not forked. */
+/* RFC 5393 5.3.3: what the branches share. With too little of it they are tried one after another
+ * (branch.c); with none of it, nobody. */
 static bool core_check_breadth(struct core *c, struct flow *flow, const struct sip_msg *m,
-                               unsigned targets, uint32_t *out) {
+                               uint32_t *out) {
     uint32_t breadth = LIMIT_MAX_BREADTH;
     enum err err = hdr_u32_of(m, HDR_MAX_BREADTH, &breadth);
     if (err != ERR_OK && err != ERR_MISSING) {
@@ -356,11 +363,11 @@ static bool core_check_breadth(struct core *c, struct flow *flow, const struct s
         return false;
     }
     if (breadth > LIMIT_MAX_BREADTH) breadth = LIMIT_MAX_BREADTH;
-    if (breadth < targets || breadth == 0) {
+    if (breadth == 0) {
         core_refuse(c, flow, m, 440, NULL);
         return false;
     }
-    *out = breadth / targets;
+    *out = breadth;
     return true;
 }
 
@@ -387,10 +394,9 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
                                       .warn_code = is_sips ? 380 : 0 });
         return;
     }
-    if (!core_check_breadth(c, flow, m, plan.target_count, &plan.max_breadth)) return;
+    if (!core_check_breadth(c, flow, m, &plan.max_breadth)) return;
     plan.bid = sender_bid(c, flow, sender);
     plan.call_hash = call_hash_of(c, m->call_id, m->from.tag);
-    plan.asserted = asserted_identity(c, m, sender);
     context_start(c, &plan);
 }
 

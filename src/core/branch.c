@@ -1,0 +1,347 @@
+/* Where a request goes, and when: its targets, the groups they are tried in, the copies that are
+ * written. RFC 3261 16.6, RFC 5393 5.3.3, RFC 5626 5.3. The story stands in context.h. */
+#include "core/core_priv.h"
+
+#include "base/limits.h"
+#include "base/mem.h"
+#include "proxy/forward.h"
+
+#define GROUP_NONE UINT16_MAX /* above every q: no group has had its turn */
+
+/* ---- the list ---- */
+
+/* The slices of a target that must outlive this turn: moved into a block of the branch. */
+static enum err branch_keep(struct branch *b) {
+    if (b->text) return ERR_OK;
+    size_t uri = b->to.request_uri.len, path = b->to.path.len;
+    b->text = mem_alloc(uri + path + 1);
+    if (!b->text) return ERR_MEMORY;
+    if (uri) memcpy(b->text, b->to.request_uri.ptr, uri);
+    if (path) memcpy(b->text + uri, b->to.path.ptr, path);
+    b->to.request_uri = slice_of(b->text, uri);
+    b->to.path = slice_of(b->text + uri, path);
+    return ERR_OK;
+}
+
+/* A branch more at the end of the list; NULL: memory is short. */
+static struct branch *branch_append(struct context *x, const struct target *to) {
+    struct branch *b = x->branch_count ? mem_zalloc(sizeof *b) : &x->first;
+    if (!b) return NULL;
+    b->to = *to;
+    b->index = x->branch_count++;
+    if (x->last) x->last->next = b;
+    x->last = b;
+    return b;
+}
+
+/* The list as it was when it had `count` branches (1 at least). */
+static void branches_cut(struct context *x, unsigned count) {
+    struct branch *last = &x->first;
+    while (last->index + 1u < count) last = last->next;
+    for (struct branch *b = last->next, *next; b; b = next) {
+        next = b->next;
+        mem_free(b->text);
+        mem_free(b);
+    }
+    last->next = NULL;
+    x->last = last;
+    x->branch_count = (uint8_t)count;
+}
+
+enum err branches_make(struct context *x, const struct target *targets, unsigned count) {
+    ASSERT(count >= 1 && count <= LIMIT_TARGETS && x->branch_count == 0);
+    x->group_q = GROUP_NONE;
+    for (unsigned i = 0; i < count; i++)
+        if (!branch_append(x, &targets[i])) return ERR_MEMORY;
+    return ERR_OK;
+}
+
+void branches_fini(struct context *x) {
+    if (!x->branch_count) return;
+    branches_cut(x, 1);
+    mem_free(x->first.text);
+    x->first.text = NULL;
+}
+
+enum err context_add_targets(struct core *c, struct context *x, const struct target *targets,
+                             unsigned count) {
+    unsigned before = x->branch_count;
+    (void)c;
+    if (count > LIMIT_TARGETS - before) return ERR_FULL;
+    for (unsigned i = 0; i < count; i++) {
+        struct branch *b = branch_append(x, &targets[i]);
+        if (b && branch_keep(b) == ERR_OK) continue;
+        branches_cut(x, before);
+        return ERR_MEMORY;
+    }
+    return ERR_OK;
+}
+
+struct branch *context_branch(struct context *x, tx_id tx) {
+    for (struct branch *b = &x->first; b; b = b->next)
+        if (pool_id_eq(b->tx, tx)) return b;
+    return NULL;
+}
+
+/* ---- whose turn it is ---- */
+
+void branches_pass(struct context *x) {
+    for (struct branch *b = &x->first; b; b = b->next)
+        if (b->state == BRANCH_KEPT) b->state = BRANCH_PASSED;
+}
+
+static bool is_same_instance(const struct branch *a, const struct branch *b) {
+    return a->to.instance == b->to.instance && a->to.account_id == b->to.account_id;
+}
+
+/* RFC 5626 5.3: never two flows of one instance at a time. */
+static bool is_held(const struct context *x, const struct branch *b) {
+    for (const struct branch *o = &x->first; b->to.instance && o; o = o->next)
+        if (o != b && is_same_instance(o, b) && branch_is_open(o)) return true;
+    return false;
+}
+
+static bool is_due(const struct context *x, const struct branch *b) {
+    return b->state == BRANCH_KEPT && b->to.q >= x->group_q && !is_held(x, b);
+}
+
+/* A phone's flow has ended without its answer: its next one belongs to the group that is on now.
+ * Or it has answered: then its other flows are not asked. */
+void branch_instance_ended(struct context *x, const struct branch *b, bool has_answered) {
+    for (struct branch *o = &x->first; b->to.instance && o; o = o->next) {
+        if (o->state != BRANCH_KEPT || !is_same_instance(o, b)) continue;
+        if (has_answered) {
+            o->state = BRANCH_PASSED;
+        } else {
+            if (o->to.q < x->group_q) o->to.q = x->group_q;
+            return;
+        }
+    }
+}
+
+/* RFC 3263 4.3: a server that could not be reached, or has no room, is followed by the next. */
+void branch_next_server(struct context *x, const struct branch *b) {
+    struct target to = b->to;
+    if (!to.ticket || x->branch_count == LIMIT_TARGETS) return;
+    to.flow = FLOW_NONE;
+    to.q = x->group_q;
+    struct branch *next = branch_append(x, &to);
+    if (next && branch_keep(next) != ERR_OK) branches_cut(x, next->index);
+}
+
+bool branches_next_group(struct core *c, struct context *x) {
+    bool has = false;
+    uint16_t q = 0;
+    for (const struct branch *b = &x->first; b; b = b->next) {
+        if (b->state != BRANCH_KEPT || is_held(x, b)) continue;
+        if (!has || b->to.q > q) q = b->to.q;
+        has = true;
+    }
+    if (!has) return false;
+    x->group_q = q;
+    if (x->method == SIP_INVITE) /* RFC 3261 16.6 step 11: timer C is each branch's own */
+        x->timer_c_at = c->now.mono + (int64_t)node_settings(c->node)->timer_c_s * 1000;
+    return true;
+}
+
+/* Those that ring now ring for so long, when others wait for their turn. */
+static void group_time(struct core *c, struct context *x) {
+    bool has_more = false;
+    for (const struct branch *b = &x->first; b; b = b->next)
+        has_more = has_more || (b->state == BRANCH_KEPT && !is_held(x, b));
+    if (x->method != SIP_INVITE) return;
+    x->group_at =
+        has_more ? c->now.mono + (int64_t)node_settings(c->node)->group_ring_s * 1000 : MONO_NEVER;
+    context_arm(c, x);
+}
+
+/* ---- the copy ---- */
+
+static bool is_dialog_forming(enum sip_method method) {
+    return method == SIP_INVITE || method == SIP_SUBSCRIBE || method == SIP_REFER ||
+           method == SIP_OTHER;
+}
+
+/* What we write into Record-Route for a side: RFC 3261 16.6 step 4, and architecture.md section 4
+ * on transport=tls. */
+static slice record_route(struct core *c, const struct flow_face *face, slice token, bool is_sips) {
+    char *mem = arena_alloc(&c->turn, 512);
+    if (!mem) return SLICE_NONE;
+    struct buf b = buf_over(mem, 512);
+    buf_put(&b, is_sips ? SLICE("<sips:") : SLICE("<sip:"));
+    buf_put(&b, token);
+    buf_byte(&b, '@');
+    put_host(c, &b, face);
+    if (!is_sips) buf_put(&b, slice_str(transport_param(face->transport)));
+    buf_lit(&b, ";lr>");
+    return b.full ? SLICE_NONE : buf_slice(&b);
+}
+
+/* One Record-Route when both sides see the same of us, else one for each (RFC 5658 4). */
+static void plan_record_route(struct core *c, const struct context *x, const struct target *to,
+                              const struct flow_face *face, struct forward *f) {
+    struct flow_face from;
+    char mem[256];
+    struct buf token = buf_over(mem, sizeof mem);
+    struct route_token t = { .node = c->node->number,
+                             .run = c->node->run,
+                             .call_hash = x->call_hash,
+                             .side = { { x->flow, x->account_id, x->bid },
+                                       { to->flow, to->account_id, to->bid } } };
+    if (!node_flow_face(c->node, x->flow, &from)) return;
+    route_token_write(c->node->keys.token, &t, &token);
+    bool is_sips = f->req->uri.scheme == URI_SIPS;
+    f->record_route[0] = record_route(c, face, buf_slice(&token), is_sips);
+    slice caller = record_route(c, &from, buf_slice(&token), is_sips);
+    if (!slice_eq(caller, f->record_route[0])) f->record_route[1] = caller;
+}
+
+/* Write and send the request for one branch; a status when it cannot be. */
+static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
+                            const struct sip_msg *m, slice asserted) {
+    const struct target *to = &b->to;
+    struct flow_face face;
+    char via_mem[512], source_mem[768];
+    struct buf via = buf_over(via_mem, sizeof via_mem);
+    struct buf source = buf_over(source_mem, sizeof source_mem);
+    b->state = BRANCH_SENT;
+    if (!node_flow_face(c->node, to->flow, &face)) return 480;
+    if (x->is_sdes && face.transport < FLOW_TLS) return 488; /* RFC 4568 8 */
+    enum tx_kind kind = m->method == SIP_INVITE ? TX_INVITE_CLIENT : TX_OTHER_CLIENT;
+    if (tx_client_reserve(c->txs, kind, owner_of(x->id), &b->tx) != ERR_OK) return 503;
+    b->is_live = true;
+
+    put_via(c, &via, &face, b->tx, loop_hash(c, m));
+    sip_via_put_source(&source, &m->via, &x->peer);
+    struct forward f = { .req = m,
+                         .request_uri = to->request_uri,
+                         .via = buf_slice(&via),
+                         .source_via = source.full ? SLICE_NONE : buf_slice(&source),
+                         .route = to->path,
+                         .own_routes = x->own_routes,
+                         .max_breadth = b->breadth,
+                         .asserted = asserted };
+    if (!x->is_in_dialog && is_dialog_forming(m->method)) plan_record_route(c, x, to, &face, &f);
+    struct buf out = core_out_begin(c, m->all.len + 4096);
+    slice bytes = forward_write(&f, &out) == ERR_OK ? core_out_end(c, &out) : SLICE_NONE;
+    if (!bytes.len || via.full) return 513;
+    if (tx_client_start(c->txs, b->tx, bytes, to->flow, face.transport != FLOW_UDP, c->now.mono) !=
+        ERR_OK)
+        return 503;
+    bool must_arrive = x->is_in_dialog && m->method != SIP_INVITE;
+    if (!core_send(c, to->flow, bytes, must_arrive, owner_of(b->tx))) return 480;
+    return 0;
+}
+
+/* Its turn has come: send it, or have a flow found. */
+static void branch_start(struct core *c, struct context *x, struct branch *b,
+                         const struct sip_msg *m, slice asserted) {
+    unsigned status = 0;
+    if (b->to.flow == FLOW_NONE && b->state == BRANCH_KEPT) {
+        b->state = BRANCH_WAITING;
+        status =
+            c->find_flow ? c->find_flow(c, owner_of(x->id), b->index, &b->to, &b->to.flow) : 503;
+        if (!status && b->to.flow == FLOW_NONE) return;
+    }
+    if (!status) status = branch_send(c, x, b, m, asserted);
+    if (!status) return;
+    if (b->is_live) tx_drop(c->txs, b->tx);
+    branch_ended(c, x, b, status, NULL,
+                 status == 488 ? "The called phone is not connected by TLS, and SDES keys would "
+                                 "travel in clear; use DTLS-SRTP"
+                               : NULL);
+}
+
+/* The request as it came, for a branch that starts later. The caller may have reconnected since.
+ * NULL: he is gone, and with him the sense of calling anybody. */
+static const struct sip_msg *kept_request(struct core *c, struct context *x) {
+    struct route_side sender = { x->flow, x->account_id, x->bid };
+    flow_id flow = side_flow(c, &sender);
+    if (!x->request || !node_flow_lives(c->node, flow)) return NULL;
+    x->flow = flow;
+    struct sip_read r = sip_msg_read(&c->other, slice_of(x->request, x->request_len), SIP_DATAGRAM);
+    ASSERT(r.err == ERR_OK); /* it was read when it came */
+    return &c->other;
+}
+
+/* How many branches are due, and the breadth that each of them gets; 0: none can start now. RFC
+ * 5393 5.3.3: what is out together is never more than what came in; 5.5: those that find no room
+ * wait until others have ended. One unit stays back for each later target, when there are enough:
+ * so the next group need not wait for the last phone's answer to its CANCEL. */
+static unsigned branches_due(const struct context *x, uint32_t *out_share) {
+    unsigned due = 0, later = 0;
+    uint32_t open = 0;
+    *out_share = 0;
+    for (const struct branch *b = &x->first; b; b = b->next) {
+        if (branch_is_open(b)) open += b->breadth;
+        if (is_due(x, b))
+            due++;
+        else if (b->state == BRANCH_KEPT)
+            later++;
+    }
+    if (!x->breadth || !due) return due;
+    uint32_t room = x->breadth > open ? x->breadth - open : 0;
+    if (room >= due + later) room -= later;
+    if (due > room) due = room;
+    if (due) *out_share = room / due;
+    return due;
+}
+
+void branches_start(struct core *c, struct context *x, const struct sip_msg *m) {
+    uint32_t share;
+    unsigned due = x->is_over ? 0 : branches_due(x, &share);
+    if (due) {
+        bool is_first = m != NULL;
+        if (!m) m = kept_request(c, x);
+        if (!m) {
+            branches_pass(x);
+            return;
+        }
+        slice asserted = x->is_in_dialog ? SLICE_NONE : asserted_identity(c, m, x->account_id);
+        for (struct branch *b = &x->first; b && due && !x->is_over; b = b->next) {
+            if (!is_due(x, b)) continue;
+            due--;
+            b->breadth = share;
+            branch_start(c, x, b, m, asserted);
+        }
+        group_time(c, x);
+        if (!is_first) return;
+    }
+    /* The rest of a request that has just come: what must wait gets its own copy. */
+    for (struct branch *b = &x->first; m && b; b = b->next)
+        if ((b->state == BRANCH_KEPT || (b->to.ticket && branch_is_open(b))) && !b->status &&
+            branch_keep(b) != ERR_OK)
+            branch_ended(c, x, b, 503, NULL, NULL);
+}
+
+/* ---- flows that are found later ---- */
+
+static struct branch *waiting_branch(struct core *c, uint64_t owner, unsigned index,
+                                     struct context **out) {
+    struct context *x = *out = context_get(c, owner);
+    for (struct branch *b = x ? &x->first : NULL; b; b = b->next)
+        if (b->index == index) return b->state == BRANCH_WAITING && !b->status ? b : NULL;
+    return NULL;
+}
+
+bool context_branch_flow(struct core *c, uint64_t owner, unsigned branch, flow_id flow) {
+    struct context *x;
+    struct branch *b = waiting_branch(c, owner, branch, &x);
+    if (!b) return false;
+    const struct sip_msg *m = kept_request(c, x);
+    if (!m) {
+        context_branch_final(c, x, b, 408, NULL);
+        return false;
+    }
+    b->to.flow = flow;
+    branch_start(c, x, b, m, x->is_in_dialog ? SLICE_NONE : asserted_identity(c, m, x->account_id));
+    context_settle(c, x);
+    return true;
+}
+
+void context_branch_no_flow(struct core *c, uint64_t owner, unsigned branch, unsigned status,
+                            const char *why) {
+    struct context *x;
+    struct branch *b = waiting_branch(c, owner, branch, &x);
+    if (b) context_branch_final(c, x, b, status, why);
+}
