@@ -9,7 +9,8 @@ A scenario in tests/replay/ names rows in its head (row: CORE-006, ROUTE-004). E
 server in AREAS must be named by one, or stand in one of two tables there:
 
   na.tsv    row, proof, reason. Proof "-": a user agent's duty that no proxy or registrar ever has, or
-            a capability that this server does not offer. Else the tests, in files that must exist and
+            a capability that this server does not offer. "deviation": it knowingly does something
+            else, and docs/conformance.md names the row. Else the tests, in files that must exist and
             hold them, that show what only the layers with sockets can: file:function, file:function
   open.tsv  row, what is missing. For the time in which it is built; nothing else stands there
 """
@@ -69,10 +70,13 @@ def is_test(root, path, name):
 
 
 def check_na(root, rows, problems):
+    conformance = source.read(root, "docs/conformance.md")
     for row, proof, reason in rows:
         if not proof or not reason:
             problems.append(f"na.tsv: {row}: three columns: row, proof or -, reason")
-        for one in [] if proof == "-" else proof.split(","):
+        if proof == "deviation" and not re.search(rf"\b{row}\b", conformance):
+            problems.append(f"na.tsv: {row}: docs/conformance.md does not name it")
+        for one in [] if proof in ("-", "deviation") else proof.split(","):
             path, _, name = one.strip().rpartition(":")
             if not is_test(root, path, name):
                 problems.append(f"na.tsv: {row}: {one.strip()} is no test that is run")
@@ -95,7 +99,8 @@ def check(root):
             if row not in wanted:
                 problems.append(f"{name}: {row} is no row that must be shown")
             elif row in how:
-                problems.append(f"{name}: {row} is shown already by {', '.join(how[row])}")
+                problems.append(f"{name}: {row} is shown already by {', '.join(how[row])}: "
+                                "take it out here")
             elif not all(rest):
                 problems.append(f"{name}: {row}: an empty column")
             how.setdefault(row, [name] + rest)
@@ -110,13 +115,12 @@ def show_list(how):
 
 def count(how):
     def so_many(name, proof=None):
-        return sum(1 for what in how.values() if what[0] == name and
-                   (proof is None or (what[1] == "-") == (proof == "-")))
-    total = len(how)
-    tabled = so_many("na.tsv") + so_many("open.tsv")
-    return (f"{total} rows for a server: {total - tabled} by scenarios, "
-            f"{so_many('na.tsv', 'tests')} by other tests, {so_many('na.tsv', '-')} not a server's, "
-            f"{so_many('open.tsv')} still open")
+        return sum(1 for what in how.values() if what[0] == name and proof in (None, what[1]))
+    total, na, still = len(how), so_many("na.tsv"), so_many("open.tsv")
+    never, knowingly = so_many("na.tsv", "-"), so_many("na.tsv", "deviation")
+    return (f"{total} rows for a server: {total - na - still} shown by scenarios, "
+            f"{na - never - knowingly} by other tests; {never} never this server's part, "
+            f"{knowingly} deviations, {still} still open")
 
 
 def self_test():
@@ -130,7 +134,8 @@ def self_test():
             "tests/e2e/cases_a.py": "@test(60)\ndef call(r):\n    pass\n\ndef help(r):\n    pass\n",
             TABLES + "a.replay": "title: a\nrule: b\nsays: c\nrow: CORE-001, AUTH-001\n\nuser a\n",
             TABLES + "na.tsv": "CORE-002\tsrc/a/a_test.c:f, tests/e2e/cases_a.py:call\twhy\n",
-            TABLES + "open.tsv": "# row\nCORE-011\tthe rest\n"}
+            TABLES + "open.tsv": "# row\nCORE-011\tthe rest\n",
+            "docs/conformance.md": "we do otherwise (CORE-002)\n"}
     head = good[TABLES + "a.replay"]
     cases = [  # what is changed, and what must be said of it
         ({}, ""),
@@ -143,6 +148,9 @@ def self_test():
         ({TABLES + "na.tsv": "CORE-002\tsrc/a/b_test.c:f\twhy\n"}, "b_test.c:f is no test"),
         ({TABLES + "na.tsv": "CORE-002\ttests/e2e/cases_a.py:help\twhy\n"}, "help is no test"),
         ({TABLES + "na.tsv": "CORE-002\t-\t\n"}, "three columns"),
+        ({TABLES + "na.tsv": "CORE-002\tdeviation\twhy\n"}, ""),
+        ({TABLES + "na.tsv": "CORE-002\tdeviation\twhy\n", "docs/conformance.md": ""},
+         "conformance.md does not name it"),
         ({TABLES + "na.tsv": "CORE-002\t-\twhy\nCORE-003\t-\twhy\n"}, "CORE-003 is no row that"),
         ({TABLES + "na.tsv": "CORE-002\t-\twhy\nREG-009\t-\twhy\n"}, "REG-009 is no row that"),
         ({TABLES + "open.tsv": "CORE-011\t\n"}, "an empty column")]

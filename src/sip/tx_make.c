@@ -1,7 +1,16 @@
 #include "base/scan.h"
 #include "sip/tx_inner.h"
 
-enum { LINE_OTHER, LINE_VIA, LINE_FROM, LINE_TO, LINE_CALL_ID, LINE_CSEQ, LINE_ROUTE };
+enum {
+    LINE_OTHER,
+    LINE_VIA,
+    LINE_FROM,
+    LINE_TO,
+    LINE_CALL_ID,
+    LINE_CSEQ,
+    LINE_ROUTE,
+    LINE_SESSION
+};
 
 /* The next header field with its folded lines and its CRLF. False: the head is over. */
 static bool line_next(slice *rest, slice *out) {
@@ -23,13 +32,17 @@ static int line_kind(slice line, slice *value) {
         char compact;
         int kind;
     } names[] = {
-        { { "Via", 3 }, 'v', LINE_VIA },    { { "From", 4 }, 'f', LINE_FROM },
-        { { "To", 2 }, 't', LINE_TO },      { { "Call-ID", 7 }, 'i', LINE_CALL_ID },
-        { { "CSeq", 4 }, '\0', LINE_CSEQ }, { { "Route", 5 }, '\0', LINE_ROUTE },
+        { { "Via", 3 }, 'v', LINE_VIA },
+        { { "From", 4 }, 'f', LINE_FROM },
+        { { "To", 2 }, 't', LINE_TO },
+        { { "Call-ID", 7 }, 'i', LINE_CALL_ID },
+        { { "CSeq", 4 }, '\0', LINE_CSEQ },
+        { { "Route", 5 }, '\0', LINE_ROUTE },
+        { { "Session-ID", 10 }, '\0', LINE_SESSION },
     };
     size_t colon = slice_find(line, ':');
     slice name = slice_trim(slice_head(line, colon));
-    if (colon == line.len || name.len == 0 || name.len > 7) return LINE_OTHER;
+    if (colon == line.len || name.len == 0 || name.len > 10) return LINE_OTHER;
     *value = slice_trim(slice_from(line, colon + 1));
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (name.len == 1 && (name.ptr[0] | 0x20) == names[i].compact) return names[i].kind;
@@ -111,6 +124,7 @@ static void put_line(struct buf *b, slice name, slice value) {
 
 static enum err make(const struct tx_lines *r, slice method, slice to, slice reason,
                      struct buf *b) {
+    bool is_ack = slice_eq(method, SLICE("ACK"));
     buf_put(b, method);
     buf_byte(b, ' ');
     buf_put(b, r->uri);
@@ -119,7 +133,11 @@ static enum err make(const struct tx_lines *r, slice method, slice to, slice rea
     /* The Route lines go as they stand, so that the request takes the way of the first one. */
     slice rest = r->head;
     for (slice line, value; line_next(&rest, &line);) {
-        if (line_kind(line, &value) == LINE_ROUTE) buf_put(b, line);
+        int kind = line_kind(line, &value);
+        /* RFC 7989 7: a CANCEL has the Session-ID of the request it cancels. An ACK would need the
+         * other side's, which nobody keeps here. */
+        bool goes = kind == LINE_ROUTE || (kind == LINE_SESSION && !is_ack);
+        if (goes) buf_put(b, line);
     }
     buf_lit(b, "Max-Forwards: 70\r\n");
     put_line(b, SLICE("From"), r->from);

@@ -119,7 +119,9 @@ static bool check_sdp(const struct check *c, slice name) {
 static bool check_header(const struct check *c, slice line, bool wanted) {
     size_t colon = slice_find(line, ':');
     slice name = slice_trim(slice_head(line, colon)), value;
-    if (colon == line.len)
+    bool is_part = slice_eq(name, SLICE("raw")) || slice_eq(name, SLICE("body")) ||
+                   slice_eq(name, SLICE("uri")); /* they have no colon */
+    if (colon == line.len || is_part)
         return complain(c->w, "neither a header nor a check: " SLICE_FMT, SLICE_ARG(line));
     if (!text_fill(c->w, slice_trim(slice_from(line, colon + 1)), &value)) return false;
     if (any_header(c->m->msg, name, value) == wanted) return true;
@@ -130,15 +132,35 @@ static bool check_header(const struct check *c, slice line, bool wanted) {
     return wrong(c, wanted ? mem : "a header that should not be", value);
 }
 
+/* uri, body or raw, and what it must be, or must not. False: the line is about something else. */
+static bool check_part(const struct check *c, slice line, bool wanted, bool *out) {
+    slice rest = line, word = text_word(&rest), filled, part;
+    if (slice_eq(word, SLICE("uri")))
+        part = c->m->msg->uri_text;
+    else if (slice_eq(word, SLICE("body")))
+        part = c->m->msg->body;
+    else if (slice_eq(word, SLICE("raw")))
+        part = c->m->bytes;
+    else
+        return false;
+    *out = text_fill(c->w, rest, &filled) &&
+           (matches(filled, part) == wanted ||
+            wrong(c, wanted ? "the Request-URI, body or message" : "what should not be", filled));
+    return true;
+}
+
 static bool check_line(const struct check *c, slice line) {
     const struct sip_msg *m = c->m->msg;
-    slice rest = line, word = text_word(&rest), filled;
+    slice rest = line, word = text_word(&rest);
+    bool ok;
     if (slice_starts(word, SLICE("$"))) return check_capture(c, slice_from(word, 1), rest);
     if (slice_eq(word, SLICE("no"))) {
         if (slice_eq(rest, SLICE("body"))) return !m->body.len || wrong(c, "the body", rest);
         return !any_header(m, rest, SLICE("~*")) || wrong(c, "the header's absence", rest);
     }
-    if (slice_eq(word, SLICE("not"))) return check_header(c, rest, false);
+    if (check_part(c, line, true, &ok)) return ok;
+    if (slice_eq(word, SLICE("not")))
+        return check_part(c, rest, false, &ok) ? ok : check_header(c, rest, false);
     if (slice_eq(word, SLICE("sdp"))) return check_sdp(c, rest);
     if (slice_eq(word, SLICE("count"))) {
         slice name = text_word(&rest);
@@ -146,15 +168,6 @@ static bool check_line(const struct check *c, slice line) {
         if (slice_u32(rest, 1000, &wanted) != ERR_OK) return complain(c->w, "count Header number");
         return count_header(m, name) == wanted || wrong(c, "the number of headers", line);
     }
-    if (slice_eq(word, SLICE("uri")))
-        return text_fill(c->w, rest, &filled) &&
-               (matches(filled, m->uri_text) || wrong(c, "the Request-URI", filled));
-    if (slice_eq(word, SLICE("body")))
-        return text_fill(c->w, rest, &filled) &&
-               (matches(filled, m->body) || wrong(c, "the body", filled));
-    if (slice_eq(word, SLICE("raw")))
-        return text_fill(c->w, rest, &filled) &&
-               (matches(filled, c->m->bytes) || wrong(c, "the message", filled));
     return check_header(c, line, true);
 }
 
