@@ -26,8 +26,14 @@
 #define LIMIT_MAX_BREADTH 60u /* RFC 5393 5.3.2 suggests 60 */
 #define LIMIT_IDENTITIES  16u /* accounts on one flow: architecture.md section 4 */
 
+/* Storage. Twice what may wait in the daemon's queue: a change cannot come later than that. */
+#define LIMIT_CHANGES_LATE 131072u
+
 /* Registrar. */
-#define LIMIT_CONTACTS          10u /* bindings of one address-of-record */
+#define LIMIT_CONTACTS     10u  /* bindings of one address-of-record */
+#define LIMIT_FLOW_TIMER_S 120u /* RFC 5626 4.4.1's own figure; phones ping at 80 to 100 % of it   \
+                                 */
+#define LIMIT_FLOW_GRACE_S      30u /* 5626 5.4: a silent flow is dead that much later */
 #define LIMIT_EXPIRES_MIN_S     60u /* below: 423. Refresh traffic must not become a load */
 #define LIMIT_EXPIRES_MAX_S     86400u
 #define LIMIT_EXPIRES_DEFAULT_S 3600u /* RFC 3261 10.3 */

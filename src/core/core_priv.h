@@ -56,6 +56,7 @@ struct pending {
     tx_id server; /* datagrams only */
     uint32_t account_id;
     uint32_t bids[PENDING_BIDS_MAX];
+    uint64_t numbers[PENDING_BIDS_MAX]; /* of their changes */
     uint8_t bid_count, waiting;
     bool has_server;
     enum err result;

@@ -83,7 +83,7 @@ void pending_stored(struct core *c, uint64_t ticket, enum err result) {
     if (result != ERR_OK) p->result = result;
     if (--p->waiting) return;
     for (unsigned i = 0; i < p->bid_count; i++)
-        registrar_committed(c->node->location, p->account_id, p->bids[i], p->result);
+        registrar_committed(c->node->location, p->account_id, p->bids[i], p->numbers[i], p->result);
     pending_finish(c, p);
 }
 
@@ -113,6 +113,7 @@ static void register_wait(struct core *c, struct flow *flow, const struct sip_ms
         p->has_server =
             tx_server_open(c->txs, m, flow->id, false, 0, c->now.mono, &p->server) == ERR_OK;
     for (unsigned i = 0; i < a->change_count; i++) {
+        p->numbers[p->bid_count] = a->changes[i].binding.change;
         p->bids[p->bid_count++] = a->changes[i].binding.bid;
         core_store(c, &a->changes[i], owner_of(p->id));
     }

@@ -25,6 +25,7 @@ void entry_row(const struct entry *e, struct binding_row *out) {
         .cseq = e->cseq,
         .q = e->q,
         .gruu_epoch = e->gruu_epoch,
+        .change = e->change,
         .contact = entry_text(e, TEXT_CONTACT),
         .params = entry_text(e, TEXT_PARAMS),
         .instance = entry_text(e, TEXT_INSTANCE),
@@ -50,7 +51,7 @@ static bool is_routable(slice contact) {
     return slice_istarts(contact, SLICE("sip:")) || slice_istarts(contact, SLICE("sips:"));
 }
 
-static uint64_t instance_hash(const struct location *l, slice instance) {
+uint64_t location_instance_hash(const struct location *l, slice instance) {
     if (!instance.len) return 0;
     uint64_t hash = siphash_fold(&l->key, instance);
     return hash ? hash : 1;
@@ -75,7 +76,7 @@ struct entry *entry_new(struct location *l, const struct binding_row *row, enum 
     }
     *e = (struct entry){
         .flow = row->run == l->run ? row->flow : FLOW_NONE,
-        .instance_hash = instance_hash(l, row->instance),
+        .instance_hash = location_instance_hash(l, row->instance),
         .registered = row->registered,
         .expires = row->expires,
         .account_id = row->account_id,
@@ -85,6 +86,7 @@ struct entry *entry_new(struct location *l, const struct binding_row *row, enum 
         .reg_id = row->reg_id,
         .cseq = row->cseq,
         .gruu_epoch = row->gruu_epoch,
+        .change = row->change,
         .q = row->q,
         .routable = is_routable(row->contact),
     };
@@ -193,6 +195,7 @@ struct location *location_new(uint32_t bindings_max, const struct hash_key *key,
     if (!l) return NULL;
     l->key = *key;
     l->run = run;
+    atomic_store(&l->changes, (uint64_t)run << 40);
     l->max = bindings_max;
     lock_init(&l->sweep_lock);
     bool short_of_memory = false;
@@ -317,6 +320,33 @@ enum err location_by_bid(struct location *l, uint32_t account_id, uint32_t bid, 
     return err;
 }
 
+uint64_t device_epoch(struct entry *first, uint64_t instance_hash, wall_t now) {
+    uint64_t epoch = 0;
+    for (struct entry *e = first; e; e = e->next)
+        if (entry_lives(e, now) && e->instance_hash == instance_hash && e->gruu_epoch > epoch)
+            epoch = e->gruu_epoch;
+    return epoch;
+}
+
+enum err location_device(struct location *l, uint32_t account_id, uint64_t instance_hash,
+                         wall_t now, uint64_t *out_epoch) {
+    struct shard *s = location_shard(l, account_id);
+    lock_take(&s->lock);
+    *out_epoch = device_epoch(account_first(s, account_id), instance_hash, now);
+    lock_give(&s->lock);
+    return *out_epoch ? ERR_OK : ERR_MISSING;
+}
+
+uint32_t location_bid_of_flow(struct location *l, uint32_t account_id, flow_id flow, wall_t now) {
+    struct shard *s = location_shard(l, account_id);
+    uint32_t bid = 0;
+    lock_take(&s->lock);
+    for (struct entry *e = account_first(s, account_id); e && !bid; e = e->next)
+        if (e->flow == flow && entry_lives(e, now) && e->routable) bid = e->bid;
+    lock_give(&s->lock);
+    return bid;
+}
+
 uint32_t location_bid(const struct location *l, uint32_t account_id, slice instance,
                       uint32_t reg_id, slice contact) {
     /* The parts are hashed one by one, so that no text of one can pass for another. */
@@ -360,10 +390,9 @@ static bool sweep_slot(struct location *l, struct shard *s, uint32_t slot, wall_
         out[(*count)++] = (struct store_change){
             .op = STORE_BINDING_REMOVE,
             .durability = STORE_LAZY,
-            /* On the store's way this may pass a REGISTER of another worker that renews it. */
             .binding = { .account_id = e->account_id,
                          .bid = e->bid,
-                         .expires = e->stone ? 0 : e->expires },
+                         .change = location_next_change(l) },
         };
         entry_unlink(l, s, e); /* another account may move into the slot: the next pass sees it */
         entry_free(l, e);

@@ -5,9 +5,8 @@
  * Lifetime: look-ups copy what routing needs into the caller's arena; nothing points into here.
  * Memory:   one block per binding (about 400 bytes), at most `bindings_max`, ERR_FULL beyond.
  * Threads:  any; sharded by account id, one lock a shard, held for a look-up or a change.
- * Store:    changes come out as store_change; those that one core emits reach the store in order.
- *           Two cores that change one device within the same instant may reach it in the other
- *           order: then its row is old, or not there, until the binding changes again.
+ * Store:    changes come out as store_change, each with a number given under the account's lock, so
+ *           it does not matter in which order those of several workers reach the store.
  *
  * A binding knows the flow it was made over. Whether that flow still lives is not kept here: the
  * caller asks core's flow table, so a closed connection makes its binding unreachable at once. */
@@ -50,6 +49,12 @@ NODISCARD enum err location_find(struct location *l, uint32_t account_id, wall_t
 /* One binding by its durable id; MISSING. */
 NODISCARD enum err location_by_bid(struct location *l, uint32_t account_id, uint32_t bid,
                                    wall_t now, struct arena *arena, struct binding *out);
+/* One device, whatever its flows: MISSING when it has no binding. *out_epoch: that of its temporary
+ * GRUUs, those of another epoch are void (RFC 5627 5.1). */
+NODISCARD enum err location_device(struct location *l, uint32_t account_id, uint64_t instance_hash,
+                                   wall_t now, uint64_t *out_epoch);
+/* The binding that this account has over this flow; 0: none. */
+uint32_t location_bid_of_flow(struct location *l, uint32_t account_id, flow_id flow, wall_t now);
 /* The durable id that a new binding of this device gets: keyed hash of the instance and reg-id, or
  * of the contact when there is no instance. Never 0. A binding keeps its id for as long as it is
  * refreshed, so struct binding tells the one in use (two devices of one account whose hashes

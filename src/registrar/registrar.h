@@ -1,5 +1,5 @@
 /* registrar/registrar.h - a REGISTER that has been authenticated: what it changes, what to answer.
- * RFC 3261 10.3, 3327 (Path stored), 5626 and 5627 parameters kept, 5630 5.2.
+ * RFC 3261 10.3, 3327 (Path stored), 5626 6 (flows of one device), 5627 5 (GRUUs), 5630 5.2.
  *
  * The caller has done steps 1 to 5 of RFC 3261 10.3 (domain, Require, who asks, may he, the
  * address) and gives the account; here is the rest. One request is done completely or not at all,
@@ -10,6 +10,12 @@
  * request that mean the same device the last counts. Limits:   beyond contacts_max the oldest
  * binding whose flow is gone makes room; when all are reachable: 403. Strings longer than
  * REGISTRAR_*_MAX are 400 (User-Agent is cut).
+ *
+ * GRUUs:    a phone that supports them is told its public and newest temporary GRUU (sip/token.h).
+ *           Nothing is kept of them but one number per binding: the epoch of its device, which is
+ *           the number of the change that brought a new Call-ID. All bindings of a device move to
+ *           the new epoch together, so its earlier temporary GRUUs are void from there on,
+ * whichever of its bindings ends first.
  *
  * The table changes at once; the 200 of a new, changed or removed binding waits for its commit
  * (the caller holds the answer back until then). A binding not yet committed is marked so, and a
@@ -40,15 +46,18 @@ struct registrar_request {
     uint32_t device_id; /* legacy device, or 0 */
     flow_id flow;
     uint32_t run;
-    bool secure;  /* false: legacy tcp or udp */
-    wall_t until; /* expiry never goes beyond this (legacy devices); 0: no such end */
+    bool secure;             /* false: legacy tcp or udp */
+    slice aor;               /* "alice@example.org", as in URIs; empty: no GRUUs */
+    const uint8_t *gruu_key; /* 64 bytes */
+    wall_t until;            /* expiry never goes beyond this (legacy devices); 0: no such end */
     /* Does that flow still live? Asked under the lock when the account has contacts_max bindings;
      * it must not call back in here. NULL: only flows of former runs count as gone. */
     bool (*is_flow_alive)(void *ctx, flow_id flow);
     void *ctx;
 };
 struct registrar_answer {
-    unsigned status;    /* 200, 400, 403, 420 (Path unasked for), 423, 500 (order: step 7), 503 */
+    unsigned status; /* 200, 400, 403, 420 (Path unasked for), 423, 439, 500 (order: step 7), 503 */
+    bool keeps_flow; /* 200: the phone was told a Flow-Timer: this flow may not fall silent */
     const char *reason; /* for a Warning text, or NULL */
     bool must_commit;   /* hold the 200 until the changes are committed */
     unsigned change_count;
@@ -62,9 +71,10 @@ struct registrar_answer {
 NODISCARD enum err registrar_register(struct location *l, const struct registrar_limits *limits,
                                       const struct registrar_request *req, wall_t now,
                                       struct arena *arena, struct registrar_answer *out);
-/* The commit of those changes came (or failed): their bindings are durable now (or stay marked).
- * Once for every change of an answer with must_commit. A removal that failed is repeated by the
- * next REGISTER that means the device, or by the sweep. */
-void registrar_committed(struct location *l, uint32_t account_id, uint32_t bid, enum err result);
+/* The commit of one of those changes came (or failed): its binding is durable now (or stays
+ * marked), unless it has changed once more since. A removal that failed is repeated by the next
+ * REGISTER that means the device, or by the sweep. */
+void registrar_committed(struct location *l, uint32_t account_id, uint32_t bid, uint64_t change,
+                         enum err result);
 
 #endif

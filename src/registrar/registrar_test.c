@@ -2,6 +2,7 @@
 
 #include "registrar/registrar.h"
 #include "sip/hdr.h"
+#include "sip/token.h"
 
 #define NOW   ((wall_t)1700000000000) /* Tue, 14 Nov 2023 22:13:20 GMT */
 #define RUN   7u
@@ -78,7 +79,8 @@ static unsigned reg(struct desk *d, const char *lines) {
     const struct registrar_answer *a = &d->out;
     if (a->change_count) assert_ok(store_commit(d->store, a->changes, a->change_count));
     for (unsigned i = 0; a->must_commit && i < a->change_count; i++)
-        registrar_committed(d->l, ALICE, a->changes[i].binding.bid, ERR_OK);
+        registrar_committed(d->l, ALICE, a->changes[i].binding.bid, a->changes[i].binding.change,
+                            ERR_OK);
     if (a->status != 200) {
         assert_int_equal(a->change_count, 0);
         assert_false(a->must_commit);
@@ -124,7 +126,7 @@ static void without_contact_it_only_tells(void **state) {
     assert_true(says(d, "Contact: <sip:a@192.0.2.1>;expires=3600"));
     /* Step 8: the response should include a Date. */
     assert_true(says(d, "Date: Tue, 14 Nov 2023 22:13:20 GMT"));
-    assert_true(says(d, "Supported: path"));
+    assert_true(says(d, "Supported: path, outbound"));
     desk_free(d);
 }
 
@@ -559,21 +561,28 @@ static void a_refresh_does_not_wait(void **state) {
     desk_free(d);
 }
 
+/* The commit of the last answer's first change. */
+static void committed(struct desk *d, enum err result) {
+    const struct binding_row *row = &d->out.changes[0].binding;
+    registrar_committed(d->l, ALICE, row->bid, row->change, result);
+}
+
 static void a_failed_commit_is_not_forgotten(void **state) {
     (void)state;
     struct desk *d = desk_new();
     d->cseq = 1;
     assert_ok(ask(d, "Contact: <sip:a@1>\r\n"));
     uint32_t bid = d->out.changes[0].binding.bid;
+    uint64_t first = d->out.changes[0].binding.change;
     d->cseq = 2; /* not committed yet: the refresh counts as new */
     assert_ok(ask(d, "Contact: <sip:a@1>\r\n"));
     assert_true(d->out.must_commit);
-    registrar_committed(d->l, ALICE, bid, ERR_OK);
-    registrar_committed(d->l, ALICE, bid, ERR_STORE);
+    committed(d, ERR_STORE);
+    registrar_committed(d->l, ALICE, bid, first, ERR_OK); /* says nothing of the second */
     d->cseq = 3;
     assert_ok(ask(d, "Contact: <sip:a@1>\r\n"));
     assert_true(d->out.must_commit);
-    registrar_committed(d->l, ALICE, bid, ERR_OK);
+    committed(d, ERR_OK);
     d->cseq = 4;
     assert_ok(ask(d, "Contact: <sip:a@1>\r\n"));
     assert_false(d->out.must_commit);
@@ -583,15 +592,15 @@ static void a_failed_commit_is_not_forgotten(void **state) {
     assert_ok(ask(d, "Contact: <sip:a@1>;expires=0\r\n"));
     assert_true(d->out.must_commit);
     assert_int_equal(location_count(d->l), 0);
-    registrar_committed(d->l, ALICE, bid, ERR_STORE);
+    committed(d, ERR_STORE);
     d->cseq = 6;
     assert_ok(ask(d, "Contact: <sip:a@1>;expires=0\r\n"));
     assert_int_equal(d->out.change_count, 1);
     assert_int_equal(d->out.changes[0].op, STORE_BINDING_REMOVE);
-    registrar_committed(d->l, ALICE, bid, ERR_STORE);
+    committed(d, ERR_STORE);
     assert_ok(ask(d, "Contact: *\r\nExpires: 0\r\n"));
     assert_int_equal(d->out.change_count, 1);
-    registrar_committed(d->l, ALICE, bid, ERR_STORE);
+    committed(d, ERR_STORE);
     /* ... or swept. */
     struct store_change gone[4];
     assert_int_equal(location_sweep(d->l, d->now, 100000, gone, 4), 0);
@@ -607,16 +616,16 @@ static void a_removed_binding_may_come_back_at_once(void **state) {
     uint32_t bid = d->out.changes[0].binding.bid;
     d->cseq = 10;
     assert_ok(ask(d, "Contact: <sip:a@1>;expires=0\r\n"));
+    uint64_t removal = d->out.changes[0].binding.change;
     d->cseq = 11;
     assert_ok(ask(d, "Contact: <sip:a@1>\r\n"));
     assert_int_equal(d->out.changes[0].binding.bid, bid);
-    registrar_committed(d->l, ALICE, bid, ERR_OK); /* of the removal */
+    registrar_committed(d->l, ALICE, bid, removal, ERR_OK);
     assert_int_equal(location_count(d->l), 1);
     d->cseq = 12; /* its own commit is still awaited */
     assert_ok(ask(d, "Contact: <sip:a@1>\r\n"));
     assert_true(d->out.must_commit);
-    registrar_committed(d->l, ALICE, bid, ERR_OK);
-    registrar_committed(d->l, ALICE, bid, ERR_OK);
+    committed(d, ERR_OK);
     d->cseq = 13;
     assert_ok(ask(d, "Contact: <sip:a@1>\r\n"));
     assert_false(d->out.must_commit);
@@ -627,7 +636,7 @@ static void gruu_epochs_rise(void **state) {
     (void)state;
     struct desk *d = desk_new();
     assert_int_equal(reg(d, "Contact: <sip:a@h1>" WITH "\r\n"), 200);
-    uint32_t epoch = d->out.changes[0].binding.gruu_epoch;
+    uint64_t epoch = d->out.changes[0].binding.gruu_epoch;
     assert_int_equal(reg(d, "Contact: <sip:a@h1>" WITH "\r\n"), 200);
     assert_int_equal(d->out.changes[0].binding.gruu_epoch, epoch);
     /* RFC 5627 5.1: a new Call-ID ends the temporary GRUUs. */
@@ -639,6 +648,143 @@ static void gruu_epochs_rise(void **state) {
     assert_int_equal(reg(d, "Contact: *\r\nExpires: 0\r\n"), 200);
     assert_int_equal(reg(d, "Contact: <sip:a@h1>" WITH "\r\n"), 200);
     assert_true(d->out.changes[0].binding.gruu_epoch > epoch);
+    desk_free(d);
+}
+
+#define FLOW(n) "Contact: <sip:a@h" #n ">" WITH ";reg-id=" #n "\r\n"
+
+static uint64_t epoch_of(struct desk *d, uint32_t *out_bid) {
+    *out_bid = d->out.changes[d->out.change_count - 1].binding.bid;
+    return d->out.changes[d->out.change_count - 1].binding.gruu_epoch;
+}
+
+/* RFC 5627 5.1: a flow's new Call-ID ends the temporary GRUUs of the whole device; they must not
+ * come back when that flow goes and one with the old Call-ID stays. */
+static void an_epoch_is_the_devices(void **state) {
+    (void)state;
+    struct desk *d = desk_new();
+    uint32_t one, two;
+    assert_int_equal(reg(d, FLOW(1)), 200);
+    uint64_t epoch = epoch_of(d, &one), now;
+    d->call_id = "call-2";
+    assert_int_equal(reg(d, FLOW(2)), 200); /* another flow's Call-ID is its own */
+    assert_true(epoch_of(d, &two) == epoch && one != two);
+    assert_int_equal(d->out.change_count, 1);
+    d->call_id = "call-3";
+    assert_int_equal(reg(d, FLOW(1)), 200);
+    assert_int_equal(d->out.change_count, 2);
+    assert_true(d->out.must_commit);
+    assert_int_equal(d->out.changes[0].op, STORE_BINDING_PUT);
+    assert_int_equal(d->out.changes[0].binding.bid, two);
+    assert_slice(d->out.changes[0].binding.call_id, "call-2");
+    uint64_t fresh = epoch_of(d, &one);
+    assert_true(fresh > epoch && d->out.changes[0].binding.gruu_epoch == fresh);
+    assert_int_equal(reg(d, "Contact: <sip:a@h1>" WITH ";reg-id=1;expires=0\r\n"), 200);
+    struct binding b;
+    unsigned count = known(d, &b, 1);
+    assert_int_equal(count, 1);
+    assert_ok(location_device(d->l, ALICE, b.instance_hash, d->now, &now));
+    assert_true(now == fresh);
+    /* ... and with the last one the device has none at all. */
+    d->call_id = "call-2";
+    assert_int_equal(reg(d, "Contact: *\r\nExpires: 0\r\n"), 200);
+    assert_err(location_device(d->l, ALICE, b.instance_hash, d->now, &now), ERR_MISSING);
+    assert_int_equal(reg(d, FLOW(2)), 200);
+    assert_true(epoch_of(d, &two) > fresh);
+    desk_free(d);
+}
+
+/* The value of a quoted parameter of the last answer's contact with this reg-id. */
+static slice gruu_of(const struct desk *d, const char *mark, const char *name) {
+    static char kept[16][256];
+    static unsigned turn;
+    size_t at = slice_find_slice(d->out.headers, slice_str(mark));
+    assert_true(at < d->out.headers.len);
+    slice rest = slice_from(d->out.headers, at);
+    at = slice_find_slice(rest, slice_str(name));
+    assert_true(at < slice_find(rest, '\n'));
+    rest = slice_from(rest, at + strlen(name));
+    slice value = slice_head(rest, slice_find(rest, '"'));
+    char *mem = kept[turn++ % ARRAY_LEN(kept)];
+    assert_true(slice_cstr(value, mem, sizeof kept[0]));
+    return slice_str(mem);
+}
+
+static void a_phone_is_told_its_gruus(void **state) {
+    (void)state;
+    static const uint8_t gruu_key[64] = "of gruus";
+    struct desk *d = desk_new();
+    d->req.aor = SLICE("alice@example.org");
+    d->req.gruu_key = gruu_key;
+    /* RFC 5627 5.2: only who supports them is told. */
+    assert_int_equal(reg(d, FLOW(1)), 200);
+    assert_int_equal(slice_find_slice(d->out.headers, SLICE("gruu=")), d->out.headers.len);
+    assert_int_equal(reg(d, "Supported: gruu, path\r\n" FLOW(1)), 200);
+    slice pub = gruu_of(d, "reg-id=1", "pub-gruu=\""),
+          temp = gruu_of(d, "reg-id=1", "temp-gruu=\"");
+    struct sip_uri uri;
+    uint64_t instance, epoch;
+    struct gruu gruu;
+    assert_ok(sip_uri_read(pub, &uri));
+    assert_slice(uri.user, "alice");
+    assert_slice(uri.host, "example.org");
+    assert_ok(gruu_read(gruu_key, uri.gr, ALICE, &instance));
+    assert_ok(location_device(d->l, ALICE, instance, d->now, &epoch));
+    assert_ok(sip_uri_read(temp, &uri));
+    assert_true(uri.has_gr && uri.gr.len == 0);
+    assert_slice(uri.host, "example.org");
+    assert_ok(gruu_temp_read(gruu_key, uri.user, &gruu));
+    assert_true(gruu.account_id == ALICE && gruu.instance == instance && gruu.epoch == epoch);
+    /* 5.1: each REGISTER makes a new temporary one; the public one stays. */
+    assert_int_equal(reg(d, "Supported: gruu\r\n" FLOW(1)), 200);
+    assert_slice_eq(gruu_of(d, "reg-id=1", "pub-gruu=\""), pub);
+    slice later = gruu_of(d, "reg-id=1", "temp-gruu=\"");
+    assert_false(slice_eq(later, temp));
+    /* 5.2: asking only, the phone hears the newest there is; both flows are one device. */
+    assert_int_equal(reg(d, "Supported: gruu\r\n"), 200);
+    assert_slice_eq(gruu_of(d, "reg-id=1", "temp-gruu=\""), later);
+    assert_int_equal(reg(d, "Supported: gruu\r\n" FLOW(2)), 200);
+    assert_slice_eq(gruu_of(d, "reg-id=1", "pub-gruu=\""), pub);
+    assert_slice_eq(gruu_of(d, "reg-id=2", "pub-gruu=\""), pub);
+    assert_slice_eq(gruu_of(d, "reg-id=2", "temp-gruu=\""), gruu_of(d, "reg-id=1", "temp-gruu=\""));
+    /* 5.1: a GRUU of the address itself would loop. */
+    char line[512];
+    (void)snprintf(line, sizeof line, "Contact: <" SLICE_FMT ">" WITH "\r\n", SLICE_ARG(later));
+    assert_int_equal(reg(d, line), 403);
+    (void)snprintf(line, sizeof line, "Contact: <" SLICE_FMT ">" WITH "\r\n", SLICE_ARG(pub));
+    assert_int_equal(reg(d, line), 403);
+    desk_free(d);
+}
+
+static void outbound_is_said(void **state) {
+    (void)state;
+    struct desk *d = desk_new();
+    static const char supported[] = "Supported: path, outbound\r\n" FLOW(1);
+    /* RFC 5626 6: required when it was used and the phone supports it. */
+    assert_int_equal(reg(d, supported), 200);
+    assert_true(says(d, "Require: outbound"));
+    assert_true(says(d, "Flow-Timer: 120"));
+    assert_true(d->out.keeps_flow);
+    assert_int_equal(reg(d, FLOW(1)), 200);
+    assert_false(d->out.keeps_flow);
+    assert_int_equal(slice_find_slice(d->out.headers, SLICE("Require")), d->out.headers.len);
+    assert_int_equal(reg(d, "Supported: outbound\r\nContact: <sip:a@h9>" WITH "\r\n"), 200);
+    assert_int_equal(slice_find_slice(d->out.headers, SLICE("Require")), d->out.headers.len);
+    /* Behind another server: its first Path value must say that it keeps the flow. */
+    d->top = "Via: SIP/2.0/TLS 192.0.2.9;branch=z9hG4bKtop\r\n";
+    assert_int_equal(reg(d, supported), 439);
+    assert_int_equal(reg(d, "Path: <sip:edge;lr>\r\n"
+                            "Supported: path, outbound\r\n" FLOW(1)),
+                     439);
+    assert_int_equal(reg(d, "Path: <sip:edge;lr;ob>\r\n"
+                            "Supported: path, outbound\r\n" FLOW(1)),
+                     200);
+    assert_true(says(d, "Require: outbound"));
+    /* 5.4: only the hop that the phone is connected to asks for pings. */
+    assert_false(d->out.keeps_flow);
+    assert_int_equal(slice_find_slice(d->out.headers, SLICE("Flow-Timer")), d->out.headers.len);
+    assert_int_equal(reg(d, FLOW(3)), 200); /* without the tag the reg-id is ignored */
+    assert_int_equal(d->out.changes[0].binding.reg_id, 0);
     desk_free(d);
 }
 
@@ -863,6 +1009,9 @@ int main(void) {
         cmocka_unit_test(a_failed_commit_is_not_forgotten),
         cmocka_unit_test(a_removed_binding_may_come_back_at_once),
         cmocka_unit_test(gruu_epochs_rise),
+        cmocka_unit_test(an_epoch_is_the_devices),
+        cmocka_unit_test(a_phone_is_told_its_gruus),
+        cmocka_unit_test(outbound_is_said),
         cmocka_unit_test(short_memory_changes_nothing),
         cmocka_unit_test(agrees_with_the_model),
     };

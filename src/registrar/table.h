@@ -38,12 +38,13 @@ struct entry {
     flow_id flow;
     uint64_t instance_hash;
     wall_t registered, expires; /* of a stone: when it was removed */
-    uint32_t account_id, bid, run, device_id, reg_id, cseq, gruu_epoch;
+    uint64_t gruu_epoch, change;
+    uint32_t account_id, bid, run, device_id, reg_id, cseq;
     uint16_t q;
-    uint16_t in_flight; /* commits that are awaited */
     uint16_t len[TEXT_COUNT];
     bool loaded;   /* came from the store and was not refreshed since: an equal CSeq is fine */
     bool unsaved;  /* what stands here is not on disk yet, as far as we know */
+    bool failed;   /* and its commit has failed */
     bool stone;    /* removed */
     bool routable; /* sip or sips: RFC 3261 lets others be registered, nobody routes to them */
     char text[];
@@ -63,8 +64,9 @@ struct shard {
 struct location {
     struct hash_key key;
     uint32_t run, max;
-    _Atomic uint32_t used; /* blocks */
-    _Atomic uint32_t live; /* blocks that are no stones */
+    _Atomic uint64_t changes; /* the number of the last change */
+    _Atomic uint32_t used;    /* blocks */
+    _Atomic uint32_t live;    /* blocks that are no stones */
     struct lock sweep_lock;
     uint32_t sweep_shard, sweep_slot;
     struct shard shards[LOCATION_SHARDS];
@@ -90,6 +92,16 @@ NODISCARD bool shard_reserve(struct shard *s, uint32_t account_id);
 void entry_link(struct location *l, struct shard *s, struct entry *e);
 void entry_unlink(struct location *l, struct shard *s, struct entry *e);
 void entry_to_stone(struct location *l, struct entry *e, wall_t now);
+/* The number of the next change (store.h, Order); asked for under the account's lock. Above those
+ * of all former runs: the run's own number leads. */
+static inline uint64_t location_next_change(struct location *l) {
+    return atomic_fetch_add_explicit(&l->changes, 1, memory_order_relaxed) + 1;
+}
+
+/* The durable hash of a +sip.instance, never 0; 0 for none. */
+uint64_t location_instance_hash(const struct location *l, slice instance);
+/* The epoch of a device's temporary GRUUs: the newest of its live bindings, 0 when it has none. */
+uint64_t device_epoch(struct entry *first, uint64_t instance_hash, wall_t now);
 
 slice entry_text(const struct entry *e, enum entry_text which);
 void entry_row(const struct entry *e, struct binding_row *out); /* slices point into the entry */

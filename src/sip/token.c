@@ -71,6 +71,70 @@ enum err route_token_read(const uint8_t key[static 64], slice user, struct route
     return ERR_OK;
 }
 
+/* ---- GRUUs ---- */
+
+#define GRUU_VERSION 1u
+#define GRUU_HASH    8u /* bytes of the instance's hash, then as many of the mark */
+#define GRUU_BYTES   16u
+
+static void gruu_mark(const uint8_t key[static 64], uint32_t account_id, uint64_t instance,
+                      uint8_t out[static GRUU_BYTES]) {
+    uint8_t text[12], mac[CRYPTO_MAC_BYTES];
+    put_u64(put_u32(text, account_id), instance);
+    crypto_mac(key, text, sizeof text, mac); /* no text that is sealed has this length */
+    put_u64(out, instance);
+    memcpy(out + GRUU_HASH, mac, GRUU_BYTES - GRUU_HASH);
+}
+
+void gruu_write(const uint8_t key[static 64], uint32_t account_id, uint64_t instance,
+                struct buf *out) {
+    uint8_t bytes[GRUU_BYTES];
+    gruu_mark(key, account_id, instance, bytes);
+    buf_hex(out, bytes, sizeof bytes);
+}
+
+enum err gruu_read(const uint8_t key[static 64], slice gr, uint32_t account_id,
+                   uint64_t *out_instance) {
+    uint8_t bytes[GRUU_BYTES], wanted[GRUU_BYTES];
+    size_t len;
+    if (gr.len != GRUU_CHARS || hex_read(gr, bytes, sizeof bytes, &len) != ERR_OK ||
+        len != sizeof bytes)
+        return ERR_BAD;
+    const uint8_t *p = bytes;
+    uint64_t instance = get_u64(&p);
+    gruu_mark(key, account_id, instance, wanted);
+    if (!crypto_equal(bytes, wanted, sizeof bytes)) return ERR_BAD;
+    *out_instance = instance;
+    return ERR_OK;
+}
+
+void gruu_temp_write(const uint8_t key[static 64], const struct gruu *gruu, struct buf *out) {
+    uint8_t plain[GRUU_TEMP_BYTES], box[GRUU_TEMP_BYTES + CRYPTO_SIV_OVERHEAD];
+    plain[0] = GRUU_VERSION;
+    uint8_t *p = put_u32(plain + 1, gruu->account_id);
+    p = put_u64(p, gruu->instance);
+    p = put_u64(p, gruu->epoch);
+    put_u64(p, gruu->serial);
+    crypto_siv_seal(key, plain, sizeof plain, box);
+    buf_base64url(out, box, sizeof box);
+}
+
+enum err gruu_temp_read(const uint8_t key[static 64], slice user, struct gruu *out) {
+    uint8_t box[GRUU_TEMP_BYTES + CRYPTO_SIV_OVERHEAD], plain[GRUU_TEMP_BYTES];
+    size_t len;
+    if (user.len != GRUU_TEMP_CHARS || base64url_read(user, box, sizeof box, &len) != ERR_OK ||
+        len != sizeof box)
+        return ERR_BAD;
+    if (crypto_siv_open(key, box, sizeof box, plain) != ERR_OK) return ERR_CRYPTO;
+    if (plain[0] != GRUU_VERSION) return ERR_BAD;
+    const uint8_t *p = plain + 1;
+    out->account_id = get_u32(&p);
+    out->instance = get_u64(&p);
+    out->epoch = get_u64(&p);
+    out->serial = get_u64(&p);
+    return ERR_OK;
+}
+
 /* ---- branches ---- */
 
 #define MAGIC_COOKIE      "z9hG4bK" /* RFC 3261 8.1.1.7 */

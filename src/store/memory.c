@@ -117,15 +117,46 @@ static void drop_of_account(struct memory_store *m, int which, uint32_t id) {
     }
 }
 
+static bool is_stone(const struct row *r) {
+    return r->change->op == STORE_BINDING_REMOVE;
+}
+
+/* Does this change leave a row behind? A removed binding leaves a stone with its number, so that an
+ * older change which comes later finds it. */
+static bool is_put(struct memory_store *m, const struct store_change *c, const struct row *before) {
+    switch (c->op) {
+    case STORE_ACCOUNT_PUT:
+    case STORE_VALUE_PUT:
+        return true;
+    case STORE_DEVICE_PUT:
+        return account_exists(m, c->device.account_id);
+    case STORE_BINDING_PUT:
+    case STORE_BINDING_REMOVE:
+        return account_exists(m, c->binding.account_id) &&
+               (!before || before->change->binding.change <= c->binding.change);
+    case STORE_BINDING_REFRESH:
+    case STORE_ACCOUNT_REMOVE:
+    case STORE_DEVICE_REMOVE:
+        break;
+    }
+    return false;
+}
+
+static void refresh(struct row *r, const struct binding_row *by) {
+    struct binding_row *row = &r->change->binding;
+    if (is_stone(r) || row->change > by->change) return;
+    row->cseq = by->cseq;
+    row->registered = by->registered;
+    row->expires = by->expires;
+    row->change = by->change;
+}
+
 /* Takes `fresh` over: it is in the table or freed afterwards. */
 static void apply(struct memory_store *m, struct row *fresh) {
     struct store_change *c = fresh->change;
     struct table *t = &m->tables[table_of(c->op)];
     struct row **at = find(m, c);
-    bool put = c->op == STORE_ACCOUNT_PUT || c->op == STORE_DEVICE_PUT ||
-               c->op == STORE_BINDING_PUT || c->op == STORE_VALUE_PUT;
-    if (c->op == STORE_DEVICE_PUT) put = account_exists(m, c->device.account_id);
-    if (c->op == STORE_BINDING_PUT) put = account_exists(m, c->binding.account_id);
+    bool put = is_put(m, c, *at);
     if (put && *at) {
         mem_free((*at)->change);
         (*at)->change = c;
@@ -139,17 +170,8 @@ static void apply(struct memory_store *m, struct row *fresh) {
         table_grow(t);
         return;
     }
-    if (c->op == STORE_BINDING_REFRESH && *at) {
-        struct binding_row *row = &(*at)->change->binding;
-        row->cseq = c->binding.cseq;
-        row->registered = c->binding.registered;
-        row->expires = c->binding.expires;
-    }
-    bool removes = c->op == STORE_ACCOUNT_REMOVE || c->op == STORE_DEVICE_REMOVE ||
-                   c->op == STORE_BINDING_REMOVE;
-    if (c->op == STORE_BINDING_REMOVE && *at && c->binding.expires &&
-        (*at)->change->binding.expires > c->binding.expires)
-        removes = false; /* it was renewed meanwhile */
+    if (c->op == STORE_BINDING_REFRESH && *at) refresh(*at, &c->binding);
+    bool removes = c->op == STORE_ACCOUNT_REMOVE || c->op == STORE_DEVICE_REMOVE;
     if (removes && *at) row_drop(t, at);
     if (c->op == STORE_ACCOUNT_REMOVE) {
         drop_of_account(m, T_DEVICE, c->account.id);
@@ -196,6 +218,7 @@ static enum err load_one(const struct store_reader *reader, int which,
     if (which == T_ACCOUNT && reader->on_account)
         return reader->on_account(reader->ctx, &c->account);
     if (which == T_DEVICE && reader->on_device) return reader->on_device(reader->ctx, &c->device);
+    if (c->op == STORE_BINDING_REMOVE) return ERR_OK; /* its stone */
     if (which == T_BINDING && reader->on_binding)
         return reader->on_binding(reader->ctx, &c->binding);
     return ERR_OK;

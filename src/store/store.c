@@ -56,7 +56,7 @@ static void take_key(struct store_change *to, const struct store_change *from) {
     case STORE_BINDING_REMOVE:
         to->binding.account_id = from->binding.account_id;
         to->binding.bid = from->binding.bid;
-        to->binding.expires = from->binding.expires;
+        to->binding.change = from->binding.change;
         break;
     case STORE_BINDING_REFRESH:
         to->binding.account_id = from->binding.account_id;
@@ -64,6 +64,7 @@ static void take_key(struct store_change *to, const struct store_change *from) {
         to->binding.cseq = from->binding.cseq;
         to->binding.registered = from->binding.registered;
         to->binding.expires = from->binding.expires;
+        to->binding.change = from->binding.change;
         break;
     case STORE_ACCOUNT_PUT:
     case STORE_DEVICE_PUT:

@@ -9,9 +9,13 @@
  *           come after it: one late refresh must not spoil the batch of everybody else. Two
  *           accounts of one name are the caller's to prevent (accounts_put); the daemon's backend
  *           refuses them once more.
- * Threads:  one thread at a time uses a store (the store thread of the daemon groups what arrived
- *           meanwhile into one batch); protocol code only emits changes and hears of the commit.
- * Secrets:  HA1 values and keys arrive sealed (crypto_seal); the store never sees them open.
+ * Order:    two workers that change one binding may reach the store in the other order. So each
+ *           change of a binding carries a number, given under the lock that decided it, and a
+ * change older than what stands there does nothing, removals included: a removed binding leaves its
+ * number behind (without its strings) until LIMIT_CHANGES_LATE later changes. Threads:  one thread
+ * at a time uses a store (the store thread of the daemon groups what arrived meanwhile into one
+ * batch); protocol code only emits changes and hears of the commit. Secrets:  HA1 values and keys
+ * arrive sealed (crypto_seal); the store never sees them open.
  *
  * Backends: store/memory.c (tests, sim), store_sqlite/ (the daemon), store_postgres/ (cluster). */
 #ifndef STORE_STORE_H
@@ -57,11 +61,12 @@ struct binding_row {
     uint32_t device_id; /* legacy device, or 0 */
     uint32_t reg_id;    /* 0: none */
     uint32_t cseq;
-    uint16_t q; /* thousandths, 1000 when absent */
-    uint32_t gruu_epoch;
-    slice contact;  /* the URI with its parameters */
-    slice params;   /* header parameters to give back and to match on (methods, +sip...) */
-    slice instance; /* +sip.instance without quotes; may be empty */
+    uint16_t q;          /* thousandths, 1000 when absent */
+    uint64_t gruu_epoch; /* the change that ended all earlier temporary GRUUs: registrar.h */
+    uint64_t change;     /* rises with every change of this binding, over restarts too */
+    slice contact;       /* the URI with its parameters */
+    slice params;        /* header parameters to give back and to match on (methods, +sip...) */
+    slice instance;      /* +sip.instance without quotes; may be empty */
     slice call_id, path, user_agent;
     wall_t registered, expires;
 };
@@ -72,9 +77,9 @@ enum store_op {
     STORE_DEVICE_PUT,
     STORE_DEVICE_REMOVE,
     STORE_BINDING_PUT,     /* insert or replace by (account_id, bid) */
-    STORE_BINDING_REFRESH, /* of a row that is there: cseq, registered and expires only */
-    STORE_BINDING_REMOVE,
-    STORE_VALUE_PUT /* a named value: node keys (sealed), run number */
+    STORE_BINDING_REFRESH, /* of a row that is there: cseq, registered, expires, change only */
+    STORE_BINDING_REMOVE,  /* reads account_id, bid and change */
+    STORE_VALUE_PUT        /* a named value: node keys (sealed), run number */
 };
 /* How a batch must be on disk before it counts: the strongest of its changes decides. */
 enum store_durability {
@@ -88,8 +93,7 @@ struct store_change {
     union {
         struct account_row account;
         struct device_row device;
-        struct binding_row binding; /* REMOVE reads account_id, bid, and expires:
-                                       0, or gone only if it expires no later than that */
+        struct binding_row binding;
         struct {
             slice name, value;
         } value;

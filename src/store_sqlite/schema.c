@@ -53,6 +53,10 @@ const char *const schema_steps[] = {
     " name TEXT PRIMARY KEY,"
     " value BLOB NOT NULL"
     ") STRICT, WITHOUT ROWID;",
+    /* 1 -> 2: store.h, Order */
+    "ALTER TABLE binding ADD COLUMN change INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE binding ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX binding_gone ON binding(change) WHERE gone = 1;",
 };
 const unsigned schema_step_count = ARRAY_LEN(schema_steps);
 

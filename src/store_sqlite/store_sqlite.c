@@ -1,4 +1,5 @@
 #include "store_sqlite/store_sqlite.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "store_sqlite/schema.h"
 
@@ -9,6 +10,7 @@
 
 #define BUSY_WAIT_MS 2000 /* another writer is a mistake or a backup: do not hang for it */
 #define TROUBLE_MAX  256
+#define PURGE_EVERY  4096 /* removals */
 
 /* One prepared statement each, kept for life. Numbers of parameters are those of bind_*(). */
 #define STATEMENT_TABLE(X)                                                                         \
@@ -27,17 +29,23 @@
     X(DEVICE_REMOVE, "DELETE FROM device WHERE id = ?1")                                           \
     X(BINDING_PUT,                                                                                 \
       "INSERT INTO binding (account_id, bid, flow, run, device_id, reg_id, cseq, q, gruu_epoch,"   \
-      " contact, params, instance, call_id, path, user_agent, registered, expires)"                \
-      " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17"         \
+      " contact, params, instance, call_id, path, user_agent, registered, expires, change)"        \
+      " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18"    \
       " WHERE EXISTS (SELECT 1 FROM account WHERE id = ?1)"                                        \
       " ON CONFLICT (account_id, bid) DO UPDATE SET flow = ?3, run = ?4, device_id = ?5,"          \
       " reg_id = ?6, cseq = ?7, q = ?8, gruu_epoch = ?9, contact = ?10, params = ?11,"             \
       " instance = ?12, call_id = ?13, path = ?14, user_agent = ?15, registered = ?16,"            \
-      " expires = ?17")                                                                            \
-    X(BINDING_REFRESH, "UPDATE binding SET cseq = ?3, registered = ?4, expires = ?5"               \
-                       " WHERE account_id = ?1 AND bid = ?2")                                      \
+      " expires = ?17, change = ?18, gone = 0 WHERE change <= ?18")                                \
+    X(BINDING_REFRESH, "UPDATE binding SET cseq = ?3, registered = ?4, expires = ?5, change = ?6"  \
+                       " WHERE account_id = ?1 AND bid = ?2 AND gone = 0 AND change <= ?6")        \
     X(BINDING_REMOVE,                                                                              \
-      "DELETE FROM binding WHERE account_id = ?1 AND bid = ?2 AND (?3 = 0 OR expires <= ?3)")      \
+      "INSERT INTO binding (account_id, bid, flow, run, device_id, reg_id, cseq, q, gruu_epoch,"   \
+      " contact, params, instance, call_id, path, user_agent, registered, expires, change, gone)"  \
+      " SELECT ?1, ?2, 0, 0, 0, 0, 0, 0, 0, '', '', '', '', '', '', 0, 0, ?3, 1"                   \
+      " WHERE EXISTS (SELECT 1 FROM account WHERE id = ?1)"                                        \
+      " ON CONFLICT (account_id, bid) DO UPDATE SET contact = '', params = '', instance = '',"     \
+      " call_id = '', path = '', user_agent = '', change = ?3, gone = 1 WHERE change <= ?3")       \
+    X(PURGE, "DELETE FROM binding WHERE gone = 1 AND change <= ?1")                                \
     X(VALUE_PUT, "INSERT INTO named (name, value) VALUES (?1, ?2)"                                 \
                  " ON CONFLICT (name) DO UPDATE SET value = ?2")                                   \
     X(VALUE_GET, "SELECT value FROM named WHERE name = ?1")                                        \
@@ -49,7 +57,8 @@
       " FROM device")                                                                              \
     X(BINDINGS,                                                                                    \
       "SELECT account_id, bid, flow, run, device_id, reg_id, cseq, q, gruu_epoch, contact,"        \
-      " params, instance, call_id, path, user_agent, registered, expires FROM binding")            \
+      " params, instance, call_id, path, user_agent, registered, expires, change FROM binding"     \
+      " WHERE gone = 0")                                                                           \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
     X(BEGIN_READ, "BEGIN")                                                                         \
     X(COMMIT, "COMMIT")                                                                            \
@@ -66,6 +75,8 @@ struct sqlite_store {
     sqlite3_stmt *statements[S_COUNT];
     enum store_durability synchronous; /* as the connection is set now */
     bool may_write;
+    uint64_t newest;   /* the highest number of a binding's change */
+    uint32_t removals; /* since the last purge */
     char trouble[TROUBLE_MAX];
 };
 
@@ -170,7 +181,7 @@ static void bind_binding(sqlite3_stmt *t, const struct binding_row *r) {
     bind_number(t, 6, r->reg_id);
     bind_number(t, 7, r->cseq);
     bind_number(t, 8, r->q);
-    bind_number(t, 9, r->gruu_epoch);
+    bind_number(t, 9, (int64_t)r->gruu_epoch);
     bind_text(t, 10, r->contact);
     bind_text(t, 11, r->params);
     bind_text(t, 12, r->instance);
@@ -179,6 +190,7 @@ static void bind_binding(sqlite3_stmt *t, const struct binding_row *r) {
     bind_text(t, 15, r->user_agent);
     bind_number(t, 16, r->registered);
     bind_number(t, 17, r->expires);
+    bind_number(t, 18, (int64_t)r->change);
 }
 
 static sqlite3_stmt *bound(struct sqlite_store *s, const struct store_change *c) {
@@ -206,12 +218,13 @@ static sqlite3_stmt *bound(struct sqlite_store *s, const struct store_change *c)
         bind_number(t, 3, c->binding.cseq);
         bind_number(t, 4, c->binding.registered);
         bind_number(t, 5, c->binding.expires);
+        bind_number(t, 6, (int64_t)c->binding.change);
         break;
     case STORE_BINDING_REMOVE:
         t = s->statements[S_BINDING_REMOVE];
         bind_number(t, 1, c->binding.account_id);
         bind_number(t, 2, c->binding.bid);
-        bind_number(t, 3, c->binding.expires);
+        bind_number(t, 3, (int64_t)c->binding.change);
         break;
     case STORE_VALUE_PUT:
         t = s->statements[S_VALUE_PUT];
@@ -241,10 +254,27 @@ static bool set_synchronous(struct sqlite_store *s, enum store_durability wanted
     return true;
 }
 
+/* store.h, Order: the stones of removed bindings, once no change can come that is older. */
+static bool purge(struct sqlite_store *s, uint64_t until) {
+    bind_number(s->statements[S_PURGE], 1, (int64_t)until);
+    return run(s->statements[S_PURGE]);
+}
+
+static void note_number(struct sqlite_store *s, const struct store_change *c) {
+    bool is_removal = c->op == STORE_BINDING_REMOVE;
+    if (!is_removal && c->op != STORE_BINDING_PUT && c->op != STORE_BINDING_REFRESH) return;
+    if (c->binding.change > s->newest) s->newest = c->binding.change;
+    s->removals += is_removal;
+}
+
 static bool write_all(struct sqlite_store *s, const struct store_change *changes, size_t count) {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         if (!run(bound(s, &changes[i]))) return false;
-    return true;
+        note_number(s, &changes[i]);
+    }
+    if (s->removals < PURGE_EVERY || s->newest < LIMIT_CHANGES_LATE) return true;
+    s->removals = 0;
+    return purge(s, s->newest - LIMIT_CHANGES_LATE);
 }
 
 static enum err sqlite_commit(struct store *base, const struct store_change *changes,
@@ -314,7 +344,7 @@ static enum err read_binding(sqlite3_stmt *t, const struct store_reader *reader)
                              .reg_id = u32_at(t, 5),
                              .cseq = u32_at(t, 6),
                              .q = (uint16_t)sqlite3_column_int(t, 7),
-                             .gruu_epoch = u32_at(t, 8),
+                             .gruu_epoch = (uint64_t)sqlite3_column_int64(t, 8),
                              .contact = text_at(t, 9),
                              .params = text_at(t, 10),
                              .instance = text_at(t, 11),
@@ -322,7 +352,8 @@ static enum err read_binding(sqlite3_stmt *t, const struct store_reader *reader)
                              .path = text_at(t, 13),
                              .user_agent = text_at(t, 14),
                              .registered = sqlite3_column_int64(t, 15),
-                             .expires = sqlite3_column_int64(t, 16) };
+                             .expires = sqlite3_column_int64(t, 16),
+                             .change = (uint64_t)sqlite3_column_int64(t, 17) };
     return reader->on_binding(reader->ctx, &r);
 }
 
@@ -448,6 +479,8 @@ static enum err attach(struct sqlite_store *s, const char *path, struct buf *why
         e = schema_update(s->db, schema_steps, schema_step_count, s->may_write);
         if (!e && s->may_write) e = configure_writing(s);
         if (!e) e = prepare(s);
+        /* What a former process removed: none of its changes can come any more. */
+        if (!e && s->may_write && !purge(s, INT64_MAX)) e = ERR_STORE;
     }
     if (!e) return ERR_OK;
     buf_fmt(why, "%s: ", path);
