@@ -30,9 +30,10 @@
 #define LIMIT_CHANGES_LATE 131072u
 
 /* Registrar. */
-#define LIMIT_CONTACTS     10u  /* bindings of one address-of-record */
-#define LIMIT_FLOW_TIMER_S 120u /* RFC 5626 4.4.1's own figure; phones ping at 80 to 100 % of it   \
-                                 */
+#define LIMIT_CONTACTS 10u /* bindings of one address-of-record */
+#define LIMIT_FLOW_TIMER_S                                                                         \
+    120u /* RFC 5626 4.4.1's own figure; phones ping at 80 to 100 % of it                          \
+          */
 #define LIMIT_FLOW_GRACE_S      30u /* 5626 5.4: a silent flow is dead that much later */
 #define LIMIT_EXPIRES_MIN_S     60u /* below: 423. Refresh traffic must not become a load */
 #define LIMIT_EXPIRES_MAX_S     86400u
