@@ -30,6 +30,7 @@ struct config_domains {
     slice at[NODE_DOMAINS_MAX]; /* lower case */
 };
 enum config_algorithm { CONFIG_SHA_256, CONFIG_SHA_512_256 };
+enum config_tls { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 
 struct config {
     struct config_domains domains; /* empty: the machine's name, see daemon.c */
@@ -37,6 +38,7 @@ struct config {
     struct config_addrs listen_tls;
     slice listen_name;
     struct config_paths tls_certificate, tls_key; /* as many of one as of the other */
+    uint32_t tls_oldest;                          /* enum config_tls */
     struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
     uint32_t log_level;      /* enum log_level */
     uint32_t auth_algorithm; /* enum config_algorithm */

@@ -35,6 +35,7 @@ static void defaults_are_themselves_valid(void **state) {
     assert_int_equal(c->listen_tls.at[0].port, 5061);
     assert_int_equal(c->legacy_tls.count + c->legacy_tcp.count + c->legacy_udp.count, 0);
     assert_int_equal(c->log_level, LOG_INFO);
+    assert_int_equal(c->tls_oldest, CONFIG_TLS_1_2);
     assert_int_equal(c->auth_algorithm, CONFIG_SHA_256);
     assert_int_equal(c->expires_default_s, 3600);
     assert_true(c->ring_time_s > 180); /* RFC 3261 16.6 item 11: more than three minutes */
@@ -81,6 +82,7 @@ static void the_example_is_read(void **state) {
                             "certificate = fullchain.pem\n"
                             "; another comment\n"
                             "key = /keys/key.pem\n"
+                            "oldest = 1.3\n"
                             "[legacy]\nudp = 192.0.2.1:5070\n"
                             "[log]\nlevel = debug\n"
                             "[auth]\nalgorithm = sha-512-256\n"
@@ -95,6 +97,7 @@ static void the_example_is_read(void **state) {
     assert_int_equal(c->tls_certificate.count, 1);
     assert_true(slice_eq(c->tls_certificate.at[0], SLICE("/etc/kith/fullchain.pem")));
     assert_true(slice_eq(c->tls_key.at[0], SLICE("/keys/key.pem")));
+    assert_int_equal(c->tls_oldest, CONFIG_TLS_1_3);
     assert_int_equal(c->legacy_udp.at[0].port, 5070);
     assert_int_equal(c->log_level, LOG_DEBUG);
     assert_int_equal(c->auth_algorithm, CONFIG_SHA_512_256);

@@ -180,13 +180,15 @@ static enum err make_world(struct daemon *d, struct buf *why) {
     return e;
 }
 
-enum err daemon_tls_servers(struct daemon *d, const struct certs *certs,
-                            struct tls_server *out[NODE_WORKERS_MAX], struct buf *why) {
+enum err daemon_tls_servers(struct daemon *d, const struct config *config,
+                            const struct certs *certs, struct tls_server *out[NODE_WORKERS_MAX],
+                            struct buf *why) {
     struct tls_server_config c = { .certs = certs->server,
                                    .cert_count = certs->count,
                                    .device_cas = (struct pki_id *const *)&d->world.device_ca,
                                    .device_ca_count = 1,
-                                   .tickets = d->tickets };
+                                   .tickets = d->tickets,
+                                   .only_tls13 = config->tls_oldest == CONFIG_TLS_1_3 };
     for (unsigned i = 0; i < d->worker_count; i++) out[i] = NULL;
     for (unsigned i = 0; i < d->worker_count; i++) {
         enum err e = tls_server_new(&c, &out[i]);
@@ -222,7 +224,7 @@ static void set_limits(const struct daemon *d, struct io_limits *l) {
 
 static enum err make_workers(struct daemon *d, struct buf *why) {
     struct tls_server *tls[NODE_WORKERS_MAX];
-    enum err e = daemon_tls_servers(d, &d->certs, tls, why);
+    enum err e = daemon_tls_servers(d, d->config, &d->certs, tls, why);
     if (e != ERR_OK) return e;
     for (unsigned i = 0; i < d->worker_count && e == ERR_OK; i++) {
         struct worker *w = &d->workers[i];

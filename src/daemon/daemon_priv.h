@@ -53,7 +53,8 @@ struct daemon {
 };
 
 /* daemon.c */
-NODISCARD enum err daemon_tls_servers(struct daemon *d, const struct certs *certs,
+NODISCARD enum err daemon_tls_servers(struct daemon *d, const struct config *config,
+                                      const struct certs *certs,
                                       struct tls_server *out[NODE_WORKERS_MAX], struct buf *why);
 
 /* daemon_config.c: the configuration as a file, the defaults or the demo. */

@@ -79,7 +79,7 @@ static enum err prepare_certs(struct daemon *d, struct plan *p, struct buf *why)
                                .lan = d->options.lan };
     enum err e = certs_load(p->config, &d->dir, &wish, clock_wall(), &p->certs, why);
     if (e != ERR_OK) return e;
-    e = daemon_tls_servers(d, &p->certs, p->tls, why);
+    e = daemon_tls_servers(d, p->config, &p->certs, p->tls, why);
     if (e != ERR_OK) certs_fini(&p->certs);
     return e;
 }

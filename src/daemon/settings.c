@@ -13,6 +13,7 @@
 #define DAY        86400u
 
 static const char *const log_words[] = { "error", "warn", "info", "debug", NULL };
+static const char *const tls_words[] = { "1.2", "1.3", NULL };
 static const char *const algorithm_words[] = { "sha-256", "sha-512-256", NULL };
 
 const struct setting settings[] = {
@@ -41,6 +42,10 @@ const struct setting settings[] = {
     { "tls", "key", SETTING_PATHS, AT(tls_key), "", 0, CONFIG_PATHS_MAX, NULL, RELOAD_LIVE, false,
       "File with the private key that belongs to the certificate (PEM); as many files as there are "
       "certificates, in the same order." },
+    { "tls", "oldest", SETTING_WORD, AT(tls_oldest), "1.2", 0, 0, tls_words, RELOAD_LIVE, false,
+      "The oldest version of TLS that the listeners speak; 1.3 is taken by whoever has it. With "
+      "1.3 "
+      "here older phones cannot connect (RFC 9325 3.1.1, RFC 9852 4)." },
     { "tls", "client_ca", SETTING_NOT_YET, 0, "", 0, 0, NULL, RELOAD_LIVE, false,
       "This setting is not used yet: roots that verify the certificates of other domains come with "
       "calls from domain to domain. Phones need none: their device certificates come from the "

@@ -21,7 +21,11 @@ static struct tls_tickets *tickets;
 
 static struct tls_server *server_with(struct pki_id *first, struct pki_id *second) {
     struct pki_id *certs[] = { first, second };
-    struct tls_server_config c = { certs, second ? 2 : 1, &device_ca, 1, tickets };
+    struct tls_server_config c = { .certs = certs,
+                                   .cert_count = second ? 2 : 1,
+                                   .device_cas = &device_ca,
+                                   .device_ca_count = 1,
+                                   .tickets = tickets };
     struct tls_server *s;
     assert_ok(tls_server_new(&c, &s));
     return s;

@@ -53,6 +53,7 @@ struct tls_server_config {
     struct pki_id *const *device_cas; /* may be none: then no client certificate ever counts */
     size_t device_ca_count;
     struct tls_tickets *tickets;
+    bool only_tls13; /* else 1.2 too: RFC 9325 3.1.1 */
 };
 #define TLS_CERTS_MAX 64
 

@@ -132,7 +132,8 @@ bool tls_server_judges(const struct tls_server *s, X509 *cert, wall_t now) {
 
 /* ---- making ---- */
 
-static enum err site_init(struct tls_server *s, struct tls_site *site, const struct pki_id *cert) {
+static enum err site_init(struct tls_server *s, struct tls_site *site, const struct pki_id *cert,
+                          bool only_tls13) {
     static const unsigned char session_context[] = "kith";
     enum err e = tls_context_new(TLS_server_method(), &site->ctx);
     if (e == ERR_OK) e = tls_context_use(site->ctx, cert);
@@ -152,7 +153,8 @@ static enum err site_init(struct tls_server *s, struct tls_site *site, const str
                                              sizeof session_context - 1) == 1 &&
               SSL_CTX_set_num_tickets(site->ctx, 1) == 1 &&
               SSL_CTX_set_max_early_data(site->ctx, 0) == 1 &&
-              SSL_CTX_set_recv_max_early_data(site->ctx, 0) == 1;
+              SSL_CTX_set_recv_max_early_data(site->ctx, 0) == 1 &&
+              (!only_tls13 || SSL_CTX_set_min_proto_version(site->ctx, TLS1_3_VERSION) == 1);
     return ok ? ERR_OK : ERR_CRYPTO;
 }
 
@@ -170,7 +172,7 @@ enum err tls_server_new(const struct tls_server_config *c, struct tls_server **o
     for (size_t i = 0; e == ERR_OK && i < c->device_ca_count; i++)
         if (X509_STORE_add_cert(s->devices, pki_leaf(c->device_cas[i])) != 1) e = ERR_CRYPTO;
     for (size_t i = 0; e == ERR_OK && i < c->cert_count; i++)
-        e = site_init(s, &s->sites[i], c->certs[i]);
+        e = site_init(s, &s->sites[i], c->certs[i], c->only_tls13);
     if (e != ERR_OK) {
         tls_server_unref(s);
         return e;

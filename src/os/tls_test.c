@@ -68,7 +68,11 @@ static void say(struct end *from, struct end *to, const char *text) {
 
 static struct tls_server *server_with(struct pki_id *first, struct pki_id *second) {
     struct pki_id *certs[] = { first, second };
-    struct tls_server_config c = { certs, second ? 2 : 1, &device_ca, 1, tickets };
+    struct tls_server_config c = { .certs = certs,
+                                   .cert_count = second ? 2 : 1,
+                                   .device_cas = &device_ca,
+                                   .device_ca_count = 1,
+                                   .tickets = tickets };
     struct tls_server *s;
     assert_ok(tls_server_new(&c, &s));
     return s;
@@ -222,6 +226,26 @@ static void refuses_what_is_old(void **state) {
 }
 
 /* With an RSA certificate static RSA and DHE would be possible, were they not left out. */
+/* RFC 9325 3.1.1: 1.3 wherever both can; RFC 9852 4: 1.2 is an option that can be switched off. */
+static void takes_the_newest_version(void **state) {
+    (void)state;
+    struct tls_server *s = server_with(cert_org, NULL);
+    struct tls_client *c = client_with((struct tls_client_config){ 0 });
+    open_pair(c, s, "example.org", &left, &right);
+    assert_ok(shake(&left, &right, sizeof left.out));
+    assert_int_equal(SSL_version(left.tls.ssl), TLS1_3_VERSION);
+    close_pair(&left, &right);
+    tls_client_unref(c);
+    tls_server_unref(s);
+    const struct tls_server_config strict = {
+        .certs = &cert_org, .cert_count = 1, .tickets = tickets, .only_tls13 = true
+    };
+    assert_ok(tls_server_new(&strict, &s));
+    assert_ok(odd_client(s, TLS1_3_VERSION, NULL, NULL));
+    assert_err(odd_client(s, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256", NULL), ERR_CRYPTO);
+    tls_server_unref(s);
+}
+
 static void refuses_static_rsa_and_dhe(void **state) {
     (void)state;
     struct pki_id *rsa = rsa_server();
@@ -409,7 +433,11 @@ static void device_certificate_matrix(void **state) {
 
 static void no_device_ca_no_device(void **state) {
     (void)state;
-    struct tls_server_config config = { &cert_org, 1, NULL, 0, tickets };
+    struct tls_server_config config = { .certs = &cert_org,
+                                        .cert_count = 1,
+                                        .device_cas = NULL,
+                                        .device_ca_count = 0,
+                                        .tickets = tickets };
     struct tls_server *s;
     assert_ok(tls_server_new(&config, &s));
     struct tls_client *c = client_with((struct tls_client_config){ .identity = device });
@@ -488,7 +516,11 @@ static void tickets_are_shared_by_threads(void **state) {
 }
 
 static enum err make_server(void *ctx) {
-    struct tls_server_config config = { &cert_org, 1, &device_ca, 1, ctx };
+    struct tls_server_config config = { .certs = &cert_org,
+                                        .cert_count = 1,
+                                        .device_cas = &device_ca,
+                                        .device_ca_count = 1,
+                                        .tickets = ctx };
     struct tls_server *s;
     enum err e = tls_server_new(&config, &s);
     if (e == ERR_OK) tls_server_unref(s);
@@ -548,6 +580,7 @@ int main(void) {
         cmocka_unit_test(long_writes_fit_the_wire),
         cmocka_unit_test(broken_records_end_it),
         cmocka_unit_test(refuses_what_is_old),
+        cmocka_unit_test(takes_the_newest_version),
         cmocka_unit_test(refuses_static_rsa_and_dhe),
         cmocka_unit_test(refuses_renegotiation),
         cmocka_unit_test(chooses_the_certificate_by_name),
