@@ -108,7 +108,11 @@ static void server_open(void) {
     assert_ok(node_new(&config, server.store, now, &server.node));
     assert_ok(addr_read(SLICE("127.0.0.1:0"), &listen.at));
     for (unsigned i = 0; i < WORKERS; i++) {
-        struct tls_server_config tls = { &certificate, 1, &device_ca, 1, tickets };
+        struct tls_server_config tls = { .certs = &certificate,
+                                         .cert_count = 1,
+                                         .device_cas = &device_ca,
+                                         .device_ca_count = 1,
+                                         .tickets = tickets };
         struct io_config c = { .worker = i, .listen = &listen, .listen_count = 1 };
         uint8_t seed[32] = { (uint8_t)i };
         server.cores[i] = core_new(server.node, i, seed, now);
