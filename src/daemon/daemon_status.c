@@ -18,8 +18,9 @@ static uint64_t resident_bytes(void) {
     if (file_read("/proc/self/statm", mem, sizeof mem, &len) != ERR_OK) return 0;
     slice rest = slice_of(mem, len), field;
     uint64_t pages = 0;
-    if (!slice_split(&rest, ' ', &field) || !slice_split(&rest, ' ', &field) ||
-        slice_u64(field, UINT64_MAX / 65536, &pages) != ERR_OK)
+    /* The first is the size of the address space, the second what is resident. */
+    if (!slice_split(&rest, ' ', &field)) return 0;
+    if (!slice_split(&rest, ' ', &field) || slice_u64(field, UINT64_MAX / 65536, &pages) != ERR_OK)
         return 0;
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

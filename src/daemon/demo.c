@@ -182,7 +182,7 @@ static void greet_baresip(const char *data, unsigned port) {
                  "    module           ice.so\n"
                  "  in ~/.baresip/accounts, one line:\n"
                  "    <sip:bob@localhost;transport=tls>;regint=300;"
-                 "outbound=\"sip:127.0.0.1:%d;transport=tls\";sipnat=outbound;mediaenc=dtls_srtp;"
+                 "outbound=\"sip:127.0.0.1:%u;transport=tls\";sipnat=outbound;mediaenc=dtls_srtp;"
                  "medianat=ice\n",
                  data, data, port);
 }
@@ -211,8 +211,8 @@ static void greet_linphone(const char *data, const char *secret, unsigned port) 
         "    domain=localhost\n"
         "    algorithm=SHA-256\n"
         "    [proxy_0]\n"
-        "    reg_proxy=<sip:localhost:%d;transport=tls>\n"
-        "    reg_route=<sip:localhost:%d;transport=tls>\n"
+        "    reg_proxy=<sip:localhost:%u;transport=tls>\n"
+        "    reg_route=<sip:localhost:%u;transport=tls>\n"
         "    reg_identity=sip:alice@localhost\n"
         "    reg_expires=300\n"
         "    reg_sendregister=1\n",

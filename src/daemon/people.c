@@ -83,12 +83,16 @@ enum err admin_account(struct admin_call *c, struct store_change **out) {
     struct account account;
     if (accounts_find(c->world->accounts, aor_user(&aor), aor_domain(&aor), &account) != ERR_OK) {
         admin_hint(c, "`kith user list` shows everybody");
-        return admin_fail(c, ERR_MISSING, "there is no " SLICE_FMT "@" SLICE_FMT,
-                          SLICE_ARG(aor_user(&aor)), SLICE_ARG(aor_domain(&aor)));
+        (void)admin_fail(c, ERR_MISSING, "there is no " SLICE_FMT "@" SLICE_FMT,
+                         SLICE_ARG(aor_user(&aor)), SLICE_ARG(aor_domain(&aor)));
+        return ERR_MISSING;
     }
     struct find_row f = { account.id, NULL };
     accounts_each(c->world->accounts, find_visit, &f);
-    if (!f.copy) return admin_fail(c, ERR_MEMORY, "memory is short");
+    if (!f.copy) {
+        (void)admin_fail(c, ERR_MEMORY, "memory is short");
+        return ERR_MEMORY;
+    }
     *out = f.copy;
     return ERR_OK;
 }
@@ -353,6 +357,7 @@ enum err call_user_password(struct admin_call *c) {
     if (e != ERR_OK) return e;
     struct person p = { .display = put->account.display, .aliases_s = put->account.aliases };
     e = admin_aor(c, admin_text(c, "aor"), &p.aor);
+    ASSERT(e == ERR_OK); /* admin_account has read it */
     char made[PASSWORD_MADE_CHARS];
     slice secret = admin_text(c, "password");
     bool generate = admin_flag(c, "generate");

@@ -267,6 +267,7 @@ enum err sdp_fingerprint_read(slice value, struct sdp_fingerprint *out) {
 /* ---- a=crypto ---- */
 
 static bool is_suite(slice s) {
+    if (!s.ptr) return false;
     for (size_t i = 0; i < s.len; i++) {
         if (!scan_is(s.ptr[i], SCAN_ALPHA | SCAN_DIGIT) && s.ptr[i] != '_') return false;
     }

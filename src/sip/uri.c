@@ -205,12 +205,9 @@ static bool number_is(slice s, bool *out_global) {
     for (size_t i = *out_global; i < s.len; i++) {
         char c = s.ptr[i];
         if (is_separator(c)) continue;
-        if (scan_is(c, SCAN_DIGIT))
-            digits++;
-        else if (!*out_global && (scan_is(c, SCAN_HEX) || c == '*' || c == '#'))
-            digits++;
-        else
-            return false;
+        bool is_local_digit = scan_is(c, SCAN_HEX) || c == '*' || c == '#';
+        if (!scan_is(c, SCAN_DIGIT) && (*out_global || !is_local_digit)) return false;
+        digits++;
     }
     return digits > 0;
 }

@@ -138,7 +138,7 @@ static bool tel_params_fit(slice a, slice b) {
         if (!param_find(b, p.name, &other) || !p.value.ptr != !other.ptr) return false;
         bool is_number =
             uri_name_is(p.name, SLICE("ext")) ||
-            (uri_name_is(p.name, SLICE("phone-context")) && p.value.len && p.value.ptr[0] == '+');
+            (uri_name_is(p.name, SLICE("phone-context")) && slice_starts(p.value, SLICE("+")));
         if (is_number ? !number_eq(p.value, other) : !uri_text_eq(p.value, other, URI_FOLD))
             return false;
     }

@@ -32,11 +32,13 @@ enum { PASSED = 0, ASSERTED = 40, LEAKED = 41, SKIPPED = 42, SETUP_FAILED = 43 }
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 void __real_mem_fail_at(int64_t nth);
 void __wrap_mem_fail_at(int64_t nth);
+// NOLINTBEGIN(readability-redundant-declaration): cmocka.h has them, but hidden by our flags
 EXPORT int _cmocka_run_group_tests(const char *name, const struct CMUnitTest *const tests,
                                    const size_t count, CMFixtureFunction setup,
                                    CMFixtureFunction teardown);
 EXPORT void _fail(const char *const file, const int line);
 EXPORT void _skip(const char *const file, const int line);
+// NOLINTEND(readability-redundant-declaration)
 
 static struct shared { /* with the children */
     bool failed;       /* the allocation did fail */
