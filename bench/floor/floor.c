@@ -276,7 +276,7 @@ static void accept_some(struct worker *w) {
         if (!c || !(c->ssl = SSL_new(w->tls)) || SSL_set_fd(c->ssl, fd) != 1) die("connection");
         c->fd = fd;
         conn_watch(w, c, EPOLL_CTL_ADD);
-    } // NOLINT(clang-analyzer-unix.Malloc)
+    }
 }
 
 static void *work(void *arg) {
