@@ -116,6 +116,9 @@ static void help_all(slice group) {
         (void)snprintf(left, sizeof left, "%s%s%s", m->words, m->args[0] ? " " : "", m->args);
         (void)printf("  %-28s %s\n", left, m->summary);
     }
+    if (!group.len)
+        (void)printf("  %-28s %s\n", "check ROLE TARGET",
+                     "test any SIP product against the profile (kith check --help)");
     (void)printf(
         "\n`kith COMMAND --help` tells more, with an example. To begin: kith serve --demo\n");
 }

@@ -215,3 +215,24 @@ uint64_t rng_u64(struct rng *r) {
     for (unsigned i = 0; i < 8; i++) v |= (uint64_t)b[i] << (8 * i); /* one value on any machine */
     return v;
 }
+
+/* ---- signatures --------------------------------------------------------------------------- */
+
+void crypto_ed25519_public(const uint8_t seed[static 32], uint8_t out[static 32]) {
+    uint8_t secret[crypto_sign_SECRETKEYBYTES];
+    (void)crypto_sign_seed_keypair(out, secret, seed);
+    crypto_wipe(secret, sizeof secret);
+}
+
+void crypto_ed25519_sign(const uint8_t seed[static 32], const void *p, size_t len,
+                         uint8_t out[static 64]) {
+    uint8_t secret[crypto_sign_SECRETKEYBYTES], public_key[32];
+    (void)crypto_sign_seed_keypair(public_key, secret, seed);
+    (void)crypto_sign_detached(out, NULL, p, len, secret);
+    crypto_wipe(secret, sizeof secret);
+}
+
+bool crypto_ed25519_right(const uint8_t public_key[static 32], const void *p, size_t len,
+                          const uint8_t sig[static 64]) {
+    return crypto_sign_verify_detached(sig, p, len, public_key) == 0;
+}

@@ -48,6 +48,13 @@ void crypto_siv_seal(const uint8_t key[static 64], const void *p, size_t len, ui
 NODISCARD enum err crypto_siv_open(const uint8_t key[static 64], const void *box, size_t box_len,
                                    uint8_t *out);
 
+/* Ed25519 (RFC 8032 5.1). The seed is the secret; wipe it. */
+void crypto_ed25519_public(const uint8_t seed[static 32], uint8_t out[static 32]);
+void crypto_ed25519_sign(const uint8_t seed[static 32], const void *p, size_t len,
+                         uint8_t out[static 64]);
+NODISCARD bool crypto_ed25519_right(const uint8_t public_key[static 32], const void *p, size_t len,
+                                    const uint8_t sig[static 64]);
+
 /* A fast repeatable stream for protocol code, which may not ask the system for random bytes:
  * seeded once per core from crypto_random (or by a test). */
 struct rng {

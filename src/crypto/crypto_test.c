@@ -1,6 +1,8 @@
 /* Published vectors for each primitive, and what each composition must refuse. */
 #include "crypto/crypto.h"
 
+#include "base/buf.h"
+
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -285,6 +287,29 @@ static void threads_hash_alone(void **state) {
     }
 }
 
+/* RFC 8032 7.1, TEST 2 */
+static void ed25519_vector(void **state) {
+    (void)state;
+    uint8_t seed[32], key[32], sig[64], one = 0x72;
+    size_t n;
+    assert_int_equal(
+        hex_read(SLICE("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb"), seed,
+                 sizeof seed, &n),
+        ERR_OK);
+    crypto_ed25519_public(seed, key);
+    assert_hex(key, 32, "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+    crypto_ed25519_sign(seed, &one, 1, sig);
+    assert_hex(sig, 64,
+               "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+               "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
+    assert_true(crypto_ed25519_right(key, &one, 1, sig));
+    sig[63] ^= 1;
+    assert_false(crypto_ed25519_right(key, &one, 1, sig));
+    sig[63] ^= 1;
+    one++;
+    assert_false(crypto_ed25519_right(key, &one, 1, sig));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_vectors),
@@ -300,6 +325,7 @@ int main(void) {
         cmocka_unit_test(equal_and_wipe),
         cmocka_unit_test(rng_repeats_and_forgets),
         cmocka_unit_test(threads_hash_alone),
+        cmocka_unit_test(ed25519_vector),
     };
     if (crypto_init() != ERR_OK) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,243 @@
+/* check/link.c - bytes to and from the target. */
+#include "check/link.h"
+
+#include "base/mem.h"
+#include "check/run.h"
+#include "os/socket.h"
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONNECT_MS 5000
+
+int64_t clock_ms(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static bool ready(int fd, short events, int64_t until) {
+    for (;;) {
+        int64_t left = until - clock_ms();
+        struct pollfd p = { .fd = fd, .events = events };
+        int n = poll(&p, 1, left < 0 ? 0 : (int)left);
+        if (n > 0) return true;
+        if (n == 0 || errno != EINTR) return false;
+    }
+}
+
+/* ---- TLS ---------------------------------------------------------------------------------- */
+
+static int take_any(int ok, X509_STORE_CTX *store) {
+    (void)ok, (void)store; /* judged by SSL_get_verify_result: a test may want to look on */
+    return 1;
+}
+
+static bool wish_apply(SSL *ssl, const struct tls_wish *w) {
+    SSL_set_security_level(ssl, w->min || w->ciphers ? 0 : 2);
+    (void)SSL_set_min_proto_version(ssl, w->min ? w->min : TLS1_2_VERSION);
+    (void)SSL_set_max_proto_version(ssl, w->max);
+    bool good = true;
+    if (w->ciphers) good = SSL_set_cipher_list(ssl, w->ciphers) == 1;
+    if (w->groups) good = good && SSL_set1_groups_list(ssl, w->groups) == 1;
+    if (w->certificate)
+        good = good && SSL_use_certificate_chain_file(ssl, w->certificate) == 1 &&
+               SSL_use_PrivateKey_file(ssl, w->certificate, SSL_FILETYPE_PEM) == 1;
+    if (w->alpn)
+        (void)SSL_set_alpn_protos(ssl, (const unsigned char *)w->alpn, (unsigned)strlen(w->alpn));
+    return good;
+}
+
+static void look(SSL *ssl, const char *name, struct link *l, struct tls_seen *seen) {
+    X509 *leaf = SSL_get1_peer_certificate(ssl);
+    struct addr ip;
+    bool named =
+        leaf && (addr_read_ip(slice_str(name), &ip) == ERR_OK
+                     ? X509_check_ip_asc(leaf, name, 0) == 1
+                     : X509_check_host(leaf, name, 0, X509_CHECK_FLAG_NO_WILDCARDS, NULL) == 1);
+    l->verified = named && SSL_get_verify_result(ssl) == X509_V_OK;
+    seen->done = true;
+    seen->version_number = SSL_version(ssl);
+    (void)snprintf(seen->version, sizeof seen->version, "%s", SSL_get_version(ssl));
+    (void)snprintf(seen->cipher, sizeof seen->cipher, "%s", SSL_get_cipher_name(ssl));
+    if (leaf) (void)X509_NAME_oneline(X509_get_subject_name(leaf), seen->names, sizeof seen->names);
+    X509_free(leaf);
+}
+
+/* One step of OpenSSL that may have to wait; true when it is done. */
+static bool ssl_step(struct link *l, int result, int64_t until) {
+    switch (SSL_get_error(l->ssl, result)) {
+    case SSL_ERROR_WANT_READ:
+        return ready(l->fd, POLLIN, until);
+    case SSL_ERROR_WANT_WRITE:
+        return ready(l->fd, POLLOUT, until);
+    default:
+        return false;
+    }
+}
+
+static bool shake_hands(struct run *run, struct link *l, const struct tls_wish *wish,
+                        struct tls_seen *seen) {
+    const char *name = run->target.name;
+    struct addr ip;
+    l->ssl = SSL_new(run->tls);
+    if (!l->ssl || !wish_apply(l->ssl, wish)) {
+        (void)snprintf(seen->alert, sizeof seen->alert, "our library cannot offer that");
+        return false;
+    }
+    const char *sni = wish->sni ? wish->sni : name;
+    if (*sni && addr_read_ip(slice_str(sni), &ip) != ERR_OK)
+        (void)SSL_set_tlsext_host_name(l->ssl, sni);
+    SSL_set_verify(l->ssl, SSL_VERIFY_PEER, take_any);
+    (void)SSL_set_fd(l->ssl, l->fd);
+    int64_t until = clock_ms() + CONNECT_MS;
+    ERR_clear_error();
+    for (int n; (n = SSL_connect(l->ssl)) != 1;) {
+        if (ssl_step(l, n, until)) continue;
+        unsigned long e = ERR_get_error();
+        const char *reason = e ? ERR_reason_error_string(e) : NULL;
+        (void)snprintf(seen->alert, sizeof seen->alert, "%s",
+                       reason ? reason : "the connection was closed");
+        return false;
+    }
+    look(l->ssl, name, l, seen);
+    return true;
+}
+
+struct ssl_ctx_st *tls_context(const char *ca_file, char *why, size_t why_len) {
+    SSL_CTX *c = SSL_CTX_new(TLS_client_method());
+    if (c && (ca_file ? SSL_CTX_load_verify_locations(c, ca_file, NULL)
+                      : SSL_CTX_set_default_verify_paths(c)) == 1)
+        return c;
+    (void)snprintf(why, why_len, "the CA certificates in %s cannot be read", ca_file);
+    SSL_CTX_free(c);
+    return NULL;
+}
+
+void tls_context_free(struct ssl_ctx_st *c) {
+    SSL_CTX_free(c);
+}
+
+/* ---- opening and closing ------------------------------------------------------------------ */
+
+static bool connect_tcp(struct link *l) {
+    enum err e = socket_connect_tcp(&l->remote, &l->fd);
+    if (e == ERR_OK && ready(l->fd, POLLOUT, clock_ms() + CONNECT_MS) && socket_error(l->fd) == 0)
+        return true;
+    (void)snprintf(l->why, sizeof l->why, "no connection: %s",
+                   e == ERR_OK ? "refused, or no answer in time" : err_text(e));
+    return false;
+}
+
+static bool connect_udp(struct link *l) {
+    struct addr any = { .family = l->remote.family };
+    if (addr_is_loopback(&l->remote)) any = l->remote;
+    any.port = 0;
+    struct sockaddr_storage to;
+    socklen_t len = addr_to_sockaddr(&l->remote, &to);
+    if (socket_bind_udp(&any, &l->fd, &l->local) == ERR_OK &&
+        connect(l->fd, (struct sockaddr *)&to, len) == 0)
+        return true;
+    (void)snprintf(l->why, sizeof l->why, "no UDP socket");
+    return false;
+}
+
+enum err link_open(struct run *run, enum wire w, const struct tls_wish *wish, struct tls_seen *seen,
+                   struct link **out) {
+    struct link *l = mem_zalloc(sizeof *l);
+    if (!l) return ERR_MEMORY;
+    struct tls_seen unseen = { 0 };
+    const struct tls_wish good = { 0 };
+    l->fd = -1;
+    l->wire = w;
+    l->remote = run->target.at[w];
+    run_pace(run);
+    bool up = l->remote.family != ADDR_NONE && (w == WIRE_UDP ? connect_udp(l) : connect_tcp(l));
+    if (up) (void)!socket_local(l->fd, &l->local);
+    l->verified = run->trust_network || addr_is_loopback(&l->remote);
+    if (up && w == WIRE_TLS) {
+        l->verified = false;
+        up = shake_hands(run, l, wish ? wish : &good, seen ? seen : &unseen);
+        if (!up)
+            (void)snprintf(l->why, sizeof l->why, "no TLS: %s", (seen ? seen : &unseen)->alert);
+    }
+    if (!up && l->fd >= 0) {
+        (void)close(l->fd);
+        l->fd = -1;
+    }
+    *out = l;
+    return ERR_OK;
+}
+
+void link_close(struct link *l) {
+    if (!l) return;
+    if (l->ssl && l->fd >= 0 && !l->closed && SSL_is_init_finished(l->ssl))
+        (void)SSL_shutdown(l->ssl);
+    SSL_free(l->ssl);
+    if (l->fd >= 0) (void)close(l->fd);
+    mem_free(l);
+}
+
+/* ---- bytes -------------------------------------------------------------------------------- */
+
+bool link_send(struct run *run, struct link *l, slice bytes) {
+    run_pace(run);
+    int64_t until = clock_ms() + CONNECT_MS;
+    while (bytes.len) {
+        ssize_t n = l->ssl ? SSL_write(l->ssl, bytes.ptr, (int)bytes.len)
+                           : send(l->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        if (n > 0) {
+            bytes = slice_from(bytes, (size_t)n);
+        } else if (l->ssl) {
+            if (!ssl_step(l, (int)n, until)) return false;
+        } else if ((errno != EAGAIN && errno != EINTR) || !ready(l->fd, POLLOUT, until)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* More bytes into l->in; false when none came until then, or the other side closed. */
+static bool receive(struct link *l, int64_t until) {
+    while (!l->closed) {
+        size_t room = LINK_BYTES - l->len;
+        ERR_clear_error();
+        ssize_t n = l->ssl ? SSL_read(l->ssl, l->in + l->len, (int)room)
+                           : recv(l->fd, l->in + l->len, room, 0);
+        if (n > 0) {
+            l->len += (size_t)n;
+            return true;
+        }
+        if (l->ssl) {
+            int e = SSL_get_error(l->ssl, (int)n);
+            l->closed = e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE;
+        } else {
+            l->closed = l->wire != WIRE_UDP && (n == 0 || (errno != EAGAIN && errno != EINTR));
+        }
+        if (!l->closed && !ready(l->fd, POLLIN, until)) return false;
+        if (!l->closed && clock_ms() > until) until = 0; /* one more look, then out */
+    }
+    return false;
+}
+
+void link_drop(struct link *l, size_t size) {
+    l->len -= size;
+    memmove(l->in, l->in + size, l->len);
+}
+
+bool link_message(struct link *l, int64_t ms, size_t *size) {
+    for (int64_t until = clock_ms() + ms;;) {
+        while (l->wire != WIRE_UDP && l->len >= 2 && l->in[0] == '\r' && l->in[1] == '\n') {
+            l->pongs++;
+            link_drop(l, 2);
+        }
+        *size = l->wire == WIRE_UDP ? l->len : msg_frame(slice_of(l->in, l->len));
+        if (*size) return true;
+        if (!receive(l, until)) return false;
+    }
+}

@@ -1,0 +1,59 @@
+/* check/link.h - one connection, or one UDP socket, to the target.
+ *
+ * Blocking with deadlines. Every byte is paced (run.h) before it leaves. TLS is spoken by OpenSSL
+ * with the settings of a test, weak ones too. A link that could not be made has fd < 0 and says
+ * why.
+ *
+ * Lifetime: link_close frees it. Threads: the test's own. Memory: the heap. */
+#ifndef CHECK_LINK_H
+#define CHECK_LINK_H
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "check/test.h"
+
+#define LINK_BYTES 262144u
+
+struct ssl_st;
+struct tls_wish { /* how to shake hands; zero: as a good client */
+    int min, max; /* OpenSSL's TLS1_2_VERSION and the like */
+    const char *ciphers, *groups;
+    const char *sni;         /* NULL: the target's name; "": none */
+    const char *certificate; /* PEM file with key; NULL: none */
+    const char *alpn;        /* with length octets */
+};
+struct tls_seen {
+    bool done;
+    char version[16], cipher[64], alert[96], names[256];
+    int version_number;
+};
+
+struct link {
+    int fd;
+    enum wire wire;
+    struct ssl_st *ssl;
+    bool closed;   /* by the other side */
+    bool verified; /* credentials may go over it */
+    unsigned pongs;
+    struct addr local, remote;
+    char why[160];
+    size_t len;
+    char in[LINK_BYTES];
+};
+
+/* AGAIN when memory is short; else *out is there, perhaps with fd < 0. */
+NODISCARD enum err link_open(struct run *run, enum wire w, const struct tls_wish *wish,
+                             struct tls_seen *seen, struct link **out);
+void link_close(struct link *l); /* NULL is allowed */
+NODISCARD bool link_send(struct run *run, struct link *l, slice bytes);
+/* The next message (in l->in, *size bytes: link_drop() them), or false after ms. */
+bool link_message(struct link *l, int64_t ms, size_t *size);
+void link_drop(struct link *l, size_t size);
+
+/* A context with these roots (NULL: the system's), or NULL and why. */
+struct ssl_ctx_st *tls_context(const char *ca_file, char *why, size_t why_len);
+void tls_context_free(struct ssl_ctx_st *c);
+
+int64_t clock_ms(void);
+
+#endif

@@ -1,0 +1,385 @@
+/* check/main.c - the command line of `kith check`. */
+#include "base/mem.h"
+#include "check/check.h"
+#include "check/link.h"
+#include "check/report.h"
+#include "check/run.h"
+#include "check/sign.h"
+#include "crypto/crypto.h"
+#include "os/socket.h"
+#include <fcntl.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 };
+
+struct wishes {
+    struct run *run;
+    const char *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name, *udp,
+        *tcp;
+    bool resume, list, yes;
+};
+
+struct option {
+    const char *name, *value, *help;
+};
+static const struct option options[] = {
+    { "accounts", "FILE",
+      "lines `aor,password`; each test leases the accounts it needs (best: 10 or more)" },
+    { "ca", "FILE",
+      "PEM certificates that the target's certificate must lead to (default: the system's)" },
+    { "name", "NAME", "what the certificate must say (default: the SIP domain)" },
+    { "udp", "HOST:PORT", "where the target speaks UDP, if it is not the given place" },
+    { "tcp", "HOST:PORT", "the same for TCP" },
+    { "area", "AREA", "only requirements of this area, such as parse" },
+    { "level", "LEVEL", "only MUST, SHOULD or MAY" },
+    { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
+    { "allow-writes", NULL, "also tests that remove bindings which they did not make" },
+    { "load", NULL, "also tests that send a bounded burst" },
+    { "yes-i-may-test-this", NULL, "the target may have a public address" },
+    { "trust-network", NULL, "send credentials over UDP and TCP too, beyond this machine" },
+    { "json", "FILE", "the report with all evidence; FILE.part grows while it runs" },
+    { "html", "FILE", "the report as one page" },
+    { "junit", "FILE", "the verdicts as JUnit XML" },
+    { "baseline", "FILE", "an older JSON report: what got better or worse" },
+    { "resume", NULL, "go on with FILE.part of an interrupted run" },
+    { "sign", "KEYFILE", "sign the JSON report: FILE.sig (see `kith check key`)" },
+    { "rate", "N", "at most N messages and connections a second (default 200)" },
+    { "jobs", "N", "tests that run side by side (default 32)" },
+    { "list", NULL, "print the tests, run none" },
+    { "quiet", NULL, "no progress, no summary" },
+};
+
+static int usage(FILE *to) {
+    (void)fprintf(
+        to,
+        "kith check server TARGET - does this server keep the Voice 3.0 profile?\n"
+        "kith check verify REPORT.json [PUBLIC-KEY] - is the signature of a report right?\n"
+        "kith check key FILE - make a key for --sign\n\n"
+        "TARGET is sips:example.org, sip:host:port or host:port. Each requirement gets a "
+        "verdict:\n"
+        "pass, fail, not applicable, inconclusive, with the messages that show it.\n\nOptions:\n");
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        char left[64];
+        (void)snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].value ? " " : "",
+                       options[i].value ? options[i].value : "");
+        (void)fprintf(to, "  %-24s %s\n", left, options[i].help);
+    }
+    (void)fprintf(to,
+                  "\nExample:\n  kith check server sips:example.org --accounts people.csv --html "
+                  "report.html\n");
+    return to == stdout ? EXIT_GOOD : EXIT_WRONG;
+}
+
+static int wrong(const char *what, const char *which) {
+    (void)fprintf(stderr, "kith check: %s%s\n            `kith check --help` shows how.\n", what,
+                  which);
+    return EXIT_WRONG;
+}
+
+/* ---- reading it --------------------------------------------------------------------------- */
+
+static bool take_option(struct wishes *w, slice name, const char *value) {
+    struct run *run = w->run;
+    const struct {
+        const char *name;
+        const char **text;
+        bool *flag;
+    } simple[] = {
+        { "accounts", &w->accounts, NULL },
+        { "ca", &run->ca_file, NULL },
+        { "name", &w->name, NULL },
+        { "udp", &w->udp, NULL },
+        { "tcp", &w->tcp, NULL },
+        { "area", &w->area, NULL },
+        { "level", &w->level, NULL },
+        { "row", &w->row, NULL },
+        { "json", &w->json, NULL },
+        { "html", &w->html, NULL },
+        { "junit", &w->junit, NULL },
+        { "baseline", &w->baseline, NULL },
+        { "sign", &w->sign, NULL },
+        { "allow-writes", NULL, &run->allow_writes },
+        { "load", NULL, &run->load },
+        { "yes-i-may-test-this", NULL, &w->yes },
+        { "trust-network", NULL, &run->trust_network },
+        { "resume", NULL, &w->resume },
+        { "list", NULL, &w->list },
+        { "quiet", NULL, &run->quiet },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(simple); i++) {
+        if (!is(name, simple[i].name)) continue;
+        if (simple[i].text) *simple[i].text = value;
+        if (simple[i].flag) *simple[i].flag = true;
+        return true;
+    }
+    unsigned *number = is(name, "rate") ? &run->rate : &run->jobs;
+    uint32_t n;
+    bool good =
+        slice_u32(slice_str(value), is(name, "rate") ? 10000 : RUN_JOBS_MAX, &n) == ERR_OK && n;
+    if (good) *number = n;
+    return good;
+}
+
+/* Options into w; the other words into args. */
+static int take_words(int argc, char **argv, struct wishes *w, const char *args[static 3],
+                      unsigned *n) {
+    for (int i = 1; i < argc; i++) {
+        slice word = slice_str(argv[i]);
+        if (!slice_starts(word, SLICE("--"))) {
+            if (*n == 3) return wrong("too many words: ", argv[i]);
+            args[(*n)++] = argv[i];
+            continue;
+        }
+        word = slice_from(word, 2);
+        const struct option *o = NULL;
+        for (size_t k = 0; k < ARRAY_LEN(options); k++)
+            if (is(word, options[k].name)) o = &options[k];
+        if (!o) return wrong("unknown option ", argv[i]);
+        if (o->value && ++i == argc) return wrong("a value is missing after ", argv[i - 1]);
+        if (!take_option(w, word, o->value ? argv[i] : NULL))
+            return wrong("bad value for --", o->name);
+    }
+    return EXIT_GOOD;
+}
+
+static bool read_accounts(struct run *run, const char *file, char *why, size_t why_len) {
+    char *mem;
+    size_t len;
+    if (file_slurp(file, &mem, &len) != ERR_OK) {
+        (void)snprintf(why, why_len, "%s cannot be read", file);
+        return false;
+    }
+    slice rest = slice_of(mem, len), line;
+    bool good = true;
+    for (unsigned n = 1; good && slice_split(&rest, '\n', &line); n++) {
+        line = slice_trim(line);
+        if (!line.len || *line.ptr == '#') continue;
+        struct account *a = &run->accounts[run->account_count];
+        size_t comma = slice_find(line, ',');
+        slice aor = slice_head(line, comma);
+        if (slice_starts(aor, SLICE("sip:"))) aor = slice_from(aor, 4);
+        good = comma < line.len && run->account_count < RUN_ACCOUNTS_MAX &&
+               slice_find(aor, '@') < aor.len && slice_cstr(aor, a->aor, sizeof a->aor) &&
+               slice_cstr(slice_head(aor, slice_find(aor, '@')), a->user, sizeof a->user) &&
+               slice_cstr(slice_from(line, comma + 1), a->password, sizeof a->password);
+        if (!good) (void)snprintf(why, why_len, "%s, line %u: not `aor,password`", file, n);
+        run->account_count += good;
+    }
+    crypto_wipe(mem, len);
+    mem_free(mem);
+    return good;
+}
+
+/* ---- where the target is ------------------------------------------------------------------ */
+
+static bool private_place(const struct addr *a) {
+    const uint8_t *ip = a->ip;
+    if (addr_is_loopback(a)) return true;
+    if (a->family == ADDR_V6)
+        return (ip[0] & 0xfe) == 0xfc || (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80);
+    return ip[0] == 10 || (ip[0] == 172 && (ip[1] & 0xf0) == 16) ||
+           (ip[0] == 192 && ip[1] == 168) || (ip[0] == 169 && ip[1] == 254) ||
+           /* documentation addresses: a network namespace of a test */
+           (ip[0] == 192 && ip[1] == 0 && ip[2] == 2) ||
+           (ip[0] == 198 && ip[1] == 51 && ip[2] == 100) ||
+           (ip[0] == 203 && ip[1] == 0 && ip[2] == 113);
+}
+
+/* "host:port" or "host"; the first address that the resolver gives. */
+static bool resolve(slice place, uint16_t port, char host[static 256], struct addr *out) {
+    size_t colon = place.len;
+    if (place.len && *place.ptr == '[') {
+        size_t end = slice_find(place, ']');
+        colon = end + 1 < place.len ? end + 1 : place.len;
+    } else {
+        colon = slice_find(place, ':');
+    }
+    uint32_t n = port;
+    if (colon < place.len && slice_u32(slice_from(place, colon + 1), 65535, &n) != ERR_OK)
+        return false;
+    slice name = slice_head(place, colon);
+    if (name.len > 2 && *name.ptr == '[') name = slice_of(name.ptr + 1, name.len - 2);
+    if (!slice_cstr(name, host, 256)) return false;
+    struct addrinfo *list = NULL;
+    bool good =
+        getaddrinfo(host, NULL, &(struct addrinfo){ .ai_socktype = SOCK_STREAM }, &list) == 0 &&
+        addr_from_sockaddr(list->ai_addr, out) == ERR_OK;
+    if (list) freeaddrinfo(list);
+    out->port = (uint16_t)n;
+    return good;
+}
+
+static bool find_target(struct wishes *w, const char *given, char *why, size_t why_len) {
+    struct target *g = &w->run->target;
+    slice s = slice_str(given);
+    bool sips = slice_istarts(s, SLICE("sips:")), sip = slice_istarts(s, SLICE("sip:"));
+    s = slice_from(s, sips ? 5 : sip ? 4 : 0);
+    (void)snprintf(g->given, sizeof g->given, "%s", given);
+    slice transport = uri_param(slice_str(given), "transport");
+    s = slice_head(s, slice_find(s, ';'));
+    struct addr at, other;
+    char host[256];
+    bool good = resolve(s, sips ? 5061 : 5060, g->host, &at);
+    if (good && (sips || !sip)) g->at[WIRE_TLS] = at;
+    if (good && !sips && !is_i(transport, "udp")) g->at[WIRE_TCP] = at;
+    if (good && !sips && !is_i(transport, "tcp")) g->at[WIRE_UDP] = at;
+    if (good && w->udp && (good = resolve(slice_str(w->udp), 5060, host, &other)))
+        g->at[WIRE_UDP] = other;
+    if (good && w->tcp && (good = resolve(slice_str(w->tcp), 5060, host, &other)))
+        g->at[WIRE_TCP] = other;
+    if (!good) {
+        (void)snprintf(why, why_len, "%s: no such place", given);
+        return false;
+    }
+    const char *domain = g->host;
+    slice aor = slice_str(w->run->account_count ? w->run->accounts[0].aor : "");
+    if (aor.len) domain = aor.ptr + slice_find(aor, '@') + 1;
+    (void)snprintf(g->domain, sizeof g->domain, "%s", domain);
+    (void)snprintf(g->name, sizeof g->name, "%s", w->name ? w->name : domain);
+    for (enum wire i = 0; i < WIRE_COUNT; i++) {
+        if (!g->at[i].family || w->yes || private_place(&g->at[i])) continue;
+        (void)snprintf(why, why_len,
+                       "%s is a public address. Test only what you may: add --yes-i-may-test-this",
+                       given);
+        return false;
+    }
+    return true;
+}
+
+/* ---- choosing tests ----------------------------------------------------------------------- */
+
+static bool chosen(const struct wishes *w, const struct check_test *t) {
+    const struct row *row = &rows[t->row];
+    char id[128];
+    return (!w->area || is(slice_str(row->area), w->area)) &&
+           (!w->level || is_i(slice_str(row_level_name(row->level)), w->level)) &&
+           (!w->row || is(slice_str(row->id), w->row) || is(slice_str(test_id(t, id)), w->row));
+}
+
+static void choose(struct wishes *w) {
+    struct run *run = w->run;
+    for (size_t a = 0; a < check_area_count; a++)
+        for (size_t i = 0; check_areas[a].role == run->role && i < *check_areas[a].count; i++)
+            if (chosen(w, &check_areas[a].tests[i]) && run->todo_count < RUN_TESTS_MAX)
+                run->todo[run->todo_count++] = &check_areas[a].tests[i];
+    /* those that wait long go first: the others run meanwhile */
+    for (unsigned i = 1; i < run->todo_count; i++)
+        for (unsigned k = i; k && run->todo[k]->seconds > run->todo[k - 1]->seconds; k--) {
+            const struct check_test *t = run->todo[k];
+            run->todo[k] = run->todo[k - 1];
+            run->todo[k - 1] = t;
+        }
+}
+
+static int list(const struct wishes *w) {
+    char id[128];
+    for (unsigned i = 0; i < w->run->todo_count; i++) {
+        const struct row *row = &rows[w->run->todo[i]->row];
+        (void)printf("%s\t%s\t%s\t%s\n", test_id(w->run->todo[i], id), row_level_name(row->level),
+                     row->area, row->text);
+    }
+    return EXIT_GOOD;
+}
+
+/* ---- running ------------------------------------------------------------------------------ */
+
+static struct run *the_run; /* for the signal only */
+
+static void interrupted(int number) {
+    (void)number;
+    the_run->stop = true; /* tests that run are finished, no new one starts */
+}
+
+static bool written(enum err e, const char *file) {
+    if (e != ERR_OK) (void)fprintf(stderr, "kith check: %s: %s\n", file, err_text(e));
+    return e == ERR_OK;
+}
+
+static int finish(struct wishes *w, const char *part) {
+    struct run *run = w->run;
+    struct score s;
+    unsigned worse = 0;
+    report_summary(run, &s);
+    bool good = true;
+    if (run->stop) {
+        (void)fprintf(stderr, "kith check: interrupted; --resume goes on\n");
+        return EXIT_FAILS;
+    }
+    if (w->json) good = written(report_json(run, w->json), w->json) && good;
+    if (w->json && good) (void)unlink(part);
+    if (w->html) good = written(report_html(run, w->html), w->html) && good;
+    if (w->junit) good = written(report_junit(run, w->junit), w->junit) && good;
+    if (w->baseline) good = written(report_compare(run, w->baseline, &worse), w->baseline) && good;
+    if (w->sign && w->json) good = written(sign_report(w->json, w->sign), w->sign) && good;
+    return good && !worse && !s.levels[LEVEL_MUST].fail && !s.levels[LEVEL_MUST].unclear
+               ? EXIT_GOOD
+               : EXIT_FAILS;
+}
+
+static int check_target(struct wishes *w, const char *given) {
+    struct run *run = w->run;
+    char why[512], part[1024] = "";
+    struct timespec now;
+    if (w->accounts && !read_accounts(run, w->accounts, why, sizeof why)) return wrong(why, "");
+    choose(w);
+    if (w->list) return list(w);
+    if (!given) return wrong("which target?", "");
+    if (!run->todo_count) return wrong("no test fits that choice", "");
+    if (!find_target(w, given, why, sizeof why)) return wrong(why, "");
+    if (w->sign && !w->json) return wrong("--sign needs --json", "");
+    if (!(run->tls = tls_context(run->ca_file, why, sizeof why))) return wrong(why, "");
+    if (w->json) (void)snprintf(part, sizeof part, "%s.part", w->json);
+    if (w->resume && w->json) (void)!report_resume(run, part);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    run->started_wall = (int64_t)now.tv_sec * 1000;
+    if (!run_probe(run, why, sizeof why)) {
+        (void)fprintf(stderr, "kith check: %s\n", why);
+        return EXIT_NOBODY;
+    }
+    if (w->json)
+        run->part =
+            open(part, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (w->resume ? 0 : O_TRUNC), 0600);
+    the_run = run;
+    (void)signal(SIGINT, interrupted);
+    (void)signal(SIGPIPE, SIG_IGN);
+    run_all(run);
+    if (run->part >= 0) (void)close(run->part);
+    return finish(w, part);
+}
+
+int check_main(int argc, char **argv) {
+    struct run *run = mem_zalloc(sizeof *run);
+    struct wishes w = { .run = run };
+    const char *args[3] = { NULL };
+    unsigned n = 0;
+    for (int i = 1; i < argc; i++)
+        if (is(slice_str(argv[i]), "--help")) {
+            mem_free(run);
+            return usage(stdout);
+        }
+    if (!run || crypto_init() != ERR_OK) return EXIT_WRONG;
+    json_init();
+    run->rate = 200;
+    run->jobs = 32;
+    run->part = -1;
+    (void)pthread_mutex_init(&run->lock, NULL);
+    (void)pthread_cond_init(&run->changed, NULL);
+    int code = take_words(argc, argv, &w, args, &n);
+    if (code == EXIT_GOOD && is(slice_str(args[0]), "verify") && n > 1) {
+        code = sign_verify(args[1], args[2]) ? EXIT_GOOD : EXIT_FAILS;
+    } else if (code == EXIT_GOOD && is(slice_str(args[0]), "key") && n == 2) {
+        code = written(sign_key(args[1]), args[1]) ? EXIT_GOOD : EXIT_FAILS;
+    } else if (code == EXIT_GOOD) {
+        run->role = row_role(slice_str(args[0]));
+        code = run->role == ROLE_SERVER ? check_target(&w, args[1]) : usage(stderr);
+    }
+    for (unsigned i = 0; i < run->result_count; i++) mem_free(run->results[i].line);
+    tls_context_free(run->tls);
+    crypto_wipe(run->accounts, sizeof run->accounts);
+    mem_free(run);
+    return code;
+}

@@ -1,0 +1,291 @@
+/* check/report.c - the line of a test, the JSON file, the terminal, what came of it. */
+#include "check/report.h"
+
+#include "base/mem.h"
+#include "json/write.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILE_MAX (64u << 20)
+
+/* ---- files -------------------------------------------------------------------------------- */
+
+enum err file_slurp(const char *path, char **out, size_t *len) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT ? ERR_MISSING : ERR_IO;
+    char *mem = mem_alloc(FILE_MAX);
+    size_t n = 0;
+    ssize_t got = mem ? 1 : -1;
+    while (got > 0 && n < FILE_MAX) {
+        got = read(fd, mem + n, FILE_MAX - n);
+        if (got > 0) n += (size_t)got;
+    }
+    (void)close(fd);
+    if (got != 0) {
+        mem_free(mem);
+        return n == FILE_MAX ? ERR_LIMIT : ERR_IO;
+    }
+    *out = mem;
+    *len = n;
+    return ERR_OK;
+}
+
+static enum err spill(int fd, slice s) {
+    while (s.len) {
+        ssize_t n = write(fd, s.ptr, s.len);
+        if (n < 0 && errno != EINTR) return ERR_IO;
+        if (n > 0) s = slice_from(s, (size_t)n);
+    }
+    return ERR_OK;
+}
+
+enum err file_spill(const char *path, slice s) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) return ERR_IO;
+    enum err e = spill(fd, s);
+    return close(fd) == 0 ? e : ERR_IO;
+}
+
+/* ---- the line of a test ------------------------------------------------------------------- */
+
+/* A report is shared: what an answer to a challenge was computed to would let others guess at the
+ * password. */
+static void mask(slice s, char *copy) {
+    memcpy(copy, s.ptr, s.len);
+    slice rest = slice_of(copy, s.len);
+    for (;;) {
+        size_t at = slice_find_slice(rest, SLICE(" response=\""));
+        if (at == rest.len) return;
+        rest = slice_from(rest, at + 11);
+        size_t end = slice_find(rest, '"');
+        memset(copy + (rest.ptr - copy), 'x', end);
+    }
+}
+
+static void put_events(const struct test *t, struct json_writer *w, char *scratch) {
+    json_begin_array(w, "events");
+    for (unsigned i = 0; i < t->event_count; i++) {
+        const struct event *e = &t->events[i];
+        char kind[2] = { e->kind, 0 };
+        mask(e->bytes, scratch);
+        json_begin_object(w, NULL);
+        json_put_i64(w, "ms", e->ms);
+        json_put_str(w, "kind", kind);
+        json_put_str(w, "who", e->who);
+        json_put_text(w, "text", slice_of(scratch, e->bytes.len));
+        json_end(w);
+    }
+    json_end(w);
+}
+
+void report_line(const struct test *t, struct result *out) {
+    size_t room = 4096;
+    for (unsigned i = 0; i < t->event_count; i++) room += t->events[i].bytes.len * 6 + 128;
+    char *mem = mem_alloc(room), *scratch = mem_alloc(EVENT_BYTES_MAX + 1), id[128];
+    struct buf b = buf_over(mem, mem ? room : 0);
+    struct json_writer w = json_over(&b);
+    if (mem && scratch) {
+        json_begin_object(&w, NULL);
+        json_put_str(&w, "test", test_id(t->what, id));
+        json_put_str(&w, "row", rows[t->what->row].id);
+        json_put_str(&w, "verdict", verdict_name(t->verdict));
+        json_put_str(&w, "why", t->why);
+        json_put_u64(&w, "proof", t->proof);
+        json_put_i64(&w, "ms", test_ms(t));
+        put_events(t, &w, scratch);
+        json_end(&w);
+    }
+    mem_free(scratch);
+    if (mem && !b.full && (out->line = mem_dup(mem, b.len))) out->len = b.len;
+    mem_free(mem);
+    if (out->line && t->run->part >= 0 &&
+        (spill(t->run->part, slice_of(out->line, out->len)) != ERR_OK ||
+         spill(t->run->part, SLICE("\n")) != ERR_OK))
+        (void)fprintf(stderr, "kith check: the .part file cannot be written\n");
+}
+
+enum err report_resume(struct run *run, const char *part_file) {
+    char *mem;
+    size_t len;
+    enum err e = file_slurp(part_file, &mem, &len);
+    if (e != ERR_OK) return e;
+    slice rest = slice_of(mem, len), line;
+    while (slice_split(&rest, '\n', &line)) {
+        struct json *doc;
+        char id[128];
+        if (json_read(line, &(struct json_limits){ FILE_MAX, 8 }, &doc, NULL) != ERR_OK) continue;
+        for (unsigned i = 0; i < run->todo_count; i++) {
+            if (run->taken[i] ||
+                !is(json_text(json_member(doc, "test")), test_id(run->todo[i], id)))
+                continue;
+            struct result r = { run->todo[i], VERDICT_NONE, mem_dup(line.ptr, line.len), line.len };
+            for (enum verdict v = VERDICT_PASS; v <= VERDICT_INCONCLUSIVE; v++)
+                if (is(json_text(json_member(doc, "verdict")), verdict_name(v))) r.verdict = v;
+            run->taken[i] = r.line != NULL && r.verdict;
+            if (run->taken[i]) run->results[run->result_count++] = r;
+        }
+        json_free(doc);
+    }
+    mem_free(mem);
+    return ERR_OK;
+}
+
+/* ---- what came of it ---------------------------------------------------------------------- */
+
+enum verdict row_verdict(const struct run *run, enum row_id row) {
+    static const unsigned weight[] = { 0, 2, 4, 1, 3 }; /* none, pass, fail, na, inconclusive */
+    enum verdict worst = VERDICT_NONE;
+    for (unsigned i = 0; i < run->result_count; i++) {
+        const struct result *r = &run->results[i];
+        if (r->test->row == row && weight[r->verdict] > weight[worst]) worst = r->verdict;
+    }
+    return worst;
+}
+
+static void count(struct row_count *c, enum verdict v) {
+    c->pass += v == VERDICT_PASS;
+    c->fail += v == VERDICT_FAIL;
+    c->na += v == VERDICT_NA;
+    c->unclear += v == VERDICT_INCONCLUSIVE;
+}
+
+void report_progress(struct run *run, const struct result *r) {
+    static const char *const marks[] = { "?", "ok", "FAIL", "n/a", "unclear" };
+    if (run->quiet) return;
+    char id[128];
+    struct json *doc = NULL;
+    if (r->line)
+        (void)!json_read(slice_of(r->line, r->len), &(struct json_limits){ FILE_MAX, 8 }, &doc,
+                         NULL);
+    slice why = json_text(json_member(doc, "why"));
+    (void)printf("[%3u/%3u] %-7s %-44s " SLICE_FMT "\n", run->result_count, run->todo_count,
+                 marks[r->verdict], test_id(r->test, id), SLICE_ARG(why));
+    (void)fflush(stdout);
+    json_free(doc);
+}
+
+static void print_area(const struct run *run, const char *area, struct score *all) {
+    struct row_count one = { 0 };
+    for (unsigned r = 0; r < ROW_COUNT; r++) {
+        if (!is(slice_str(rows[r].area), area)) continue;
+        enum verdict v = row_verdict(run, r);
+        count(&one, v);
+        count(&all->levels[rows[r].level], v);
+    }
+    if (one.pass + one.fail + one.na + one.unclear && !run->quiet)
+        (void)printf("  %-16s %5u %5u %8u %5u\n", area, one.pass, one.fail, one.unclear, one.na);
+}
+
+void report_summary(const struct run *run, struct score *out) {
+    *out = (struct score){ 0 };
+    if (!run->quiet)
+        (void)printf("\n  area              pass  fail  unclear   n/a   (requirements)\n");
+    for (unsigned r = 0; r < ROW_COUNT; r++) {
+        bool first = true;
+        for (unsigned q = 0; q < r && first; q++)
+            first = !slice_eq(slice_str(rows[q].area), slice_str(rows[r].area));
+        if (first) print_area(run, rows[r].area, out);
+    }
+    for (unsigned l = 0; l < 3 && !run->quiet; l++) {
+        const struct row_count *c = &out->levels[l];
+        unsigned judged = c->pass + c->fail + c->unclear;
+        if (judged + c->na)
+            (void)printf("  %-6s %3u of %3u (%u %%)%s\n", row_level_name(l), c->pass, judged,
+                         judged ? c->pass * 100 / judged : 100, l ? "" : " of what applies");
+    }
+    if (!run->quiet)
+        (void)printf("  %u tests in %lld.%lld s\n", run->result_count,
+                     (long long)run->took_ms / 1000, (long long)run->took_ms / 100 % 10);
+}
+
+/* ---- the file ----------------------------------------------------------------------------- */
+
+static void put_head(const struct run *run, struct json_writer *w) {
+    static const char *const wires[] = { "udp", "tcp", "tls" };
+    struct score s;
+    struct run silent = *run;
+    silent.quiet = true;
+    report_summary(&silent, &s);
+    json_put_str(w, "format", "kith-check-1");
+    json_put_str(w, "tester", "kith " KITH_VERSION);
+    json_put_str(w, "profile", "Voice 3.0, edition 2026");
+    json_put_str(w, "target", run->target.given);
+    json_put_str(w, "domain", run->target.domain);
+    json_put_wall(w, "started", run->started_wall);
+    json_put_i64(w, "took_ms", run->took_ms);
+    json_begin_array(w, "transports");
+    for (enum wire i = 0; i < WIRE_COUNT; i++)
+        if (run->target.at[i].family) json_put_str(w, NULL, wires[i]);
+    json_end(w);
+    json_begin_object(w, "score");
+    for (unsigned l = 0; l < 3; l++) {
+        json_begin_object(w, row_level_name(l));
+        json_put_u64(w, "pass", s.levels[l].pass);
+        json_put_u64(w, "fail", s.levels[l].fail);
+        json_put_u64(w, "inconclusive", s.levels[l].unclear);
+        json_put_u64(w, "not-applicable", s.levels[l].na);
+        json_end(w);
+    }
+    json_end(w);
+    json_begin_object(w, "rows");
+    for (unsigned r = 0; r < ROW_COUNT; r++)
+        if (row_verdict(run, r)) json_put_str(w, rows[r].id, verdict_name(row_verdict(run, r)));
+    json_end(w);
+}
+
+enum err report_json(const struct run *run, const char *file) {
+    size_t room = 65536;
+    for (unsigned i = 0; i < run->result_count; i++) room += run->results[i].len + 2;
+    char *mem = mem_alloc(room);
+    if (!mem) return ERR_MEMORY;
+    struct buf b = buf_over(mem, room);
+    struct json_writer w = json_over(&b);
+    json_begin_object(&w, NULL);
+    put_head(run, &w);
+    json_begin_array(&w, "tests");
+    for (unsigned i = 0; i < run->result_count; i++) {
+        json_put_raw(&w, NULL, slice_of(run->results[i].line, run->results[i].len));
+        buf_lit(&b, "\n");
+    }
+    json_end(&w);
+    json_end(&w);
+    enum err e = b.full ? ERR_FULL : file_spill(file, buf_slice(&b));
+    mem_free(mem);
+    return e;
+}
+
+/* ---- comparing ---------------------------------------------------------------------------- */
+
+static int rank(slice verdict) { /* higher is better; -1: not judged */
+    return is(verdict, "pass") ? 2 : is(verdict, "inconclusive") ? 1 : is(verdict, "fail") ? 0 : -1;
+}
+
+enum err report_compare(const struct run *run, const char *old_file, unsigned *worse) {
+    char *mem;
+    size_t len;
+    struct json *doc;
+    *worse = 0;
+    enum err e = file_slurp(old_file, &mem, &len);
+    if (e != ERR_OK) return e;
+    e = json_read(slice_of(mem, len), &(struct json_limits){ FILE_MAX, 16 }, &doc, NULL);
+    mem_free(mem);
+    if (e != ERR_OK) return e;
+    const struct json *old = json_member(doc, "rows");
+    for (unsigned r = 0; r < ROW_COUNT; r++) {
+        slice was = json_text(json_member(old, rows[r].id));
+        slice now = slice_str(verdict_name(row_verdict(run, r)));
+        if (is(now, "none") || slice_eq(was, now)) continue;
+        bool bad = was.len && rank(now) >= 0 && rank(now) < rank(was);
+        *worse += bad;
+        (void)printf("  %-9s %s: " SLICE_FMT " -> " SLICE_FMT "\n",
+                     bad       ? "WORSE"
+                     : was.len ? "changed"
+                               : "new",
+                     rows[r].id, SLICE_ARG(was.len ? was : SLICE("not tested")), SLICE_ARG(now));
+    }
+    json_free(doc);
+    return ERR_OK;
+}

@@ -1,0 +1,62 @@
+/* check/run.h - one run of the tester: the target, what is allowed, and who does what when.
+ *
+ * Threads: the table of jobs, the accounts and the pacer have one lock; everything else is set
+ * before the threads start. */
+#ifndef CHECK_RUN_H
+#define CHECK_RUN_H
+
+#include "check/test.h"
+#include <pthread.h>
+
+#define RUN_ACCOUNTS_MAX 512u
+#define RUN_TESTS_MAX    1024u
+#define RUN_JOBS_MAX     64u
+
+struct ssl_ctx_st;
+struct target {
+    char given[300], host[256], domain[256], name[256]; /* name: what its certificate must say */
+    struct addr at[WIRE_COUNT];                         /* family NONE: it does not speak that */
+};
+
+struct result { /* one finished test */
+    const struct check_test *test;
+    enum verdict verdict;
+    char *line; /* its JSON, one line */
+    size_t len;
+};
+
+struct run {
+    struct target target;
+    struct ssl_ctx_st *tls;
+    const char *ca_file;
+    unsigned role;
+    bool allow_writes, load, trust_network, quiet;
+    unsigned rate; /* messages and connections a second */
+    unsigned jobs;
+    struct account accounts[RUN_ACCOUNTS_MAX];
+    unsigned account_count;
+
+    const struct check_test *todo[RUN_TESTS_MAX];
+    bool taken[RUN_TESTS_MAX];
+    unsigned todo_count;
+    struct result results[RUN_TESTS_MAX];
+    unsigned result_count;
+    int64_t began, started_wall, took_ms;
+    bool stop; /* interrupted */
+    int part;  /* FILE.part, or -1 */
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int64_t next_send; /* of the pacer, in microseconds */
+};
+
+/* Waits until one more message may leave. */
+void run_pace(struct run *run);
+/* Runs everything in todo; results stand in the order in which they ended. */
+void run_all(struct run *run);
+/* Finds out what the target speaks; false and `why` when nothing answers. */
+bool run_probe(struct run *run, char *why, size_t why_len);
+const char *verdict_name(enum verdict v); /* "pass", "fail", "not-applicable", "inconclusive" */
+const char *test_id(const struct check_test *w, char mem[static 128]);
+
+#endif

@@ -1,0 +1,25 @@
+/* check/tests.h - the tables of tests, one for each file of an area. */
+#ifndef CHECK_TESTS_H
+#define CHECK_TESTS_H
+
+#include "check/test.h"
+
+#define AREA_TABLE(X)                                                                              \
+    X(ROLE_SERVER, server_core)                                                                    \
+    X(ROLE_SERVER, server_parse)
+
+#define AREA_DECLARE(role, name)                                                                   \
+    extern const struct check_test name##_tests[];                                                 \
+    extern const size_t name##_count;
+AREA_TABLE(AREA_DECLARE)
+#undef AREA_DECLARE
+
+/* One test: T(CORE_002, "copies", run, .accounts = 1), or T(..., ASK(...)). */
+#define T(requirement, title, ...)                                                                 \
+    { .row = ROW_##requirement, .name = title, .run = __VA_ARGS__ }
+/* Ends each file of an area. */
+#define AREA(name, ...)                                                                            \
+    const struct check_test name##_tests[] = { __VA_ARGS__ };                                      \
+    const size_t name##_count = ARRAY_LEN(name##_tests)
+
+#endif
