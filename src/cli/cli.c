@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct cli_option common[] = {
+const struct cli_option cli_common_options[] = {
     { "data", "DIR", "data directory (default: $KITH_DATA, else ./kith-data)", false },
     { "json", NULL, "for machines: one JSON object a line", false },
     { "help", NULL, "this text", false },
@@ -100,7 +100,7 @@ static void help_command(const struct cli_command *m) {
     if (m->text) (void)printf("%s\n\n", m->text);
     (void)printf("Options:\n");
     put_options(m->options);
-    put_options(common);
+    put_options(cli_common_options);
     (void)printf("\nExample:\n  %s\n", m->example);
 }
 
@@ -196,7 +196,7 @@ static int take_option(struct cli *c, int argc, char **argv, int *at) {
     const char *value = eq < text.len ? text.ptr + eq + 1 : NULL;
     struct suggest near = suggest_for(name);
     const struct cli_option *o = find_option(c->command->options, name, &near);
-    if (!o) o = find_option(common, name, &near);
+    if (!o) o = find_option(cli_common_options, name, &near);
     if (!o && near.best.len)
         return cli_wrong(c, "there is no option --" SLICE_FMT "; did you mean --" SLICE_FMT "?",
                          SLICE_ARG(name), SLICE_ARG(near.best));

@@ -33,6 +33,7 @@ struct cli_command {
 };
 extern const struct cli_command cli_commands[];
 extern const size_t cli_command_count;
+extern const struct cli_option cli_common_options[]; /* that every command has */
 
 struct cli { /* one command line, taken apart */
     const struct cli_command *command;
