@@ -212,7 +212,7 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
     b->is_live = true;
 
     put_via(c, &via, &face, b->tx, loop_hash(c, m));
-    sip_via_put_source(&source, &m->via, &x->peer);
+    sip_via_put_source(&source, &m->via, &x->peer, keep_alive_s(m->method));
     struct forward f = { .req = m,
                          .request_uri = to->request_uri,
                          .via = buf_slice(&via),

@@ -99,6 +99,9 @@ void core_flow_closed(struct core *c, flow_id f, struct now now);
  * end by themselves. FULL: drop the datagram. */
 NODISCARD enum err core_flow_datagram(struct core *c, const struct flow_info *info, struct now now,
                                       flow_id *out);
+/* Keep-alives that io answers itself (RFC 5626 4.4): the peer of this flow is still there. */
+void core_flow_heard(struct core *c, flow_id f, struct now now);
+void core_datagram_heard(struct core *c, const struct flow_info *info, struct now now);
 /* NULL when stale. */
 const struct flow_info *core_flow_info(const struct core *c, flow_id f);
 

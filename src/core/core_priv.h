@@ -8,6 +8,7 @@
  *   context.c   response contexts: answers, the best of them, CANCEL, timers (16.7 to 16.10)
  *   branch.c    where a request goes, and when: targets, groups by q, the copies (16.6)
  *   dialog.c    requests inside a dialog, by route token
+ *   reach.c     where a side of a dialog, or a GRUU, can be reached now
  *   refuse.c    media policy: what is done with unkeyed descriptions
  *
  * Nothing in here is called back: effects and transaction effects are drained by core_pump. */
@@ -16,6 +17,7 @@
 
 #include "auth/identity.h"
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/timer.h"
 #include "core/context.h"
 #include "core/core.h"
@@ -44,6 +46,7 @@ struct flow {
     uint64_t peer_hash;      /* datagram flows: key in the map of peers */
     wall_t registered_until; /* till then not closed for being silent */
     uint32_t bad;            /* messages that could not be read */
+    bool keeps_alive;        /* its phone was told a Flow-Timer: silent for longer, it is dead */
 };
 
 /* ---- REGISTER answers waiting for their commit ---- */
@@ -117,6 +120,8 @@ void flow_prove(struct core *c, struct flow *flow); /* device certificate -> ide
 /* Remember an identity on the flow, and when it ends. FULL, MEMORY: not remembered. */
 NODISCARD enum err flow_add_identity(struct core *c, struct flow *flow,
                                      const struct account *account, uint32_t device_id);
+/* RFC 5626 5.4: from here on a silent flow is a dead one. */
+void flow_expect_pings(struct core *c, struct flow *flow);
 void flow_on_idle(struct core *c, struct flow *flow);
 void flows_of_account(struct core *c, uint32_t account_id, uint32_t device_id);
 
@@ -143,6 +148,13 @@ NODISCARD bool core_check_hops(struct core *c, struct flow *flow, const struct s
 struct media_verdict core_judge(const struct flow *flow, const struct sip_msg *m);
 NODISCARD bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m,
                                 const struct media_verdict *v);
+
+/* RFC 6223 4.4: how often we want to be pinged, for who asks in his Via: for a registration, or for
+ * a dialog that we record-route. 0: not said. The same as Flow-Timer. */
+static inline uint32_t keep_alive_s(enum sip_method method) {
+    bool is_asked = method == SIP_REGISTER || method == SIP_INVITE || method == SIP_SUBSCRIBE;
+    return is_asked ? LIMIT_FLOW_TIMER_S : 0;
+}
 
 /* account.c */
 /* Does this flow hold the account, now? */
@@ -173,8 +185,28 @@ uint64_t call_hash_of(struct core *c, slice call_id, slice caller_tag);
 void put_via(struct core *c, struct buf *b, const struct flow_face *face, tx_id tx, uint64_t loop);
 void put_host(struct core *c, struct buf *b, const struct flow_face *face);
 const char *transport_param(uint8_t transport);
-/* Where a side can be reached now: its flow of the token, else its binding's present one. */
+
+/* reach.c */
+/* Where a side can be reached now: its flow of the token, else its binding's present one, else
+ * another flow of that device. */
 flow_id side_flow(struct core *c, const struct route_side *side);
+/* All of these, in that order; more than one only when they are of one instance. */
+unsigned side_targets(struct core *c, const struct route_side *side,
+                      struct target out[static LIMIT_FORKS]);
+/* false: its flow is gone, or may not carry a sips request. */
+bool binding_target(struct core *c, const struct binding *b, bool is_sips, struct target *out);
+enum gruu_state {
+    GRUU_NONE,   /* not a GRUU of a domain of ours */
+    GRUU_VALID,  /* of this account and device */
+    GRUU_VOID,   /* was one of this account and device: ended by a new Call-ID or its last expiry */
+    GRUU_UNKNOWN /* forged, or of an account that is no more */
+};
+enum gruu_state gruu_find(struct core *c, const struct sip_uri *uri, struct account *out,
+                          uint64_t *out_instance);
+/* The targets of a request inside a dialog whose Request-URI is a GRUU of that side; left alone
+ * when it is none. false: 404. */
+bool gruu_in_dialog(struct core *c, const struct sip_msg *m, const struct route_side *side,
+                    struct target out[static LIMIT_FORKS], unsigned *count);
 
 /* refuse.c */
 /* Media policy on a response: true: it is not forwarded, all that follows has been done. */

@@ -41,17 +41,7 @@ void put_via(struct core *c, struct buf *b, const struct flow_face *face, tx_id 
     branch_write(c->node->keys.branch, c->worker, tx, loop, b);
 }
 
-/* ---- where the other side is ---- */
-
-flow_id side_flow(struct core *c, const struct route_side *side) {
-    struct binding b;
-    if (node_flow_lives(c->node, side->flow)) return side->flow;
-    if (!side->account_id || !side->bid ||
-        location_by_bid(c->node->location, side->account_id, side->bid, c->now.wall, &c->turn,
-                        &b) != ERR_OK)
-        return FLOW_NONE;
-    return b.flow; /* a phone that reconnected keeps its call */
-}
+/* ---- the token ---- */
 
 /* The topmost Route must be a token of ours, valid for this Call-ID and tag pair. With double
  * Record-Route the next one carries the same token and goes too. */
@@ -119,17 +109,21 @@ static bool may_speak(struct core *c, struct flow *flow, const struct sip_msg *m
 }
 
 /* An ACK has no transaction: it goes on at once, or is lost (RFC 3261 16.6, 13.2.2.4). */
-static void forward_ack(struct core *c, const struct sip_msg *m, flow_id to, unsigned routes,
-                        slice body) {
+static void forward_ack(struct core *c, const struct sip_msg *m, const struct target *to,
+                        unsigned routes, slice body) {
     struct flow_face face;
     char via_mem[512];
     struct buf via = buf_over(via_mem, sizeof via_mem);
-    if (!node_flow_face(c->node, to, &face)) return;
+    if (!node_flow_face(c->node, to->flow, &face)) return;
     put_via(c, &via, &face, POOL_ID_NONE, loop_hash(c, m));
-    struct forward f = { .req = m, .via = buf_slice(&via), .own_routes = routes, .body = body };
+    struct forward f = { .req = m,
+                         .request_uri = to->request_uri,
+                         .via = buf_slice(&via),
+                         .own_routes = routes,
+                         .body = body };
     struct buf out = core_out_begin(c, m->all.len + body.len + 1024);
     if (via.full || forward_write(&f, &out) != ERR_OK) return;
-    core_send(c, to, core_out_end(c, &out), true, 0);
+    core_send(c, to->flow, core_out_end(c, &out), true, 0);
     core_trace(c, m, "relayed", 0, NULL);
 }
 
@@ -167,8 +161,13 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
         if (m->method == SIP_PRACK) refuse_early(c, key, true); /* media policy, case 2 */
         return;
     }
-    flow_id target_flow = side_flow(c, &token.side[to]);
-    if (!node_flow_lives(c->node, target_flow)) {
+    struct target targets[LIMIT_FORKS];
+    unsigned count = side_targets(c, &token.side[to], targets);
+    if (!gruu_in_dialog(c, m, &token.side[to], targets, &count)) {
+        core_refuse(c, flow, m, 404, "That GRUU is none of ours");
+        return;
+    }
+    if (!count) {
         /* RFC 5626 11.5 keeps 430 for talk between nodes; an end point understands 480. */
         core_refuse(c, flow, m, 480, "The other phone is not connected");
         if (m->method == SIP_BYE) dialogs_remove(c->node->dialogs, key);
@@ -176,21 +175,18 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     }
     dialog_note(c, key, from, m);
     if (m->method == SIP_ACK) {
-        slice body = refuse_ack_body(c, flow, target_flow, m);
-        forward_ack(c, m, target_flow, routes, body);
+        slice body = refuse_ack_body(c, flow, targets[0].flow, m);
+        forward_ack(c, m, &targets[0], routes, body);
         if (body.ptr) refuse_end_call(c, key);
         return;
     }
-    struct target target = { .flow = target_flow,
-                             .account_id = token.side[to].account_id,
-                             .bid = token.side[to].bid };
     struct relay_plan plan = { .flow = flow,
                                .msg = m,
                                .account_id = token.side[from].account_id,
                                .bid = token.side[from].bid,
                                .own_routes = routes,
-                               .targets = &target,
-                               .target_count = 1,
+                               .targets = targets,
+                               .target_count = count,
                                .is_in_dialog = true,
                                .from_side = from,
                                .call_hash = token.call_hash,

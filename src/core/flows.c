@@ -1,5 +1,6 @@
 #include "core/core_priv.h"
 
+#include "base/limits.h"
 #include "base/log.h"
 
 /* A flow that has proved who it is may carry a call, which may be silent for as long as its record
@@ -15,6 +16,7 @@ struct flow *flow_get(const struct core *c, flow_id f) {
 }
 
 static int64_t flow_idle_ms(const struct core *c, const struct flow *flow) {
+    if (flow->keeps_alive) return (LIMIT_FLOW_TIMER_S + LIMIT_FLOW_GRACE_S) * INT64_C(1000);
     if (flow_is_reliable(&flow->info) && flow->who.count) return PROVEN_IDLE_MS;
     return flow_is_reliable(&flow->info) ? (int64_t)node_settings(c->node)->flow_idle_s * 1000
                                          : DATAGRAM_IDLE_MS;
@@ -160,6 +162,24 @@ void core_flow_closed(struct core *c, flow_id f, struct now now) {
     core_pump(c);
 }
 
+void flow_expect_pings(struct core *c, struct flow *flow) {
+    if (flow->keeps_alive) return;
+    flow->keeps_alive = true;
+    timer_start(&c->timers, &flow->idle, flow_look_at(c, flow));
+}
+
+void core_flow_heard(struct core *c, flow_id f, struct now now) {
+    core_begin(c, now);
+    struct flow *flow = flow_get(c, f);
+    if (flow) flow_touch(c, flow);
+}
+
+void core_datagram_heard(struct core *c, const struct flow_info *info, struct now now) {
+    core_begin(c, now);
+    struct flow *flow = flow_by_peer(c, info, peer_hash(c, info));
+    if (flow) flow_touch(c, flow);
+}
+
 /* A silent connection closes, unless somebody is registered over it. */
 void flow_on_idle(struct core *c, struct flow *flow) {
     unsigned before = flow->who.count;
@@ -168,7 +188,7 @@ void flow_on_idle(struct core *c, struct flow *flow) {
         return;
     }
     mono_t due = flow->heard + flow_idle_ms(c, flow);
-    bool is_needed = c->now.wall < flow->registered_until;
+    bool is_needed = c->now.wall < flow->registered_until && !flow->keeps_alive;
     if (c->now.mono < due || (is_needed && flow_is_reliable(&flow->info))) {
         timer_start(&c->timers, &flow->idle, flow_look_at(c, flow));
         return;

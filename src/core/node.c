@@ -286,6 +286,7 @@ static void node_derive_keys(struct node *n, const uint8_t seal[static 32]) {
     struct node_keys *k = &n->keys;
     memcpy(k->seal, seal, sizeof k->seal);
     derive(seal, "route token", 0, k->token, sizeof k->token);
+    derive(seal, "gruu", 0, k->gruu, sizeof k->gruu);
     derive(seal, "durable ids", 0, &k->durable, sizeof k->durable);
     derive(seal, "branch", n->run, k->branch, sizeof k->branch);
     derive(seal, "tag", n->run, k->tag, sizeof k->tag);

@@ -31,7 +31,8 @@ struct flow_face {
 };
 
 struct node_keys {
-    uint8_t token[64];  /* route tokens */
+    uint8_t token[64]; /* route tokens */
+    uint8_t gruu[64];
     uint8_t branch[32]; /* Via branches */
     uint8_t tag[32];    /* To tags of our own answers */
     uint8_t nonce[32];

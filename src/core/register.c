@@ -88,11 +88,13 @@ void pending_stored(struct core *c, uint64_t ticket, enum err result) {
 }
 
 /* The longest registration of what was just accepted: so long the flow is not idle. */
-static void register_keep_flow(struct flow *flow, const struct registrar_answer *a) {
+static void register_keep_flow(struct core *c, struct flow *flow,
+                               const struct registrar_answer *a) {
     for (unsigned i = 0; i < a->change_count; i++)
         if (a->changes[i].op != STORE_BINDING_REMOVE &&
             a->changes[i].binding.expires > flow->registered_until)
             flow->registered_until = a->changes[i].binding.expires;
+    if (a->keeps_flow) flow_expect_pings(c, flow);
 }
 
 static void register_wait(struct core *c, struct flow *flow, const struct sip_msg *m,
@@ -123,6 +125,23 @@ static bool register_flow_lives(void *ctx, flow_id flow) {
     return node_flow_lives(ctx, flow);
 }
 
+/* RFC 3608 6.3: requests of this phone come back to where it is registered. */
+static slice register_lines(struct core *c, const struct flow *flow, const struct sip_msg *m,
+                            slice headers) {
+    struct flow_face face;
+    size_t room = headers.len + 512;
+    char *mem = arena_alloc(&c->turn, room);
+    if (!mem || !node_flow_face(c->node, flow->id, &face)) return headers;
+    struct buf b = buf_over(mem, room);
+    bool is_sips = m->uri.scheme == URI_SIPS;
+    buf_put(&b, headers);
+    buf_put(&b, is_sips ? SLICE("Service-Route: <sips:") : SLICE("Service-Route: <sip:"));
+    put_host(c, &b, &face);
+    if (!is_sips) buf_put(&b, slice_str(transport_param(face.transport)));
+    buf_lit(&b, ";lr>\r\n");
+    return b.full ? headers : buf_slice(&b);
+}
+
 void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
     const struct node_config *config = node_settings(c->node);
     struct account account = { 0 };
@@ -140,6 +159,9 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
         device.until = 0;
     struct registrar_limits limits = { config->expires_min_s, config->expires_max_s,
                                        config->expires_default_s, config->contacts_max };
+    char aor_mem[ACCOUNT_USER_MAX * 3 + ACCOUNT_DOMAIN_MAX + 2];
+    struct buf aor = buf_over(aor_mem, sizeof aor_mem);
+    accounts_put_aor(c->node->accounts, account.id, &aor);
     struct registrar_request req = { .msg = m,
                                      .account_id = account.id,
                                      .device_id = device_id,
@@ -147,6 +169,8 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
                                      .run = c->node->run,
                                      .secure = flow_is_secure(&flow->info),
                                      .until = device.until,
+                                     .aor = aor.full ? SLICE_NONE : buf_slice(&aor),
+                                     .gruu_key = c->node->keys.gruu,
                                      .is_flow_alive = register_flow_lives,
                                      .ctx = c->node };
     struct registrar_answer a = { 0 };
@@ -161,8 +185,8 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
             &(struct answer){ .status = a.status, .warning = a.reason, .lines = a.headers });
         return;
     }
-    register_keep_flow(flow, &a);
-    struct answer ok = { .status = 200, .lines = a.headers };
+    register_keep_flow(c, flow, &a);
+    struct answer ok = { .status = 200, .lines = register_lines(c, flow, m, a.headers) };
     if (a.must_commit) {
         register_wait(c, flow, m, account.id, &a, core_answer_bytes(c, flow->id, m, &ok));
         return;

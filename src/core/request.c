@@ -5,13 +5,14 @@
 #include "base/log.h"
 #include "proxy/best.h"
 
-#define TAG_BYTES        8
-#define BAD_MESSAGES_MAX 32u /* of one flow; a broken phone repeats itself, an attacker goes on */
+#define TAG_BYTES          8
+#define ANSWER_LINES_BYTES 1024u /* Warning and Server, beside what the caller gives */
+#define BAD_MESSAGES_MAX   32u /* of one flow; a broken phone repeats itself, an attacker goes on */
 
 #define ALLOWED                                                                                    \
     "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, MESSAGE, "           \
     "SUBSCRIBE, NOTIFY, REFER, PUBLISH\r\n"
-#define SUPPORTED "Supported: path\r\n"
+#define SUPPORTED "Supported: path, outbound, gruu\r\n"
 /* RFC 3261 11.2: what we take ourselves; bodies of others pass whatever they are. */
 #define ACCEPTED "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n"
 
@@ -41,9 +42,12 @@ static void put_warning(const struct core *c, struct buf *b, unsigned code, cons
 slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
                         const struct answer *a) {
     const struct node_config *config = node_settings(c->node);
-    char tag_mem[2 * TAG_BYTES], lines_mem[4096];
+    char tag_mem[2 * TAG_BYTES];
+    size_t room = a->lines.len + ANSWER_LINES_BYTES;
+    char *lines_mem = arena_alloc(&c->turn, room);
+    if (!lines_mem) return SLICE_NONE;
     struct buf tag = buf_over(tag_mem, sizeof tag_mem);
-    struct buf lines = buf_over(lines_mem, sizeof lines_mem);
+    struct buf lines = buf_over(lines_mem, room);
     const struct flow *flow = flow_get(c, f);
     if (a->status > 100 && !m->to.tag.len) put_to_tag(c, m, &tag);
     if (a->lines.len) buf_put(&lines, a->lines);
@@ -56,8 +60,9 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
     struct sip_reply reply = { .status = a->status,
                                .to_tag = buf_slice(&tag),
                                .extra_lines = buf_slice(&lines),
-                               .source = flow ? &flow->info.peer : NULL };
-    struct buf out = core_out_begin(c, m->all.len + sizeof lines_mem + 512);
+                               .source = flow ? &flow->info.peer : NULL,
+                               .keep_s = keep_alive_s(m->method) };
+    struct buf out = core_out_begin(c, m->all.len + room + 512);
     if (lines.full || sip_reply(m, &reply, &out) != ERR_OK) return SLICE_NONE;
     return core_out_end(c, &out);
 }
@@ -176,7 +181,12 @@ static bool core_check_loop(struct core *c, struct flow *flow, const struct sip_
     return !it.bad;
 }
 
-/* RFC 3261 16.3 step 5 and 8.2.2.3: name what we cannot do. We do nothing that needs it yet. */
+static bool is_known_option(slice tag) {
+    return slice_ieq(tag, SLICE("path")) || slice_ieq(tag, SLICE("outbound")) ||
+           slice_ieq(tag, SLICE("gruu"));
+}
+
+/* RFC 3261 16.3 step 5 and 8.2.2.3: name what we cannot do. */
 static bool core_check_require(struct core *c, struct flow *flow, const struct sip_msg *m,
                                enum sip_header_id id) {
     char mem[1024];
@@ -185,7 +195,7 @@ static bool core_check_require(struct core *c, struct flow *flow, const struct s
     buf_lit(&line, "Unsupported: ");
     size_t start = line.len;
     for (slice v; hdr_values_next(&it, &v);) {
-        if (slice_ieq(v, SLICE("path"))) continue;
+        if (is_known_option(v)) continue;
         if (line.len > start) buf_lit(&line, ", ");
         buf_put(&line, v);
     }
@@ -223,30 +233,43 @@ bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m
 
 /* ---- routes and targets ---- */
 
-/* Does this Route value name us? A phone's outbound-proxy setting does (RFC 3261 16.4). */
-static bool route_is_ours(struct core *c, slice value) {
+enum route { ROUTE_OURS, ROUTE_FORGED, ROUTE_OTHER };
+
+/* Does this Route value name us? A phone's outbound-proxy setting does (RFC 3261 16.4), and our
+ * Service-Route (RFC 3608 6.1). With a user part it must be a token that we made (RFC 5626 5.3.1):
+ * outside of a dialog it says no more than that. */
+static enum route route_is_ours(struct core *c, slice value) {
     struct hdr_name_addr addr;
     struct sip_uri uri;
-    return hdr_name_addr(value, &addr) == ERR_OK && sip_uri_read(addr.uri_text, &uri) == ERR_OK &&
-           (node_is_domain(c->node, uri.host) || node_is_self(c->node, uri.host));
+    struct route_token token;
+    if (hdr_name_addr(value, &addr) != ERR_OK || sip_uri_read(addr.uri_text, &uri) != ERR_OK ||
+        (!node_is_domain(c->node, uri.host) && !node_is_self(c->node, uri.host)))
+        return ROUTE_OTHER;
+    if (!uri.has_user) return ROUTE_OURS;
+    return route_token_read(c->node->keys.token, uri.user, &token) == ERR_OK ? ROUTE_OURS
+                                                                             : ROUTE_FORGED;
 }
 
-/* How many leading Route values are ours; *is_more tells that others follow. */
-static unsigned own_routes(struct core *c, const struct sip_msg *m, bool *is_more) {
+/* How many leading Route values are ours; *last tells what follows them (OURS: nothing). */
+static unsigned own_routes(struct core *c, const struct sip_msg *m, enum route *last) {
     unsigned n = 0;
     struct hdr_values it = hdr_values_of(m, HDR_ROUTE);
-    *is_more = false;
-    for (slice v; hdr_values_next(&it, &v); n++)
-        if (!route_is_ours(c, v)) {
-            *is_more = true;
-            break;
-        }
+    *last = ROUTE_OURS;
+    for (slice v; *last == ROUTE_OURS && hdr_values_next(&it, &v);) {
+        *last = route_is_ours(c, v);
+        if (*last == ROUTE_OURS) n++;
+    }
     return n;
 }
 
+struct callee {
+    struct account account;
+    uint64_t instance; /* of a GRUU: that device only; 0: all */
+};
+
 /* Whose address is the Request-URI? false: it has been answered. */
 static bool target_account(struct core *c, struct flow *flow, const struct sip_msg *m,
-                           struct account *out) {
+                           struct callee *out) {
     char mem[256];
     struct buf user = buf_over(mem, sizeof mem);
     const struct node_config *config = node_settings(c->node);
@@ -260,23 +283,17 @@ static bool target_account(struct core *c, struct flow *flow, const struct sip_m
             return false;
         }
     }
-    if (!uri->user.len || sip_unescape(uri->user, &user) != ERR_OK ||
-        accounts_find(c->node->accounts, buf_slice(&user), domain, out) != ERR_OK ||
-        (out->flags & ACCOUNT_DISABLED)) {
+    out->instance = 0;
+    enum gruu_state gruu = gruu_find(c, uri, &out->account, &out->instance);
+    if (gruu == GRUU_VALID) return true;
+    /* RFC 5627 6.1: what is no valid GRUU is nobody's address. */
+    if (gruu != GRUU_NONE || !uri->user.len || sip_unescape(uri->user, &user) != ERR_OK ||
+        accounts_find(c->node->accounts, buf_slice(&user), domain, &out->account) != ERR_OK ||
+        (out->account.flags & ACCOUNT_DISABLED)) {
         core_refuse(c, flow, m, 404, NULL);
         return false;
     }
     return true;
-}
-
-/* RFC 5630 5.3: a sip request to a sips contact keeps its own scheme; the rest stays. */
-static slice sip_of_sips(struct core *c, slice contact) {
-    char *mem = arena_alloc(&c->turn, contact.len);
-    if (!mem) return contact;
-    struct buf b = buf_over(mem, contact.len);
-    buf_lit(&b, "sip:");
-    buf_put(&b, slice_from(contact, sizeof "sips:" - 1));
-    return buf_slice(&b);
 }
 
 static bool is_senders(const struct binding *b, const struct flow *from,
@@ -285,51 +302,27 @@ static bool is_senders(const struct binding *b, const struct flow *from,
            (own && own->instance_hash && b->instance_hash == own->instance_hash);
 }
 
-/* The live places of an account, best q first, then newest; the sender's own phone never. All flows
- * of a phone are among them: the context tries one at a time (RFC 5626 5.3). */
+/* The live places of an account (or of one device of it), best q first, then newest; the sender's
+ * own phone never. All flows of a phone are among them: the context tries one at a time (RFC 5626
+ * 5.3). */
 static unsigned live_targets(struct core *c, const struct flow *from, uint32_t sender,
-                             uint32_t account_id, bool is_sips,
+                             const struct callee *callee, bool is_sips,
                              struct target out[static LIMIT_FORKS]) {
     struct binding all[LIMIT_FORKS];
     const struct binding *own = NULL;
     unsigned found = 0, n = 0;
-    if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
-                      &found) != ERR_OK)
+    if (location_find(c->node->location, callee->account.id, c->now.wall, &c->turn, all,
+                      LIMIT_FORKS, &found) != ERR_OK)
         return 0;
-    for (unsigned i = 0; i < found && account_id == sender; i++)
+    bool is_self = callee->account.id == sender;
+    for (unsigned i = 0; i < found && is_self; i++)
         if (all[i].flow == from->id) own = &all[i];
     for (unsigned i = 0; i < found; i++) {
-        const struct binding *b = &all[i];
-        struct flow_face face;
-        if (account_id == sender && is_senders(b, from, own)) continue;
-        if (!node_flow_face(c->node, b->flow, &face)) continue;
-        bool is_sips_contact = slice_istarts(b->contact, SLICE("sips:"));
-        /* RFC 5630 5.3: TLS on every hop, and a sips request goes to sips contacts only. */
-        if (is_sips && (face.transport < FLOW_TLS || !is_sips_contact)) continue;
-        out[n++] =
-            (struct target){ .flow = b->flow,
-                             .instance = b->instance_hash,
-                             .account_id = b->account_id,
-                             .bid = b->bid,
-                             .q = b->q,
-                             .request_uri = !is_sips && is_sips_contact ? sip_of_sips(c, b->contact)
-                                                                        : b->contact,
-                             .path = b->path };
+        if (is_self && is_senders(&all[i], from, own)) continue;
+        if (callee->instance && all[i].instance_hash != callee->instance) continue;
+        if (binding_target(c, &all[i], is_sips, &out[n])) n++;
     }
     return n;
-}
-
-/* The sender's own binding over this flow: a token names it, so that his side of the call can be
- * found again after he has reconnected. 0: he has none. */
-static uint32_t sender_bid(struct core *c, const struct flow *flow, uint32_t account_id) {
-    struct binding all[LIMIT_FORKS];
-    unsigned found = 0;
-    if (location_find(c->node->location, account_id, c->now.wall, &c->turn, all, LIMIT_FORKS,
-                      &found) != ERR_OK)
-        return 0;
-    for (unsigned i = 0; i < found; i++)
-        if (all[i].flow == flow->id) return all[i].bid;
-    return 0;
 }
 
 /* RFC 3325 9.1: say who called, unless he asked us not to (RFC 3323, 3325 9.3). */
@@ -373,7 +366,7 @@ static bool core_check_breadth(struct core *c, struct flow *flow, const struct s
 
 static void core_to_account(struct core *c, struct flow *flow, const struct sip_msg *m,
                             uint32_t sender, unsigned routes) {
-    struct account callee;
+    struct callee callee;
     struct target targets[LIMIT_FORKS];
     struct relay_plan plan = {
         .flow = flow, .msg = m, .account_id = sender, .own_routes = routes, .targets = targets
@@ -383,8 +376,7 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     if (!core_check_offer(c, flow, m, &v)) return;
     plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
     plan.has_offer = v.keys != MEDIA_NO_SDP;
-    plan.target_count =
-        live_targets(c, flow, sender, callee.id, m->uri.scheme == URI_SIPS, targets);
+    plan.target_count = live_targets(c, flow, sender, &callee, m->uri.scheme == URI_SIPS, targets);
     if (plan.target_count == 0) {
         /* RFC 5630 5.3: tell a sips caller why nobody was asked. */
         bool is_sips = m->uri.scheme == URI_SIPS;
@@ -395,7 +387,9 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
         return;
     }
     if (!core_check_breadth(c, flow, m, &plan.max_breadth)) return;
-    plan.bid = sender_bid(c, flow, sender);
+    /* A token names the sender's binding, so that his side of the call can be found again after he
+     * has reconnected. */
+    plan.bid = location_bid_of_flow(c->node->location, sender, flow->id, c->now.wall);
     plan.call_hash = call_hash_of(c, m->call_id, m->from.tag);
     context_start(c, &plan);
 }
@@ -440,10 +434,14 @@ static bool core_pass_to_worker(struct core *c, struct flow *flow, const struct 
 
 static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
     uint32_t sender;
-    bool is_more;
+    enum route last;
     if (!core_who(c, flow, m, &sender) || !core_guard_account(c, flow, m, sender)) return;
-    unsigned routes = own_routes(c, m, &is_more);
-    if (is_more) {
+    unsigned routes = own_routes(c, m, &last);
+    if (last == ROUTE_FORGED) {
+        core_refuse(c, flow, m, 403, "This server did not make that Route");
+        return;
+    }
+    if (last == ROUTE_OTHER) {
         core_refuse(c, flow, m, 403, "This server does not pass requests to other servers");
         return;
     }

@@ -21,13 +21,16 @@ static void bad_stream(struct conn *c, slice head, const char *why) {
 /* Skips line ends between messages. RFC 5626 4.4.1: a double CRLF is a ping, the answer is one. */
 static size_t take_line_ends(struct conn *c, slice bytes) {
     size_t i = 0;
+    bool is_ping = false;
     for (; i < bytes.len && (bytes.ptr[i] == '\r' || bytes.ptr[i] == '\n'); i++) {
         char wanted = c->crlf % 2 ? '\n' : '\r';
         c->crlf = bytes.ptr[i] == wanted ? (uint8_t)(c->crlf + 1) : bytes.ptr[i] == '\r';
         if (c->crlf < 4) continue;
         c->crlf = 0;
+        is_ping = true;
         conn_say(c, SLICE("\r\n"));
     }
+    if (is_ping && c->state == CONN_SIP) core_flow_heard(c->io->core, c->flow, c->io->now);
     if (i < bytes.len) c->crlf = 0;
     return i;
 }

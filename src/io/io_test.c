@@ -4,6 +4,7 @@
 #include "crypto/crypto.h"
 #include "io/io.h"
 #include "io/io_test_core.h"
+#include "nat/stun.h"
 #include "os/loop.h"
 #include "os/pki.h"
 #include "os/socket.h"
@@ -403,6 +404,7 @@ static void answers_pings(void **state) {
     phone_expect(&one, "X-Size: 56", 3);
     assert_true(slice_starts(slice_of(one.text, one.len), SLICE("SIP/2.0 200"))); /* no pong */
     assert_false(phone_has(&one, "\r\n\r\n\r\n", 1));
+    EVENTUALLY(fake_of(house.cores[0])->heard == 2); /* its flow is alive: core is told */
     phone_close(&one);
     tls_client_unref(c);
     house_close(&house);
@@ -754,6 +756,40 @@ static void udp_ask(int at, const char *local_ip) {
     close(fd);
 }
 
+/* RFC 5626 8: the SIP port is a STUN server for keep-alives, and keeps nothing for it. */
+static void answers_stun(void **state) {
+    (void)state;
+    house_open(&house, 1);
+    struct addr to = io_address(house.ios[0], UDP_AT), from, bound, mapped;
+    struct sockaddr_storage sa;
+    struct stun_msg m;
+    uint8_t mem[256], id[STUN_ID_BYTES] = "a keepalive";
+    int fd;
+    assert_ok(addr_read(SLICE("127.0.0.1:0"), &from));
+    assert_ok(socket_bind_udp(&from, &fd, &bound));
+    socklen_t len = addr_to_sockaddr(&to, &sa);
+    struct stun_writer w = stun_begin(mem, sizeof mem, STUN_BINDING, STUN_INDICATION, id);
+    slice bytes = stun_end(&w); /* an indication gets no answer */
+    assert_true(sendto(fd, bytes.ptr, bytes.len, 0, (struct sockaddr *)&sa, len) > 0);
+    w = stun_begin(mem, sizeof mem, STUN_BINDING, STUN_REQUEST, id);
+    bytes = stun_end(&w);
+    assert_true(sendto(fd, bytes.ptr, bytes.len, 0, (struct sockaddr *)&sa, len) > 0);
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+    ssize_t n = recv(fd, mem, sizeof mem, 0);
+    assert_true(n > 0);
+    assert_ok(stun_read(slice_of((const char *)mem, (size_t)n), &m));
+    assert_int_equal(m.class, STUN_SUCCESS);
+    assert_memory_equal(m.id, id, sizeof id);
+    assert_ok(stun_find_addr(&m, STUN_XOR_MAPPED_ADDRESS, &mapped));
+    assert_true(addr_eq(&mapped, &bound));
+    assert_int_equal(fake_of(house.cores[0])->opened, 0);
+    EVENTUALLY(fake_of(house.cores[0])->heard == 1);
+    assert_int_equal(COUNTED(&house, datagrams_out), 1);
+    close(fd);
+    house_close(&house);
+}
+
 static void datagrams_come_and_go(void **state) {
     (void)state;
     house_open(&house, 1);
@@ -885,6 +921,7 @@ int main(void) {
         TEST(survives_without_descriptors),
         TEST(names_choose_certificates_and_new_ones_come_live),
         TEST(mail_crosses_workers),
+        TEST(answers_stun),
         TEST(datagrams_come_and_go),
         TEST(calls_drains_and_ends),
         TEST(says_where_it_cannot_listen),

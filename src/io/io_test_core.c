@@ -107,6 +107,17 @@ enum err core_flow_open(struct core *c, const struct flow_info *info, struct now
     return ERR_OK;
 }
 
+void core_flow_heard(struct core *c, flow_id f, struct now now) {
+    (void)f, (void)now;
+    begin(c);
+    c->fake.heard++;
+}
+
+void core_datagram_heard(struct core *c, const struct flow_info *info, struct now now) {
+    (void)info;
+    core_flow_heard(c, 0, now);
+}
+
 enum err core_flow_datagram(struct core *c, const struct flow_info *info, struct now now,
                             flow_id *out) {
     pool_id id;

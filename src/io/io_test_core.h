@@ -17,7 +17,7 @@
 #include <stdatomic.h>
 
 struct fake {
-    _Atomic uint64_t opened, closed, received, bad, mails, refused, stored, drained;
+    _Atomic uint64_t opened, closed, received, bad, mails, refused, stored, drained, heard;
 };
 struct fake *fake_of(struct core *c);
 

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "nat/stun.h"
 #include "os/socket.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -76,21 +77,42 @@ static void read_local(struct msghdr *m, struct addr *local) {
     }
 }
 
+/* RFC 5626 8: a Binding request on a SIP port is a keep-alive, answered without keeping state. */
+static void take_stun(struct io *io, const struct flow_info *info, slice bytes) {
+    uint8_t mem[128]; /* an answer is one address, or a few unknown attributes */
+    struct stun_msg m;
+    slice answer = SLICE_NONE;
+    if (stun_read(bytes, &m) == ERR_OK)
+        answer = stun_answer_binding(&m, &info->peer, mem, sizeof mem);
+    if (!answer.len) {
+        io_count(&io->counters.datagrams_dropped, 1);
+        return;
+    }
+    core_datagram_heard(io->core, info, io->now);
+    udp_say(io, info, answer);
+}
+
 static void take_datagram(struct listener *l, struct mmsghdr *m) {
     struct io *io = l->io;
     struct flow_info info = { .transport = FLOW_UDP, .lane = l->lane, .local = l->at };
     slice bytes = slice_of(m->msg_hdr.msg_iov->iov_base, m->msg_len);
     /* RFC 5626 3.5.1 pings datagram flows by STUN; line ends alone are other people's keep-alive.
      */
-    while (bytes.len && (bytes.ptr[0] == '\r' || bytes.ptr[0] == '\n' || bytes.ptr[0] == '\0'))
+    bool is_stun = stun_is(bytes);
+    while (!is_stun && bytes.len &&
+           (bytes.ptr[0] == '\r' || bytes.ptr[0] == '\n' || bytes.ptr[0] == '\0'))
         bytes = slice_from(bytes, 1);
     if (bytes.len == 0) return;
     flow_id flow;
     read_local(&m->msg_hdr, &info.local);
     if ((m->msg_hdr.msg_flags & MSG_TRUNC) ||
         addr_from_sockaddr(m->msg_hdr.msg_name, &info.peer) != ERR_OK ||
-        core_flow_datagram(io->core, &info, io->now, &flow) != ERR_OK) {
+        (!is_stun && core_flow_datagram(io->core, &info, io->now, &flow) != ERR_OK)) {
         io_count(&io->counters.datagrams_dropped, 1);
+        return;
+    }
+    if (is_stun) {
+        take_stun(io, &info, bytes);
         return;
     }
     io_drain_effects(io);

@@ -6,7 +6,8 @@
 
 /* The parameters of a Via but those that the receiver writes. RFC 3581 4: rport gets its value in
  * place; received stands behind it. */
-void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct addr *source) {
+void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct addr *source,
+                        uint32_t keep_s) {
     struct addr host;
     bool is_same = sip_host_addr(via->host, &host) == ERR_OK && addr_ip_eq(&host, source);
     buf_put(b, slice_span(via->value.ptr,
@@ -25,6 +26,8 @@ void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct a
         if (slice_ieq(p.name, SLICE("rport"))) {
             buf_lit(b, "=");
             buf_u64(b, source->port);
+        } else if (keep_s && !p.value.ptr && slice_ieq(p.name, SLICE("keep"))) {
+            buf_fmt(b, "=%u", keep_s);
         } else if (p.value.ptr) {
             buf_lit(b, "=");
             buf_put(b, p.value);
@@ -36,11 +39,12 @@ void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct a
     addr_put_ip(b, source);
 }
 
-static void put_vias(struct buf *out, const struct sip_msg *req, const struct addr *source) {
+static void put_vias(struct buf *out, const struct sip_msg *req, const struct addr *source,
+                     uint32_t keep_s) {
     const struct sip_header *h = sip_first(req, HDR_VIA);
     if (source) {
         buf_lit(out, "Via: ");
-        sip_via_put_source(out, &req->via, source);
+        sip_via_put_source(out, &req->via, source, keep_s);
         const char *behind = req->via.value.ptr + req->via.value.len;
         buf_put(out, slice_span(behind, h->value.ptr + h->value.len));
         buf_lit(out, "\r\n");
@@ -75,7 +79,7 @@ enum err sip_reply(const struct sip_msg *req, const struct sip_reply *r, struct 
     buf_lit(out, " ");
     buf_put(out, r->reason.len ? r->reason : sip_status_text(r->status));
     buf_lit(out, "\r\n");
-    put_vias(out, req, r->source);
+    put_vias(out, req, r->source, r->keep_s);
     buf_put(out, sip_first(req, HDR_FROM)->line);
     put_to(out, req, r);
     buf_put(out, sip_first(req, HDR_CALL_ID)->line);

@@ -21,6 +21,7 @@ struct sip_reply {
     slice extra_lines; /* whole header lines, each ended by CRLF */
     slice body_type;   /* the value of Content-Type, when there is a body */
     slice body;
+    uint32_t keep_s; /* RFC 6223: the value of a keep parameter without one; 0: left alone */
     const struct addr *source; /* where the request came from; NULL: Via stays as it is */
 };
 
@@ -28,7 +29,9 @@ struct sip_reply {
 NODISCARD enum err sip_reply(const struct sip_msg *req, const struct sip_reply *r, struct buf *out);
 
 /* Write the topmost Via value of `req` with received and rport filled in: received when the host
- * of sent-by is not that address (or rport was asked for), rport when it was asked for. */
-void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct addr *source);
+ * of sent-by is not that address (or rport was asked for), rport when it was asked for. A keep that
+ * asks gets keep_s, unless that is 0. */
+void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct addr *source,
+                        uint32_t keep_s);
 
 #endif
