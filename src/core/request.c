@@ -9,11 +9,11 @@
 #define ANSWER_LINES_BYTES 1024u /* Warning and Server, beside what the caller gives */
 #define BAD_MESSAGES_MAX   32u /* of one flow; a broken phone repeats itself, an attacker goes on */
 
-#define ALLOWED                                                                                    \
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, INFO, PRACK, UPDATE, MESSAGE, "           \
-    "SUBSCRIBE, NOTIFY, REFER, PUBLISH\r\n"
+/* RFC 3261 21.4.6: the methods for the address of the server itself; others' pass as they are. */
+#define ALLOWED   "Allow: REGISTER, OPTIONS, ACK, CANCEL\r\n"
 #define SUPPORTED "Supported: path, outbound, gruu\r\n"
-/* RFC 3261 11.2: what we take ourselves; bodies of others pass whatever they are. */
+/* RFC 3261 11.2: what we take ourselves; bodies of others pass whatever they are. A proxy leaves
+ * Allow out, which would say nothing about those it serves. */
 #define ACCEPTED "Accept: application/sdp\r\nAccept-Encoding: identity\r\nAccept-Language: en\r\n"
 
 /* ---- our own answers ---- */
@@ -405,7 +405,7 @@ static void core_for_us(struct core *c, struct flow *flow, const struct sip_msg 
     if (!core_check_require(c, flow, m, HDR_REQUIRE)) return;
     if (m->method == SIP_OPTIONS)
         core_answer(c, flow->id, m,
-                    &(struct answer){ .status = 200, .lines = SLICE(ALLOWED SUPPORTED ACCEPTED) });
+                    &(struct answer){ .status = 200, .lines = SLICE(SUPPORTED ACCEPTED) });
     else if (m->method == SIP_SUBSCRIBE || m->method == SIP_PUBLISH)
         core_refuse(c, flow, m, 489, NULL);
     else /* RFC 3261 8.2.1, 21.5.2: 405 for a method that we know, 501 for one that we don't */
