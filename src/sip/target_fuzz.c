@@ -154,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     asked_count = connect_count = search_count = 0;
     t = targets_new(&key, len, now);
     must(t != NULL);
-    for (unsigned i = 0; i < 150 && in.at < in.end; i++) step();
+    for (unsigned i = 0; i < 80 && in.at < in.end; i++) step();
     while (search_count && targets_wake_at(t) != MONO_NEVER) {
         now = targets_wake_at(t);
         targets_run_timers(t, now);
