@@ -21,10 +21,10 @@ enum { BY_ID, BY_NAME, BY_KEY = BY_NAME, BY_OWNER };
 /* Text first, sealed values last: a look-up by name touches the front only. */
 struct person {
     uint32_t id, stamp, flags;
-    uint16_t user_len, domain_len, aliases_len, display_len;
+    uint16_t user_len, domain_len, aliases_len, display_len, settings_len;
     bool has_sha256, has_sha512_256;
     wall_t created, changed;
-    char bytes[]; /* user, domain, aliases, display, sealed values that are there */
+    char bytes[]; /* user, domain, aliases, display, settings, sealed values that are there */
 };
 struct thing { /* a device */
     uint32_t id, account_id;
@@ -61,17 +61,20 @@ static slice person_aliases(const struct person *p) {
 static slice person_display(const struct person *p) {
     return slice_of(p->bytes + p->user_len + p->domain_len + p->aliases_len, p->display_len);
 }
+static slice person_settings(const struct person *p) {
+    return slice_of(person_display(p).ptr + p->display_len, p->settings_len);
+}
 static slice person_sha256(const struct person *p) {
-    const char *at = person_display(p).ptr + p->display_len;
+    const char *at = person_settings(p).ptr + p->settings_len;
     return p->has_sha256 ? slice_of(at, STORE_SEALED_HA1_BYTES) : SLICE_NONE;
 }
 static slice person_sha512_256(const struct person *p) {
-    const char *at = person_display(p).ptr + p->display_len;
+    const char *at = person_settings(p).ptr + p->settings_len;
     if (p->has_sha256) at += STORE_SEALED_HA1_BYTES;
     return p->has_sha512_256 ? slice_of(at, STORE_SEALED_HA1_BYTES) : SLICE_NONE;
 }
 static struct account person_brief(const struct person *p) {
-    return (struct account){ p->id, p->stamp, p->flags };
+    return (struct account){ p->id, p->stamp, p->flags, p->settings_len != 0 };
 }
 static struct device thing_brief(const struct thing *t) {
     return (struct device){ t->id, t->account_id, t->kind, t->revoked, t->until };
@@ -197,6 +200,17 @@ void accounts_put_aor(struct accounts *a, uint32_t id, struct buf *out) {
     slots_close(&a->people, slot);
 }
 
+enum err accounts_settings(struct accounts *a, uint32_t id, char mem[static USER_SETTINGS_MAX],
+                           struct user_settings *out) {
+    uint32_t slot;
+    const struct person *p = person_open(a, id, &slot);
+    if (!p) return ERR_MISSING;
+    size_t len = p->settings_len;
+    memcpy(mem, person_settings(p).ptr, len);
+    slots_close(&a->people, slot);
+    return len ? user_settings_read(slice_of(mem, len), out) : ERR_MISSING;
+}
+
 uint32_t accounts_count(const struct accounts *a) {
     return atomic_load_explicit(&a->people.count, memory_order_relaxed);
 }
@@ -315,12 +329,13 @@ static enum err person_new(const struct account_row *row, struct person **out) {
     if (!sealed_len_ok(row->ha1_sha512_256, STORE_SEALED_HA1_BYTES)) return ERR_BAD;
     if (row->user.len > ACCOUNT_USER_MAX || row->domain.len > ACCOUNT_DOMAIN_MAX) return ERR_LIMIT;
     if (row->display.len > ACCOUNT_LABEL_MAX) return ERR_LIMIT;
+    if (row->settings.len > USER_SETTINGS_MAX) return ERR_LIMIT;
     char aliases_text[ALIASES_TEXT];
     struct buf aliases = buf_over(aliases_text, sizeof aliases_text);
     enum err e = aliases_tidy(row->aliases, &aliases);
     if (e) return e;
     size_t len = row->user.len + row->domain.len + aliases.len + row->display.len +
-                 row->ha1_sha256.len + row->ha1_sha512_256.len;
+                 row->settings.len + row->ha1_sha256.len + row->ha1_sha512_256.len;
     struct person *p = mem_alloc(sizeof(*p) + len);
     if (!p) return ERR_MEMORY;
     *p = (struct person){ .id = row->id,
@@ -329,6 +344,7 @@ static enum err person_new(const struct account_row *row, struct person **out) {
                           .domain_len = (uint16_t)row->domain.len,
                           .aliases_len = (uint16_t)aliases.len,
                           .display_len = (uint16_t)row->display.len,
+                          .settings_len = (uint16_t)row->settings.len,
                           .has_sha256 = row->ha1_sha256.len != 0,
                           .has_sha512_256 = row->ha1_sha512_256.len != 0,
                           .created = row->created,
@@ -341,6 +357,7 @@ static enum err person_new(const struct account_row *row, struct person **out) {
     }
     buf_put(&b, buf_slice(&aliases));
     buf_put(&b, row->display);
+    buf_put(&b, row->settings);
     buf_put(&b, row->ha1_sha256);
     buf_put(&b, row->ha1_sha512_256);
     ASSERT(!b.full && b.len == len);
@@ -605,6 +622,7 @@ void accounts_each(struct accounts *a, bool (*visit)(void *ctx, const struct acc
                                        .domain = person_domain(p),
                                        .aliases = person_aliases(p),
                                        .display = person_display(p),
+                                       .settings = person_settings(p),
                                        .flags = p->flags,
                                        .ha1_sha256 = person_sha256(p),
                                        .ha1_sha512_256 = person_sha512_256(p),

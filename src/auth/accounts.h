@@ -12,6 +12,7 @@
 #ifndef AUTH_ACCOUNTS_H
 #define AUTH_ACCOUNTS_H
 
+#include "auth/user_settings.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -31,6 +32,7 @@ struct account {
     uint32_t id; /* 0 is never an account */
     uint32_t stamp;
     uint32_t flags; /* enum account_flags */
+    bool has_settings;
 };
 struct device {
     uint32_t id, account_id;
@@ -70,6 +72,10 @@ NODISCARD enum err accounts_by_id(struct accounts *a, uint32_t id, struct accoun
 bool accounts_owns(struct accounts *a, uint32_t id, slice user, slice domain);
 /* "alice@example.org"; nothing is written when the account is gone. */
 void accounts_put_aor(struct accounts *a, uint32_t id, struct buf *out);
+/* What the person has set (account.has_settings), read into mem, to which *out points. MISSING:
+ * nothing. */
+NODISCARD enum err accounts_settings(struct accounts *a, uint32_t id,
+                                     char mem[static USER_SETTINGS_MAX], struct user_settings *out);
 /* The opened HA1 (32 bytes; MD5: 16 of `device_id`, which must be one of the account). MISSING when
  * there is none, after the same work (a decoy is opened): time does not tell who exists. CRYPTO:
  * the box does not open (another key, or moved from another row). Wipe it. */

@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 
-#define CLI_ARGS_MAX    2
+#define CLI_ARGS_MAX    8
 #define CLI_OPTIONS_MAX 16
 
 enum cli_exit { CLI_DONE = 0, CLI_FAILED = 1, CLI_WRONG = 2 };
@@ -70,6 +70,8 @@ int cli_user_import(struct cli *c);
 int cli_user_list(struct cli *c);
 int cli_user_password(struct cli *c);
 int cli_user_switch(struct cli *c); /* disable, enable, remove */
+int cli_user_set(struct cli *c);
+int cli_user_show(struct cli *c);
 int cli_user_legacy(struct cli *c);
 int cli_device_certificate(struct cli *c);
 int cli_device_list(struct cli *c);

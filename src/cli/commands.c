@@ -84,6 +84,19 @@ const struct cli_command cli_commands[] = {
     { "user remove", "AOR", 1, 1, "remove a person with all devices",
       "Asks first when run on a terminal.", "kith user remove alice@example.org", yes_options,
       cli_user_switch },
+    { "user set", "AOR NAME=VALUE...", 2, CLI_ARGS_MAX,
+      "forward a person's calls, or do not disturb",
+      "dnd=on                                        no phone rings; as if busy\n"
+      "forward-always=bob@example.org                every call goes there\n"
+      "forward-busy=bob@example.org                  when a phone is busy\n"
+      "forward-no-answer=sip:bob@example.org,20s     when nobody answers for 20 s (3s to 170s)\n"
+      "forward-unreachable=tel:+15551234             when no phone can be reached\n"
+      "An empty value takes a setting away. Where several apply, the first of this list of four\n"
+      "forwards does; a call is forwarded five times at most, and never twice to one person.",
+      "kith user set alice@example.org forward-no-answer=bob@example.org,15s dnd=", NULL,
+      cli_user_set },
+    { "user show", "AOR", 1, 1, "show a person and what is set", NULL,
+      "kith user show alice@example.org --json", NULL, cli_user_show },
     { "user legacy", "AOR", 1, 1, "let one old device in through the legacy lane",
       "For a phone that knows only MD5 digest or plain transports. It gets a secret of its own, "
       "valid\n"

@@ -21,6 +21,8 @@ static const struct {
     { "user.enable", call_user_enable, false, false },
     { "user.remove", call_user_remove, false, false },
     { "user.password", call_user_password, false, false },
+    { "user.set", call_user_set, false, false },
+    { "user.show", call_user_show, false, false },
     { "user.legacy", call_user_legacy, false, false },
     { "device.certificate", call_device_certificate, false, false },
     { "device.list", call_device_list, false, false },

@@ -66,6 +66,9 @@ enum err call_user_disable(struct admin_call *c);
 enum err call_user_enable(struct admin_call *c);
 enum err call_user_remove(struct admin_call *c);
 enum err call_user_password(struct admin_call *c);
+/* user_settings.c */
+enum err call_user_set(struct admin_call *c);
+enum err call_user_show(struct admin_call *c);
 /* devices.c */
 enum err call_user_legacy(struct admin_call *c);
 enum err call_device_certificate(struct admin_call *c);
@@ -83,6 +86,10 @@ NODISCARD enum err admin_aor(struct admin_call *c, slice text, struct aor *out);
 slice admin_make_secret(char out[static PASSWORD_MADE_CHARS]);
 /* The account that the member "aor" names, its whole row copied (mem_free). */
 NODISCARD enum err admin_account(struct admin_call *c, struct store_change **out);
+/* Commits a changed row, then lets it count and tells the server. */
+NODISCARD enum err admin_put_account(struct admin_call *c, struct store_change *put);
+/* Members that say who this is: aor, display, aliases, disabled, created, changed. */
+void admin_put_person(struct json_writer *w, const struct account_row *row);
 NODISCARD enum err admin_commit(struct admin_call *c, const struct store_change *changes,
                                 size_t count);
 

@@ -108,6 +108,43 @@ static void people(void **state) {
     bench_free(b);
 }
 
+#define SET(what) "{\"cmd\":\"user.set\",\"aor\":\"alice\",\"set\":[" what "]}"
+
+static void what_people_set(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    struct account account;
+    struct user_settings s;
+    char mem[USER_SETTINGS_MAX];
+    assert_answer(b, SET("\"dnd=on\""), "there is no alice@example.org");
+    assert_answer(b, "{\"cmd\":\"user.add\",\"aor\":\"alice\",\"generate\":true}", "\"ok\":true");
+    assert_answer(b, SET("\"dnd=on\",\"forward-no-answer = 100, 15s\""),
+                  "\"settings\":{\"dnd\":true,\"forward-no-answer\":\"sip:100@example.org\","
+                  "\"no-answer-seconds\":15}");
+    assert_ok(accounts_find(b->world.accounts, SLICE("alice"), SLICE("example.org"), &account));
+    assert_true(account.has_settings);
+    uint32_t stamp = account.stamp;
+    assert_ok(accounts_settings(b->world.accounts, account.id, mem, &s));
+    assert_true(s.dnd);
+    assert_slice(s.forward[FORWARD_NO_ANSWER], "sip:100@example.org");
+    assert_answer(b, SET("\"dnd=\",\"forward-busy=sips:bob@other.example\""), "\"dnd\":false");
+    assert_answer(b, "{\"cmd\":\"user.show\",\"aor\":\"alice\"}",
+                  "\"forward-busy\":\"sips:bob@other.example\",\"forward-no-answer\"");
+    /* All or nothing, and what was set stays. */
+    assert_answer(b, SET("\"forward-busy=\",\"forward-always=x y\""), "\"error\"");
+    assert_answer(b, SET("\"dnd\""), "expected NAME=VALUE");
+    assert_answer(b, SET("\"colour=red\""), "there is no setting");
+    assert_answer(b, SET("\"forward-busy=http://x\""), "not a sip, sips or tel URI");
+    assert_answer(b, SET(""), "between 1 and 16");
+    assert_answer(b, "{\"cmd\":\"user.show\",\"aor\":\"alice\"}", "bob@other.example");
+    assert_answer(b, SET("\"forward-busy=\",\"forward-no-answer=off\""),
+                  "\"settings\":{\"dnd\":false}");
+    assert_ok(accounts_find(b->world.accounts, SLICE("alice"), SLICE("example.org"), &account));
+    assert_false(account.has_settings);
+    assert_int_equal(account.stamp, stamp); /* who has proved to be alice still has */
+    bench_free(b);
+}
+
 /* Whoever is connected hears of each change, and only of changes. */
 static void workers_are_told(void **state) {
     (void)state;
@@ -211,6 +248,7 @@ static int setup(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(people),
+        cmocka_unit_test(what_people_set),
         cmocka_unit_test(workers_are_told),
         cmocka_unit_test(a_removed_id_never_comes_back),
         cmocka_unit_test(a_full_disk_changes_nothing),

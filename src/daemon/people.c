@@ -291,10 +291,7 @@ enum err call_user_import(struct admin_call *c) {
 
 /* ---- list, change, remove ----------------------------------------------------------------- */
 
-static bool list_visit(void *ctx, const struct account_row *row) {
-    struct admin_call *c = ctx;
-    struct admin_row r;
-    struct json_writer *w = admin_row_begin(&r);
+void admin_put_person(struct json_writer *w, const struct account_row *row) {
     char mem[ACCOUNT_USER_MAX + ACCOUNT_DOMAIN_MAX + 2];
     struct buf aor = buf_over(mem, sizeof mem);
     buf_fmt(&aor, SLICE_FMT "@" SLICE_FMT, SLICE_ARG(row->user), SLICE_ARG(row->domain));
@@ -307,6 +304,12 @@ static bool list_visit(void *ctx, const struct account_row *row) {
     json_put_bool(w, "disabled", (row->flags & ACCOUNT_DISABLED) != 0);
     json_put_wall(w, "created", row->created);
     json_put_wall(w, "changed", row->changed);
+}
+
+static bool list_visit(void *ctx, const struct account_row *row) {
+    struct admin_call *c = ctx;
+    struct admin_row r;
+    admin_put_person(admin_row_begin(&r), row);
     return admin_row_end(c, &r);
 }
 
@@ -320,8 +323,7 @@ static void tell_changed(struct world *w, uint32_t id) {
     if (w->server) w->server->account_changed(w->server->ctx, id);
 }
 
-/* Commit a changed row first, then let it count. */
-static enum err put_account(struct admin_call *c, struct store_change *put) {
+enum err admin_put_account(struct admin_call *c, struct store_change *put) {
     put->account.changed = admin_now();
     enum err e = admin_commit(c, put, 1);
     if (e == ERR_OK) e = accounts_put(c->world->accounts, &put->account);
@@ -336,7 +338,7 @@ static enum err set_disabled(struct admin_call *c, bool disabled) {
     bool was = (put->account.flags & ACCOUNT_DISABLED) != 0;
     put->account.flags &= ~(uint32_t)ACCOUNT_DISABLED;
     if (disabled) put->account.flags |= ACCOUNT_DISABLED;
-    if (was != disabled) e = put_account(c, put);
+    if (was != disabled) e = admin_put_account(c, put);
     json_put_bool(&c->answer, "changed", was != disabled);
     mem_free(put);
     return e;
@@ -368,7 +370,7 @@ enum err call_user_password(struct admin_call *c) {
         e = admin_fail(c, ERR_DENIED, "the password is refused: %s", weak);
     } else {
         secret_seal_account(c->world->seal_key, secret, &p.boxes, &put->account);
-        e = put_account(c, put);
+        e = admin_put_account(c, put);
     }
     if (e == ERR_OK && generate) json_put_text(&c->answer, "secret", secret);
     crypto_wipe(made, sizeof made);

@@ -1,7 +1,7 @@
 #include "store/store.h"
 #include "base/mem.h"
 
-#define SLICES_MAX 6 /* of one row */
+#define SLICES_MAX 7 /* of one row */
 
 /* The slices of a change that carry content, so that copying needs no list per operation. */
 static unsigned change_slices(struct store_change *c, slice *out[static SLICES_MAX]) {
@@ -12,6 +12,7 @@ static unsigned change_slices(struct store_change *c, slice *out[static SLICES_M
         out[n++] = &c->account.domain;
         out[n++] = &c->account.aliases;
         out[n++] = &c->account.display;
+        out[n++] = &c->account.settings;
         out[n++] = &c->account.ha1_sha256;
         out[n++] = &c->account.ha1_sha512_256;
         break;

@@ -35,6 +35,7 @@ struct account_row {
     slice user, domain; /* canonical: user unescaped, domain lower case */
     slice aliases;      /* further users or numbers, comma-separated; may be empty */
     slice display;      /* for people; may be empty */
+    slice settings;     /* auth/user_settings.h; may be empty */
     uint32_t flags;
     slice ha1_sha256, ha1_sha512_256; /* sealed, or empty: no digest possible */
     wall_t created, changed;

@@ -57,6 +57,8 @@ const char *const schema_steps[] = {
     "ALTER TABLE binding ADD COLUMN change INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE binding ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX binding_gone ON binding(change) WHERE gone = 1;",
+    /* 2 -> 3: auth/user_settings.h */
+    "ALTER TABLE account ADD COLUMN settings TEXT NOT NULL DEFAULT '';",
 };
 const unsigned schema_step_count = ARRAY_LEN(schema_steps);
 

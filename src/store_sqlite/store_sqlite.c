@@ -16,9 +16,11 @@
 #define STATEMENT_TABLE(X)                                                                         \
     X(ACCOUNT_PUT,                                                                                 \
       "INSERT INTO account (id, user, domain, aliases, display, flags, ha1_sha256,"                \
-      " ha1_sha512_256, created, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"        \
+      " ha1_sha512_256, created, changed, settings)"                                               \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"                                     \
       " ON CONFLICT (id) DO UPDATE SET user = ?2, domain = ?3, aliases = ?4, display = ?5,"        \
-      " flags = ?6, ha1_sha256 = ?7, ha1_sha512_256 = ?8, created = ?9, changed = ?10")            \
+      " flags = ?6, ha1_sha256 = ?7, ha1_sha512_256 = ?8, created = ?9, changed = ?10,"            \
+      " settings = ?11")                                                                           \
     X(ACCOUNT_REMOVE, "DELETE FROM account WHERE id = ?1")                                         \
     X(DEVICE_PUT,                                                                                  \
       "INSERT INTO device (id, account_id, kind, revoked, name, why, key_hash, ha1_md5, created,"  \
@@ -51,7 +53,7 @@
     X(VALUE_GET, "SELECT value FROM named WHERE name = ?1")                                        \
     X(ACCOUNTS,                                                                                    \
       "SELECT id, user, domain, aliases, display, flags, ha1_sha256, ha1_sha512_256, created,"     \
-      " changed FROM account")                                                                     \
+      " changed, settings FROM account")                                                           \
     X(DEVICES,                                                                                     \
       "SELECT id, account_id, kind, revoked, name, why, key_hash, ha1_md5, created, until"         \
       " FROM device")                                                                              \
@@ -157,6 +159,7 @@ static void bind_account(sqlite3_stmt *t, const struct account_row *r) {
     bind_blob(t, 8, r->ha1_sha512_256);
     bind_number(t, 9, r->created);
     bind_number(t, 10, r->changed);
+    bind_text(t, 11, r->settings);
 }
 
 static void bind_device(sqlite3_stmt *t, const struct device_row *r) {
@@ -316,7 +319,8 @@ static enum err read_account(sqlite3_stmt *t, const struct store_reader *reader)
                              .ha1_sha256 = text_at(t, 6),
                              .ha1_sha512_256 = text_at(t, 7),
                              .created = sqlite3_column_int64(t, 8),
-                             .changed = sqlite3_column_int64(t, 9) };
+                             .changed = sqlite3_column_int64(t, 9),
+                             .settings = text_at(t, 10) };
     return reader->on_account(reader->ctx, &r);
 }
 

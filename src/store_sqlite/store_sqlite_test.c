@@ -54,6 +54,7 @@ static struct store_change account(uint32_t id, const char *user) {
                                                .domain = SLICE("example.org"),
                                                .aliases = SLICE("100,101"),
                                                .display = SLICE("\xc3\x84nne \"A\""),
+                                               .settings = SLICE("dnd=on\n"),
                                                .flags = ACCOUNT_DISABLED,
                                                .ha1_sha256 = slice_of(ha1, sizeof ha1),
                                                .created = 1700000000123,
@@ -111,6 +112,7 @@ static enum err see_account(void *ctx, const struct account_row *row) {
     assert_slice_eq(row->domain, want.account.domain);
     assert_slice_eq(row->aliases, want.account.aliases);
     assert_slice_eq(row->display, want.account.display);
+    assert_slice_eq(row->settings, want.account.settings);
     assert_int_equal(row->flags, ACCOUNT_DISABLED);
     assert_slice_eq(row->ha1_sha256, want.account.ha1_sha256);
     assert_int_equal(row->ha1_sha512_256.len, 0);
@@ -588,6 +590,39 @@ static void an_older_file_is_brought_up_to_date(void **state) {
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+static enum err see_no_settings(void *ctx, const struct account_row *row) {
+    ++*(unsigned *)ctx;
+    assert_slice(row->user, "alice");
+    assert_slice(row->settings, "");
+    return ERR_OK;
+}
+
+/* Files of every earlier version: their people are kept, and have set nothing. */
+static void the_first_files_are_brought_up_to_date(void **state) {
+    (void)state;
+    for (unsigned version = 1; version < schema_step_count; version++) {
+        unsigned seen = 0;
+        sqlite3 *db;
+        (void)unlink(path);
+        assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+        assert_ok(schema_update(db, schema_steps, version, true));
+        int result = sqlite3_exec(db,
+                                  "INSERT INTO account (id, user, domain, aliases, display, flags,"
+                                  " ha1_sha256, ha1_sha512_256, created, changed)"
+                                  " VALUES (1, 'alice', 'example.org', '', '', 0, x'', x'', 1, 1)",
+                                  NULL, NULL, NULL);
+        assert_int_equal(result, SQLITE_OK);
+        assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        struct store *s = open_for(STORE_SQLITE_WRITE);
+        struct store_reader reader = { &seen, see_no_settings, NULL, NULL };
+        assert_ok(store_load(s, &reader));
+        assert_int_equal(seen, 1);
+        struct store_change change = account(2, "bob");
+        assert_ok(store_commit(s, &change, 1));
+        store_close(s);
+    }
+}
+
 static void a_callback_ends_the_load(void **state) {
     (void)state;
     struct store *s = open_for(STORE_SQLITE_WRITE);
@@ -622,6 +657,7 @@ int main(void) {
         TEST(removed_bytes_are_gone),
         TEST(refuses_files_of_others),
         TEST(an_older_file_is_brought_up_to_date),
+        TEST(the_first_files_are_brought_up_to_date),
         TEST(a_callback_ends_the_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
