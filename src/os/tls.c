@@ -2,6 +2,7 @@
 
 #include "base/addr.h"
 #include "base/mem.h"
+#include "os/cert.h"
 #include "os/pki.h"
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -101,18 +102,53 @@ enum err tls_context_use(SSL_CTX *ctx, const struct pki_id *id) {
     return ok ? ERR_OK : ERR_CRYPTO;
 }
 
+struct kept { /* the last ticket for a name */
+    char name[256];
+    SSL_SESSION *session;
+};
 struct tls_client {
     unsigned refs;
     SSL_CTX *ctx;
-    SSL_SESSION *session; /* the last ticket, when they are kept */
+    struct cert_roots *roots;
     bool verify_nothing;
+    unsigned kept_count; /* ever; the next one overwrites the oldest */
+    struct kept kept[TLS_SESSIONS_MAX];
 };
 
+/* Connections without SNI share the empty name. */
+static const char *name_asked(SSL *ssl) {
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    return name ? name : "";
+}
+
+static struct kept *kept_find(struct tls_client *c, const char *name) {
+    for (unsigned i = 0; i < TLS_SESSIONS_MAX; i++)
+        if (c->kept[i].session && strcmp(c->kept[i].name, name) == 0) return &c->kept[i];
+    return NULL;
+}
+
+static void kept_put(struct tls_client *c, const char *name, SSL_SESSION *session) {
+    struct kept *k = kept_find(c, name);
+    if (!k) k = &c->kept[c->kept_count++ % TLS_SESSIONS_MAX];
+    SSL_SESSION_free(k->session);
+    k->session = session;
+    struct buf b = buf_over(k->name, sizeof k->name);
+    buf_put(&b, slice_str(name));
+    buf_byte(&b, '\0');
+    if (!b.full) return;
+    SSL_SESSION_free(session);
+    k->session = NULL;
+}
+
 static int on_session(SSL *ssl, SSL_SESSION *session) {
-    struct tls_client *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-    SSL_SESSION_free(c->session);
-    c->session = session;
+    kept_put(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), name_asked(ssl), session);
     return 1; /* it is ours now */
+}
+
+/* Whoever connects judges the certificate himself. */
+static int on_any(X509_STORE_CTX *store, void *ctx) {
+    (void)store, (void)ctx;
+    return 1;
 }
 
 static bool offer_alpn(SSL_CTX *ctx, enum tls_alpn alpn) {
@@ -130,7 +166,10 @@ static bool offer_alpn(SSL_CTX *ctx, enum tls_alpn alpn) {
 }
 
 static bool set_trust(SSL_CTX *ctx, const struct tls_client_config *c) {
-    if (c->verify_nothing) return true;
+    if (c->verify_nothing) {
+        SSL_CTX_set_cert_verify_callback(ctx, on_any, NULL);
+        return true;
+    }
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
     X509_STORE *store = SSL_CTX_get_cert_store(ctx);
     for (size_t i = 0; i < c->trust_count; i++)
@@ -144,6 +183,7 @@ enum err tls_client_new(const struct tls_client_config *config, struct tls_clien
     if (!c) return ERR_MEMORY;
     c->refs = 1;
     c->verify_nothing = config->verify_nothing;
+    c->roots = config->roots ? cert_roots_ref(config->roots) : NULL;
     enum err e = tls_context_new(TLS_client_method(), &c->ctx);
     if (e == ERR_OK && config->identity) e = tls_context_use(c->ctx, config->identity);
     if (e == ERR_OK) {
@@ -169,7 +209,8 @@ enum err tls_client_new(const struct tls_client_config *config, struct tls_clien
 
 void tls_client_unref(struct tls_client *c) {
     if (!c || --c->refs > 0) return;
-    SSL_SESSION_free(c->session);
+    for (unsigned i = 0; i < TLS_SESSIONS_MAX; i++) SSL_SESSION_free(c->kept[i].session);
+    cert_roots_unref(c->roots);
     SSL_CTX_free(c->ctx);
     mem_free(c);
 }
@@ -192,7 +233,10 @@ enum err tls_connect(struct tls_client *c, struct tls_wire *wire, const char *na
     enum err e = tls_stream_new(c->ctx, wire, &ssl);
     if (e != ERR_OK) return e;
     SSL_set_connect_state(ssl);
-    if (!set_name(c, ssl, name) || (c->session && SSL_set_session(ssl, c->session) != 1)) {
+    struct kept *kept = NULL;
+    bool ok = set_name(c, ssl, name);
+    if (ok) kept = kept_find(c, name_asked(ssl));
+    if (!ok || (kept && SSL_set_session(ssl, kept->session) != 1)) {
         SSL_free(ssl);
         ERR_clear_error();
         return ERR_CRYPTO;
@@ -205,9 +249,8 @@ enum err tls_connect(struct tls_client *c, struct tls_wire *wire, const char *na
 /* TLS 1.2 renews a ticket inside the handshake that used the old one, without telling on_session.
  */
 static void keep_renewed(struct tls_client *c, SSL *ssl) {
-    if (!c->session || SSL_version(ssl) != TLS1_2_VERSION || !SSL_session_reused(ssl)) return;
-    SSL_SESSION_free(c->session);
-    c->session = SSL_get1_session(ssl);
+    if (SSL_version(ssl) != TLS1_2_VERSION || !SSL_session_reused(ssl)) return;
+    if (kept_find(c, name_asked(ssl))) kept_put(c, name_asked(ssl), SSL_get1_session(ssl));
 }
 
 void tls_fini(struct tls *t) {
@@ -286,6 +329,41 @@ const char *tls_trouble(void) {
     return text ? text : "closed without a word";
 }
 
+const char *tls_handshake_trouble(void) {
+    unsigned long error = ERR_peek_last_error();
+    switch (ERR_GET_REASON(error)) {
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_BAD_RECORD_TYPE:
+    case SSL_R_PACKET_LENGTH_TOO_LONG:
+    case SSL_R_UNEXPECTED_MESSAGE:
+        return "no TLS is spoken there";
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+    case SSL_R_TLSV1_ALERT_INSUFFICIENT_SECURITY:
+    case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE:
+    case SSL_R_DH_KEY_TOO_SMALL:
+    case SSL_R_EE_KEY_TOO_SMALL:
+        return "no version and cipher of TLS that both sides allow";
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+    case SSL_R_SSLV3_ALERT_NO_CERTIFICATE:
+    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+    case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
+    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+        return "our certificate was refused";
+    case SSL_R_TLSV1_UNRECOGNIZED_NAME:
+        return "the server does not know the domain";
+    default:
+        /* Alerts have numbers of their own, far above OpenSSL's. */
+        return ERR_GET_REASON(error) >= SSL_AD_REASON_OFFSET ? "the TLS handshake was refused"
+                                                             : "the TLS handshake failed";
+    }
+}
+
 bool tls_peer_has_certificate(const struct tls *t) {
     return SSL_get0_peer_certificate(t->ssl) != NULL;
 }
@@ -294,5 +372,14 @@ bool tls_device_key(const struct tls *t, wall_t now, uint8_t out[static 32]) {
     X509 *cert = t->is_client ? NULL : SSL_get0_peer_certificate(t->ssl);
     if (!cert || !tls_server_judges(t->owner, cert, now)) return false;
     pki_spki_hash(cert, out);
+    return true;
+}
+
+bool tls_peer_cert(const struct tls *t, wall_t now, struct cert_seen *out) {
+    X509 *cert = SSL_get0_peer_certificate(t->ssl);
+    if (!cert) return false;
+    const struct cert_roots *roots =
+        t->is_client ? ((const struct tls_client *)t->owner)->roots : tls_server_roots(t->owner);
+    cert_see(roots, cert, SSL_get_peer_cert_chain(t->ssl), now, out);
     return true;
 }

@@ -8,7 +8,8 @@
  *           own that all workers share and that rotate.
  * Identity: client certificates are asked for, never demanded, and not asked for when ALPN offers
  *           http/1.1 or h2. The handshake goes on whatever comes; a certificate counts only in
- *           tls_device_key(), which judges it anew after each handshake, resumed ones too.
+ *           tls_device_key() and tls_peer_cert(), which judge it anew after each handshake, resumed
+ *           ones too.
  * Lifetime: each connection keeps its server's contexts alive: for new certificates build a new
  *           tls_server, use it for new connections and unref the old one.
  * Threads:  a server or client object, its wire and its connections belong to one thread at a
@@ -25,6 +26,8 @@
 #include "base/err.h"
 #include "base/slice.h"
 
+struct cert_roots;
+struct cert_seen;
 struct pki_id;
 struct ssl_st; /* OpenSSL's SSL */
 
@@ -53,7 +56,8 @@ struct tls_server_config {
     struct pki_id *const *device_cas; /* may be none: then no client certificate ever counts */
     size_t device_ca_count;
     struct tls_tickets *tickets;
-    bool only_tls13; /* else 1.2 too: RFC 9325 3.1.1 */
+    struct cert_roots *roots; /* for tls_peer_cert(); referenced; NULL: none is verified */
+    bool only_tls13;          /* else 1.2 too: RFC 9325 3.1.1 */
 };
 #define TLS_CERTS_MAX 64
 
@@ -66,12 +70,15 @@ struct tls_client_config {
     struct pki_id *const *trust; /* roots; none: the system's */
     size_t trust_count;
     const char *trust_file;  /* PEM, in addition; NULL: none */
-    bool verify_nothing;     /* for tests and for looking at a server before trusting it */
+    bool verify_nothing;     /* the handshake goes on with any certificate: for tests, and for who
+                              * judges it afterwards with tls_peer_cert() */
     struct pki_id *identity; /* our certificate, or NULL */
     enum tls_alpn alpn;      /* offered, NONE: no ALPN */
     bool only_tls12, only_tls13;
-    bool keep_session; /* the last ticket is used for the next connection */
+    bool keep_session;        /* the last ticket of a name is used for the next connection to it */
+    struct cert_roots *roots; /* for tls_peer_cert(); referenced; NULL: none is verified */
 };
+#define TLS_SESSIONS_MAX 32u /* names whose last ticket is kept */
 struct tls_client;
 NODISCARD enum err tls_client_new(const struct tls_client_config *c, struct tls_client **out);
 void tls_client_unref(struct tls_client *c);
@@ -103,11 +110,16 @@ void tls_describe(const struct tls *t,
                   struct buf *out); /* "TLSv1.3 TLS_AES_128_GCM_SHA256 X25519" */
 /* Why the last call on this thread said CRYPTO, in OpenSSL's words; for the log. */
 const char *tls_trouble(void);
+/* The same for people, of a handshake: static words such as "our certificate was refused". */
+const char *tls_handshake_trouble(void);
 
 /* Server side, after the handshake: true when the peer proved the key of a certificate that one of
  * our device CAs signed for clientAuth and that is valid at `now`. *out is the SHA-256 of its
  * SubjectPublicKeyInfo. Costs a signature check (about 0.1 ms) when there is a certificate. */
 bool tls_device_key(const struct tls *t, wall_t now, uint8_t out[static 32]);
 bool tls_peer_has_certificate(const struct tls *t);
+/* Either side, after the handshake: what the other's certificate says, judged by the roots of the
+ * server or client object. False: it has none. cert_seen_fini() when true. */
+bool tls_peer_cert(const struct tls *t, wall_t now, struct cert_seen *out);
 
 #endif

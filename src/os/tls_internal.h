@@ -15,6 +15,7 @@ void tls_tickets_ref(struct tls_tickets *t);
 /* Makes ctx seal and open its tickets with these keys. */
 NODISCARD enum err tls_tickets_attach(struct tls_tickets *t, SSL_CTX *ctx);
 
+struct cert_roots *tls_server_roots(const struct tls_server *s);
 bool tls_server_judges(const struct tls_server *s, X509 *cert, wall_t now);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/scan.h"
+#include "os/cert.h"
 #include "os/pki.h"
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -18,6 +19,7 @@ struct tls_server {
     unsigned refs; /* one thread at a time: no atomics needed */
     struct tls_tickets *tickets;
     X509_STORE *devices; /* the device CAs */
+    struct cert_roots *roots;
     size_t site_count;
     struct tls_site sites[];
 };
@@ -130,6 +132,33 @@ bool tls_server_judges(const struct tls_server *s, X509 *cert, wall_t now) {
     return ok;
 }
 
+struct cert_roots *tls_server_roots(const struct tls_server *s) {
+    return s->roots;
+}
+
+static bool is_of_device_ca(const struct tls_server *s, X509 *cert) {
+    const STACK_OF(X509_OBJECT) *cas = X509_STORE_get0_objects(s->devices);
+    for (int i = 0; i < sk_X509_OBJECT_num(cas); i++) {
+        X509 *ca = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(cas, i));
+        if (ca && X509_NAME_cmp(X509_get_subject_name(ca), X509_get_issuer_name(cert)) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A ticket keeps the client's certificate but none of those above it, so that of another domain
+ * could not be judged again: such a client does a full handshake each time. Domains keep their
+ * connections for hours; phones, which come and go, have no certificate or a device's. */
+static SSL_TICKET_RETURN on_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                   size_t name_len, SSL_TICKET_STATUS status, void *ctx) {
+    (void)ssl, (void)name, (void)name_len;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    X509 *cert = SSL_SESSION_get0_peer(session);
+    if (cert && !is_of_device_ca(ctx, cert)) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+}
+
 /* ---- making ---- */
 
 static enum err site_init(struct tls_server *s, struct tls_site *site, const struct pki_id *cert,
@@ -149,7 +178,8 @@ static enum err site_init(struct tls_server *s, struct tls_site *site, const str
     SSL_CTX_set_tlsext_servername_arg(site->ctx, s);
     SSL_CTX_set_session_cache_mode(site->ctx, SSL_SESS_CACHE_OFF); /* tickets only */
     SSL_CTX_set_timeout(site->ctx, TICKET_LIFE_S);
-    bool ok = SSL_CTX_set_session_id_context(site->ctx, session_context,
+    bool ok = SSL_CTX_set_session_ticket_cb(site->ctx, NULL, on_ticket, s) == 1 &&
+              SSL_CTX_set_session_id_context(site->ctx, session_context,
                                              sizeof session_context - 1) == 1 &&
               SSL_CTX_set_num_tickets(site->ctx, 1) == 1 &&
               SSL_CTX_set_max_early_data(site->ctx, 0) == 1 &&
@@ -166,6 +196,7 @@ enum err tls_server_new(const struct tls_server_config *c, struct tls_server **o
     s->refs = 1;
     s->tickets = c->tickets;
     tls_tickets_ref(s->tickets);
+    s->roots = c->roots ? cert_roots_ref(c->roots) : NULL;
     s->site_count = c->cert_count;
     s->devices = X509_STORE_new();
     enum err e = s->devices ? ERR_OK : ERR_MEMORY;
@@ -193,6 +224,7 @@ void tls_server_unref(struct tls_server *s) {
         GENERAL_NAMES_free(s->sites[i].names);
     }
     X509_STORE_free(s->devices);
+    cert_roots_unref(s->roots);
     tls_tickets_unref(s->tickets);
     mem_free(s);
 }

@@ -2,12 +2,15 @@
 #include "unit.h"
 
 #include "crypto/crypto.h"
+#include "os/cert.h"
 #include "os/loop.h"
 #include "os/pki_internal.h"
 #include "os/tls_internal.h"
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define DAY INT64_C(86400000)
 
@@ -93,7 +96,7 @@ static void open_pair(struct tls_client *c, struct tls_server *s, const char *na
     end_init(client);
     end_init(server);
     assert_ok(tls_connect(c, &client->wire, name, &client->tls));
-    assert_ok(tls_accept(s, &server->wire, &server->tls));
+    if (s) assert_ok(tls_accept(s, &server->wire, &server->tls));
 }
 
 static void close_pair(struct end *client, struct end *server) {
@@ -409,7 +412,8 @@ static void device_row(struct pki_id *identity, bool counts, bool tls12) {
         assert_ok(shake(&left, &right, sizeof left.out));
         say(&left, &right, "hello");
         say(&right, &left, "the ticket came before this");
-        assert_int_equal(tls_resumed(&right.tls), round > 0);
+        /* one of an authority that is not ours: its ticket is not taken */
+        assert_int_equal(tls_resumed(&right.tls), round > 0 && identity != foreign);
         assert_int_equal(tls_peer_has_certificate(&right.tls), identity != NULL);
         expect_key(identity, counts, today);
         expect_key(identity, false, today + 366 * DAY); /* judged anew: it has expired by then */
@@ -465,6 +469,154 @@ static void names_no_authority(void **state) {
         tls_client_unref(c);
     }
     tls_server_unref(s);
+}
+
+/* ---- other domains ---- */
+
+static struct cert_roots *roots_of(struct pki_id *ca) {
+    char path[] = "/tmp/kith-tls-roots-XXXXXX";
+    char text[8192];
+    struct buf b = buf_over(text, sizeof text);
+    slice file = slice_str(path);
+    struct cert_roots_config c = { .files = &file, .file_count = 1 };
+    struct cert_roots *r;
+    assert_ok(pki_put_chain(ca, &b));
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, b.ptr, b.len), b.len);
+    close(fd);
+    assert_ok(cert_roots_new(&c, &r, NULL));
+    assert_int_equal(unlink(path), 0);
+    return r;
+}
+
+static void expect_cert(const struct tls *t, const char *uri, const char *why_not) {
+    struct cert_seen seen;
+    assert_true(tls_peer_cert(t, today, &seen));
+    assert_int_equal(seen.says.is_verified, why_not == NULL);
+    assert_slice(slice_str(seen.says.why_not), why_not ? why_not : "");
+    assert_int_equal(seen.says.uri_count, 1);
+    assert_slice(seen.says.uris[0], uri);
+    cert_seen_fini(&seen);
+}
+
+/* Both sides prove themselves and judge the other; the handshake stands either way. */
+static void domains_see_each_other(void **state) {
+    (void)state;
+    struct cert_roots *known = roots_of(local_ca), *strange = roots_of(other_ca);
+    for (int tls12 = 0; tls12 < 2; tls12++)
+        for (int is_known = 0; is_known < 2; is_known++) {
+            struct cert_roots *roots = is_known ? known : strange;
+            struct tls_server_config sc = { .certs = &cert_com,
+                                            .cert_count = 1,
+                                            .device_cas = &device_ca,
+                                            .device_ca_count = 1,
+                                            .tickets = tickets,
+                                            .roots = roots };
+            struct tls_client_config cc = { .verify_nothing = true,
+                                            .identity = cert_org,
+                                            .only_tls12 = tls12,
+                                            .keep_session = true,
+                                            .roots = roots };
+            const char *why = is_known ? NULL : "was issued by an unknown authority";
+            struct tls_server *s;
+            assert_ok(tls_server_new(&sc, &s));
+            struct tls_client *c = client_with(cc);
+            for (int round = 0; round < 3; round++) {
+                uint8_t key[32];
+                open_pair(c, s, "example.com", &left, &right);
+                assert_ok(shake(&left, &right, sizeof left.out));
+                say(&left, &right, "hello");
+                say(&right, &left, "the ticket came before this");
+                assert_false(tls_resumed(&right.tls)); /* the ticket lacks the chain */
+                assert_false(tls_device_key(&right.tls, today, key));
+                expect_cert(&left.tls, "sip:example.com", why);
+                expect_cert(&right.tls, "sip:example.org", why);
+                close_pair(&left, &right);
+            }
+            tls_client_unref(c);
+            tls_server_unref(s);
+        }
+    struct tls_server *s = server_with(cert_org, NULL);
+    struct tls_client *c = client_with((struct tls_client_config){ 0 });
+    struct cert_seen seen;
+    open_pair(c, s, "example.org", &left, &right);
+    assert_ok(shake(&left, &right, sizeof left.out));
+    assert_false(tls_peer_cert(&right.tls, today, &seen)); /* a phone without certificate */
+    close_pair(&left, &right);
+    tls_client_unref(c);
+    tls_server_unref(s);
+    cert_roots_unref(known);
+    cert_roots_unref(strange);
+}
+
+/* A ticket belongs to the name that it was given for. */
+static void keeps_a_ticket_per_name(void **state) {
+    (void)state;
+    static const char *const names[] = { "example.org", "example.com", "example.org",
+                                         "example.com" };
+    for (int tls12 = 0; tls12 < 2; tls12++) {
+        struct tls_server *s = server_with(cert_org, cert_com);
+        struct tls_client *c = client_with((struct tls_client_config){
+            .verify_nothing = true, .keep_session = true, .only_tls12 = tls12 });
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            open_pair(c, s, names[i], &left, &right);
+            assert_ok(shake(&left, &right, sizeof left.out));
+            say(&right, &left, "x");
+            assert_int_equal(tls_resumed(&left.tls), i >= 2);
+            assert_true(shown_cert_is(i % 2 ? cert_com : cert_org));
+            close_pair(&left, &right);
+        }
+        for (unsigned i = 0; i < TLS_SESSIONS_MAX; i++) { /* strangers push them out */
+            char name[32];
+            (void)snprintf(name, sizeof name, "n%u.example.net", i);
+            open_pair(c, s, name, &left, &right);
+            assert_ok(shake(&left, &right, sizeof left.out));
+            say(&right, &left, "x");
+            close_pair(&left, &right);
+        }
+        open_pair(c, s, "example.org", &left, &right);
+        assert_ok(shake(&left, &right, sizeof left.out));
+        assert_false(tls_resumed(&left.tls));
+        close_pair(&left, &right);
+        tls_client_unref(c);
+        tls_server_unref(s);
+    }
+}
+
+static const char *trouble_after(struct tls_client *c, const char *answer, size_t len) {
+    open_pair(c, NULL, "example.org", &left, &right);
+    assert_err(tls_handshake(&left.tls), ERR_AGAIN);
+    left.wire.in = (const uint8_t *)answer;
+    left.wire.in_len = len;
+    assert_err(tls_handshake(&left.tls), ERR_CRYPTO);
+    const char *why = tls_handshake_trouble();
+    tls_fini(&left.tls);
+    return why;
+}
+
+static void tells_people_why_a_handshake_failed(void **state) {
+    (void)state;
+    static const struct {
+        const char *answer;
+        size_t len;
+        const char *why;
+    } rows[] = {
+#define BYTES(lit) lit, sizeof(lit) - 1
+        { BYTES("HTTP/1.1 400 Bad Request\r\n\r\n"), "no TLS is spoken there" },
+        { BYTES("SIP/2.0 400 Bad Request\r\n\r\n"), "no TLS is spoken there" },
+        { BYTES("\x15\3\3\0\2\2\x2a"), "our certificate was refused" },
+        { BYTES("\x15\3\3\0\2\2\x74"), "our certificate was refused" },
+        { BYTES("\x15\3\3\0\2\2\x28"), "no version and cipher of TLS that both sides allow" },
+        { BYTES("\x15\3\3\0\2\2\x46"), "no version and cipher of TLS that both sides allow" },
+        { BYTES("\x15\3\3\0\2\2\x70"), "the server does not know the domain" },
+        { BYTES("\x15\3\3\0\2\2\x50"), "the TLS handshake was refused" },
+#undef BYTES
+    };
+    struct tls_client *c = client_with((struct tls_client_config){ .verify_nothing = true });
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_slice(slice_str(trouble_after(c, rows[i].answer, rows[i].len)), rows[i].why);
+    tls_client_unref(c);
 }
 
 /* ---- tickets ---- */
@@ -590,6 +742,9 @@ int main(void) {
         cmocka_unit_test(device_certificate_matrix),
         cmocka_unit_test(no_device_ca_no_device),
         cmocka_unit_test(names_no_authority),
+        cmocka_unit_test(domains_see_each_other),
+        cmocka_unit_test(keeps_a_ticket_per_name),
+        cmocka_unit_test(tells_people_why_a_handshake_failed),
         cmocka_unit_test(tickets_end_with_their_keys),
         cmocka_unit_test(tickets_are_shared_by_threads),
         cmocka_unit_test(survives_short_memory),

@@ -6,9 +6,8 @@
 #define SIP_FLOW_H
 
 #include "base/addr.h"
+#include "base/cert.h"
 #include "base/defs.h"
-#include "base/limits.h"
-#include "base/slice.h"
 
 typedef uint64_t flow_id;
 #define FLOW_NONE ((flow_id)0)
@@ -30,21 +29,6 @@ enum flow_transport { FLOW_UDP, FLOW_TCP, FLOW_TLS, FLOW_WSS };
 enum flow_lane {
     LANE_MAIN,  /* secured, SHA-256, the rule */
     LANE_LEGACY /* a listener of its own for named devices: architecture.md section 5 */
-};
-
-/* What the other side's certificate says, as read after the handshake (RFC 5922 7.1). Facts only:
- * which domain it may speak for is judged by auth/peer_name.h. */
-struct peer_cert {
-    bool is_verified;    /* valid at this time, and its chain ends at a root of the system's or of
-                          * client_ca, whatever its purposes; the local and device CAs never count */
-    const char *why_not; /* when not verified: static words, "has expired", "was issued by an
-                          * unknown authority"; they follow "the certificate of NAME" */
-    bool has_eku;        /* an extendedKeyUsage is there; the next ones tell what it names */
-    bool eku_any, eku_server, eku_client, eku_sip; /* eku_sip: id-kp-sipDomain of RFC 5924 */
-    bool is_cut;                                   /* it had more names than fit below */
-    uint8_t uri_count, dns_count;
-    slice uris[LIMIT_CERT_NAMES]; /* subjectAltName, URIs of any scheme, as they stand */
-    slice dns[LIMIT_CERT_NAMES];  /* subjectAltName, DNS names, as they stand */
 };
 
 struct flow_info {
