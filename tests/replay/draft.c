@@ -60,8 +60,9 @@ static bool takes_contact(slice method) {
 
 static slice contact_value(struct world *w, const struct agent *a, slice method) {
     if (slice_eq(method, SLICE("REGISTER")) && a->instance.len)
-        return text_make(w, "<" SLICE_FMT ">;+sip.instance=\"<" SLICE_FMT ">\"",
-                         SLICE_ARG(a->contact), SLICE_ARG(a->instance));
+        return text_make(w, "<" SLICE_FMT ">;+sip.instance=\"<" SLICE_FMT ">\"" SLICE_FMT,
+                         SLICE_ARG(a->contact), SLICE_ARG(a->instance),
+                         SLICE_ARG(a->reg_id ? text_make(w, ";reg-id=%u", a->reg_id) : SLICE_NONE));
     return text_make(w, "<" SLICE_FMT ">", SLICE_ARG(a->contact));
 }
 
@@ -82,6 +83,8 @@ static void common(struct world *w, struct agent *a, const struct dialog *d, uin
     draft_add(out, SLICE("CSeq"), text_make(w, "%u " SLICE_FMT, cseq, SLICE_ARG(out->method)));
     if (takes_contact(out->method))
         draft_add(out, SLICE("Contact"), contact_value(w, a, out->method));
+    if (a->reg_id && slice_eq(out->method, SLICE("REGISTER")))
+        draft_add(out, SLICE("Supported"), SLICE("path, outbound, gruu"));
 }
 
 bool draft_request(struct world *w, struct agent *a, slice method, slice uri, struct draft *out) {

@@ -85,7 +85,15 @@ static unsigned count_header(const struct sip_msg *m, slice name) {
     return lines;
 }
 
-/* $name = Header, $name = Header[2], $name = uri, $name = body */
+/* The value of a parameter behind a header's value, without quotes; NONE: it is not there. */
+static slice param_of(slice value, slice name) {
+    slice found;
+    size_t at = slice_find(value, '>');
+    slice params = slice_from(value, at < value.len ? at + 1 : slice_find(value, ';'));
+    return value.ptr && hdr_param(params, name, &found) ? hdr_inner(found) : SLICE_NONE;
+}
+
+/* $name = Header, $name = Header[2], $name = Header;parameter, $name = uri, $name = body */
 static bool check_capture(const struct check *c, slice name, slice rest) {
     const struct sip_msg *m = c->m->msg;
     slice eq = text_word(&rest), value = SLICE_NONE;
@@ -95,6 +103,9 @@ static bool check_capture(const struct check *c, slice name, slice rest) {
     else if (slice_eq(rest, SLICE("body")))
         value = m->body;
     else {
+        size_t semicolon = slice_find(rest, ';');
+        slice param = slice_from(rest, semicolon + (semicolon < rest.len));
+        rest = slice_head(rest, semicolon);
         size_t open = slice_find(rest, '[');
         uint32_t wanted = 1, seen = 0;
         slice header = slice_head(rest, open), number = slice_from(rest, open + 1);
@@ -103,6 +114,7 @@ static bool check_capture(const struct check *c, slice name, slice rest) {
             return complain(c->w, "expected: $name = Header[number]");
         for (unsigned i = 0; i < m->header_count && !value.ptr; i++)
             if (is_named(&m->headers[i], header) && ++seen == wanted) value = m->headers[i].value;
+        if (param.len) value = param_of(value, param);
     }
     if (!value.ptr) return wrong(c, "what is to be remembered", rest);
     text_set(c->w, name, value);

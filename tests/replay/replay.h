@@ -83,6 +83,7 @@ struct agent {
     const char *why;
     slice contact; /* the URI */
     slice instance;
+    uint32_t reg_id; /* RFC 5626: its REGISTER speaks for this flow of the phone; 0: it has one */
     struct message inbox[INBOX_MAX];
     unsigned inbox_count;
     struct dialog *dialogs[DIALOGS_MAX];
@@ -168,7 +169,7 @@ bool world_start(struct world *w); /* builds node and cores; does nothing when t
 bool world_restart(struct world *w);
 bool world_pump(struct world *w); /* carry out effects until all is quiet */
 bool world_wait(struct world *w, int64_t ms);
-bool world_release_store(struct world *w);
+bool world_release_store(struct world *w, bool is_reversed);
 struct agent *world_agent(struct world *w, slice name);
 struct user *world_user(struct world *w, slice name);
 bool world_put_user(struct world *w, const struct user *u);

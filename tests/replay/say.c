@@ -72,8 +72,11 @@ static bool edit_from(struct world *w, struct agent *a, struct edit *e, slice us
         e->draft, SLICE("To"),
         text_make(w, "<sip:" SLICE_FMT "@" SLICE_FMT ">", SLICE_ARG(user), SLICE_ARG(domain)));
     draft_set(e->draft, SLICE("Contact"),
-              text_make(w, "<sip:" SLICE_FMT "@" SLICE_FMT ">;+sip.instance=\"<" SLICE_FMT ">\"",
-                        SLICE_ARG(user), SLICE_ARG(buf_slice(&host)), SLICE_ARG(a->instance)));
+              text_make(w,
+                        "<sip:" SLICE_FMT "@" SLICE_FMT ">;+sip.instance=\"<" SLICE_FMT
+                        ">\"" SLICE_FMT,
+                        SLICE_ARG(user), SLICE_ARG(buf_slice(&host)), SLICE_ARG(a->instance),
+                        SLICE_ARG(a->reg_id ? text_make(w, ";reg-id=%u", a->reg_id) : SLICE_NONE)));
     return true;
 }
 
@@ -166,7 +169,7 @@ static bool say_request(struct world *w, struct agent *a, slice method, slice re
     struct options o;
     struct draft d;
     slice after = rest, uri = text_word(&after);
-    bool has_uri = slice_find(uri, ':') < uri.len;
+    bool has_uri = slice_find(uri, ':') < uri.len || slice_find(uri, '{') < uri.len;
     if (has_uri && !text_fill(w, uri, &uri)) return false;
     if (!read_options(w, a, has_uri ? after : rest, &o)) return false;
     bool made = slice_eq(method, SLICE("again")) ? draft_again(w, a, &d)

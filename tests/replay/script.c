@@ -187,6 +187,8 @@ static bool flow_option(struct world *w, struct agent *a, slice word, slice valu
         a->user = text_keep(w, value);
     } else if (slice_eq(word, SLICE("lane")) && slice_eq(value, SLICE("legacy"))) {
         a->info.lane = LANE_LEGACY;
+    } else if (slice_eq(word, SLICE("reg-id")) && slice_u32(value, 1000, &n) == ERR_OK && n) {
+        a->reg_id = n;
     } else if (slice_eq(word, SLICE("instance"))) {
         a->instance = slice_eq(value, SLICE("none")) ? SLICE_NONE : text_keep(w, value);
     } else if (slice_eq(word, SLICE("key"))) {
@@ -201,7 +203,8 @@ static bool flow_option(struct world *w, struct agent *a, slice word, slice valu
     return true;
 }
 
-/* flow NAME TRANSPORT PEER [as USER] [worker N] [key PHONE] [lane legacy] [instance URN|none] */
+/* flow NAME TRANSPORT PEER [as USER] [worker N] [key PHONE] [lane legacy] [instance URN|none]
+ * [reg-id N] */
 static bool cmd_flow(struct world *w, slice rest, struct script *s) {
     (void)s;
     if (!world_start(w)) return false;
@@ -259,6 +262,17 @@ static bool cmd_reopen(struct world *w, slice rest, struct script *s) {
             return false;
     }
     return agent_open(w, a);
+}
+
+/* ping FLOW...: a keep-alive that io answers by itself */
+static bool ping_one(struct world *w, struct agent *a) {
+    if (!a->is_open) return complain(w, SLICE_FMT " is closed", SLICE_ARG(a->name));
+    core_flow_heard(w->core[a->worker], a->flow, w->now);
+    return world_pump(w);
+}
+static bool cmd_ping(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    return each_agent(w, rest, ping_one);
 }
 
 static bool silent_one(struct world *w, struct agent *a) {
@@ -321,9 +335,11 @@ static bool cmd_store(struct world *w, slice rest, struct script *s) {
     else if (slice_eq(rest, SLICE("hold")))
         w->is_store_held = true;
     else if (slice_eq(rest, SLICE("go")))
-        return world_release_store(w);
+        return world_release_store(w, false);
+    else if (slice_eq(rest, SLICE("go back")))
+        return world_release_store(w, true);
     else
-        return complain(w, "store fails, ok, hold or go");
+        return complain(w, "store fails, ok, hold, go or go back");
     return true;
 }
 
@@ -490,7 +506,7 @@ static const struct {
     { "mail", cmd_mail },         { "disable", cmd_disable }, { "enable", cmd_enable },
     { "secret", cmd_secret },     { "revoke", cmd_revoke },   { "bindings", cmd_bindings },
     { "register", cmd_register }, { "call", cmd_call },       { "hangup", cmd_hangup },
-    { "repeat", cmd_repeat },     { "connect", cmd_connect },
+    { "repeat", cmd_repeat },     { "connect", cmd_connect }, { "ping", cmd_ping },
 };
 
 /* A -> ..., A <- ..., A closed */

@@ -294,10 +294,10 @@ bool world_pump(struct world *w) {
     return complain(w, "the core does not come to rest");
 }
 
-bool world_release_store(struct world *w) {
+bool world_release_store(struct world *w, bool is_reversed) {
     w->is_store_held = false;
     for (unsigned i = 0; i < w->stored_count; i++) {
-        struct stored *s = &w->stored[i];
+        struct stored *s = &w->stored[is_reversed ? w->stored_count - 1 - i : i];
         if (!s->change) continue;
         s->result = store_commit(w->store, s->change, 1);
         mem_free(s->change);
