@@ -278,8 +278,18 @@ static bool cmd_ping(struct world *w, slice rest, struct script *s) {
 static bool silent_one(struct world *w, struct agent *a) {
     return expect_silence(w, a);
 }
+static bool wordless_one(struct world *w, struct agent *a) {
+    return !a->inbox_count || complain(w, SLICE_FMT " has heard something", SLICE_ARG(a->name));
+}
+/* nothing [at all] [to FLOW...]: a 100 counts only "at all". */
 static bool cmd_nothing(struct world *w, slice rest, struct script *s) {
     (void)s;
+    if (slice_starts(rest, SLICE("at all"))) {
+        rest = slice_trim(slice_from(rest, sizeof "at all" - 1));
+        for (unsigned i = 0; !rest.len && i < w->agent_count; i++)
+            if (!wordless_one(w, &w->agents[i])) return false;
+        return each_agent(w, rest, wordless_one);
+    }
     return rest.len ? each_agent(w, rest, silent_one) : expect_all_quiet(w);
 }
 
