@@ -38,6 +38,14 @@ static int take_any(int ok, X509_STORE_CTX *store) {
     return 1;
 }
 
+/* Called when the server asks for a certificate; NULL or not, we have none to give. */
+static int asked_for(SSL *ssl, X509 **cert, EVP_PKEY **key) {
+    struct tls_seen *seen = SSL_get_app_data(ssl);
+    (void)cert, (void)key;
+    if (seen) seen->asked = true;
+    return 0;
+}
+
 static bool wish_apply(SSL *ssl, const struct tls_wish *w) {
     SSL_set_security_level(ssl, w->min || w->ciphers ? 0 : 2);
     (void)SSL_set_min_proto_version(ssl, w->min ? w->min : TLS1_2_VERSION);
@@ -94,6 +102,7 @@ static bool shake_hands(struct run *run, struct link *l, const struct tls_wish *
     if (*sni && addr_read_ip(slice_str(sni), &ip) != ERR_OK)
         (void)SSL_set_tlsext_host_name(l->ssl, sni);
     SSL_set_verify(l->ssl, SSL_VERIFY_PEER, take_any);
+    SSL_set_app_data(l->ssl, (char *)seen);
     (void)SSL_set_fd(l->ssl, l->fd);
     int64_t until = clock_ms() + CONNECT_MS;
     ERR_clear_error();
@@ -106,14 +115,17 @@ static bool shake_hands(struct run *run, struct link *l, const struct tls_wish *
         return false;
     }
     look(l->ssl, name, l, seen);
+    SSL_set_app_data(l->ssl, NULL);
     return true;
 }
 
 struct ssl_ctx_st *tls_context(const char *ca_file, char *why, size_t why_len) {
     SSL_CTX *c = SSL_CTX_new(TLS_client_method());
     if (c && (ca_file ? SSL_CTX_load_verify_locations(c, ca_file, NULL)
-                      : SSL_CTX_set_default_verify_paths(c)) == 1)
+                      : SSL_CTX_set_default_verify_paths(c)) == 1) {
+        SSL_CTX_set_client_cert_cb(c, asked_for);
         return c;
+    }
     (void)snprintf(why, why_len, "the CA certificates in %s cannot be read", ca_file);
     SSL_CTX_free(c);
     return NULL;

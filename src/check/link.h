@@ -24,6 +24,7 @@ struct tls_wish { /* how to shake hands; zero: as a good client */
 };
 struct tls_seen {
     bool done;
+    bool asked; /* for a certificate of ours */
     char version[16], cipher[64], alert[96], names[256];
     int version_number;
 };

@@ -189,8 +189,10 @@ static bool private_place(const struct addr *a) {
            (ip[0] == 203 && ip[1] == 0 && ip[2] == 113);
 }
 
-/* "host:port" or "host"; the first address that the resolver gives. */
-static bool resolve(slice place, uint16_t port, char host[static 256], struct addr *out) {
+/* "host:port" or "host"; the first address that the resolver gives, and the first of each family
+ * in both[] (IPv4, IPv6). */
+static bool resolve(slice place, uint16_t port, char host[static 256], struct addr *out,
+                    struct addr both[]) {
     size_t colon = place.len;
     if (place.len && *place.ptr == '[') {
         size_t end = slice_find(place, ']');
@@ -208,8 +210,14 @@ static bool resolve(slice place, uint16_t port, char host[static 256], struct ad
     bool good =
         getaddrinfo(host, NULL, &(struct addrinfo){ .ai_socktype = SOCK_STREAM }, &list) == 0 &&
         addr_from_sockaddr(list->ai_addr, out) == ERR_OK;
-    if (list) freeaddrinfo(list);
     out->port = (uint16_t)n;
+    for (struct addrinfo *i = list; good && both && i; i = i->ai_next) {
+        struct addr a;
+        if (addr_from_sockaddr(i->ai_addr, &a) != ERR_OK) continue;
+        a.port = (uint16_t)n;
+        if (!both[a.family == ADDR_V6].family) both[a.family == ADDR_V6] = a;
+    }
+    if (list) freeaddrinfo(list);
     return good;
 }
 
@@ -223,13 +231,13 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
     s = slice_head(s, slice_find(s, ';'));
     struct addr at, other;
     char host[256];
-    bool good = resolve(s, sips ? 5061 : 5060, g->host, &at);
+    bool good = resolve(s, sips ? 5061 : 5060, g->host, &at, w->run->other);
     if (good && (sips || !sip)) g->at[WIRE_TLS] = at;
     if (good && !sips && !is_i(transport, "udp")) g->at[WIRE_TCP] = at;
     if (good && !sips && !is_i(transport, "tcp")) g->at[WIRE_UDP] = at;
-    if (good && w->udp && (good = resolve(slice_str(w->udp), 5060, host, &other)))
+    if (good && w->udp && (good = resolve(slice_str(w->udp), 5060, host, &other, NULL)))
         g->at[WIRE_UDP] = other;
-    if (good && w->tcp && (good = resolve(slice_str(w->tcp), 5060, host, &other)))
+    if (good && w->tcp && (good = resolve(slice_str(w->tcp), 5060, host, &other, NULL)))
         g->at[WIRE_TCP] = other;
     if (!good) {
         (void)snprintf(why, why_len, "%s: no such place", given);

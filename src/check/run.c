@@ -163,6 +163,14 @@ bool run_probe(struct run *run, char *why, size_t why_len) {
             run->target.at[w].family = ADDR_NONE;
         }
     }
+    for (enum wire w = 0; found && w < WIRE_COUNT; w++)
+        for (unsigned f = 0; f < 2 && run->target.at[w].family; f++) {
+            struct addr here = run->target.at[w];
+            if (!run->other[f].family || run->families[f]) continue;
+            run->target.at[w] = run->other[f];
+            run->families[f] = speaks(run, w);
+            run->target.at[w] = here;
+        }
     if (!found)
         (void)snprintf(why, why_len, "%s answers OPTIONS neither over TLS nor TCP nor UDP",
                        run->target.given);

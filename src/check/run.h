@@ -27,6 +27,8 @@ struct result { /* one finished test */
 
 struct run {
     struct target target;
+    bool families[2];     /* answers over IPv4, IPv6 */
+    struct addr other[2]; /* addresses of both families, as resolved; family NONE: none */
     struct ssl_ctx_st *tls;
     const char *ca_file;
     unsigned role;

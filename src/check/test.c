@@ -23,6 +23,11 @@ const char *test_domain(const struct test *t) {
     return t->run->target.domain;
 }
 
+const char *test_families(const struct test *t) {
+    static const char *const names[] = { "none", "IPv4", "IPv6", "IPv4 and IPv6" };
+    return names[(t->run->families[0] ? 1 : 0) + (t->run->families[1] ? 2 : 0)];
+}
+
 /* ---- evidence ----------------------------------------------------------------------------- */
 
 unsigned test_event(struct test *t, char kind, const char *who, slice bytes) {

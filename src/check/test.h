@@ -140,6 +140,7 @@ int64_t test_ms(const struct test *t); /* since it began */
 void test_pause(int64_t ms);
 bool test_has(const struct test *t, enum wire w);
 const char *test_domain(const struct test *t);
+const char *test_families(const struct test *t); /* "IPv4", "IPv6", "IPv4 and IPv6", "none" */
 
 /* ---- tests that are one request ----------------------------------------------------------- */
 /* Sends `req` over `wire` and wants `expect`; "drop": no answer in 2 s, yet the target still

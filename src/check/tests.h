@@ -6,7 +6,13 @@
 
 #define AREA_TABLE(X)                                                                              \
     X(ROLE_SERVER, server_core)                                                                    \
-    X(ROLE_SERVER, server_parse)
+    X(ROLE_SERVER, server_txn)                                                                     \
+    X(ROLE_SERVER, server_route)                                                                   \
+    X(ROLE_SERVER, server_parse)                                                                   \
+    X(ROLE_SERVER, server_tls)                                                                     \
+    X(ROLE_SERVER, server_auth)                                                                    \
+    X(ROLE_SERVER, server_reg)                                                                     \
+    X(ROLE_SERVER, server_misc)
 
 #define AREA_DECLARE(role, name)                                                                   \
     extern const struct check_test name##_tests[];                                                 \

@@ -41,6 +41,12 @@ const char *ua_contact(struct ua *a) {
 const struct account *ua_account(struct ua *a) {
     return a->account;
 }
+slice ua_last(struct ua *a) {
+    return a->last;
+}
+bool ua_verified(struct ua *a) {
+    return a && a->link && a->link->verified;
+}
 const char *ua_tag(struct ua *a) {
     return a->tag;
 }
@@ -301,6 +307,12 @@ static void send_with(struct ua *a, const struct req *r, const char *login) {
     }
     (void)snprintf(a->method, sizeof a->method, "%s", or_else(r->method, "OPTIONS"));
     a->last = buf_slice(&b);
+    if (r->via || r->raw) { /* the test's own branch is what the answer will have */
+        struct msg m;
+        msg_read(a->last, &m);
+        (void)!slice_cstr(value_param(msg_header(&m, "Via"), "branch"), a->branch,
+                          sizeof a->branch);
+    }
     if (is(slice_str(a->method), "INVITE")) keep_invite(a, a->last);
     ua_send_bytes(a, a->last);
 }

@@ -56,6 +56,7 @@ const char *ua_contact(struct ua *a); /* the URI */
 const struct account *ua_account(struct ua *a);
 const char *ua_last_branch(struct ua *a);
 const char *ua_tag(struct ua *a);
+slice ua_last(struct ua *a); /* the bytes of the last request */
 void ua_close(struct ua *a); /* the connection goes away, without a word */
 const char *ua_fill(struct ua *a, const char *text);
 
@@ -87,6 +88,7 @@ void dialog_of(struct ua *a, const struct msg *response, bool asked, struct dial
 
 void ua_end(struct test *t); /* the runner's: bindings are taken back, connections closed */
 
+bool ua_verified(struct ua *a); /* may credentials go over its connection? */
 /* The header line that answers the challenge m to the last request; NULL: none, or none that we
  * can answer. */
 const char *ua_challenged(struct ua *a, const struct req *r, const struct msg *m);
