@@ -8,6 +8,7 @@ static struct flow_identity *at(struct flow_identities *ids, unsigned i) {
 
 void identities_fini(struct flow_identities *ids) {
     mem_free(ids->more);
+    mem_free(ids->domains);
     memset(ids, 0, sizeof(*ids));
 }
 
@@ -60,6 +61,36 @@ enum err identities_find(struct flow_identities *ids, struct accounts *accounts,
         return ERR_OK;
     }
     return ERR_MISSING;
+}
+
+/* ---- domains ---- */
+
+enum err identities_set_domains(struct flow_identities *ids, const slice *names, unsigned count,
+                                const char *trouble) {
+    size_t text = 0;
+    ASSERT(!ids->domains);
+    if (count > LIMIT_IDENTITIES) count = LIMIT_IDENTITIES;
+    for (unsigned i = 0; i < count; i++) text += names[i].len;
+    struct flow_domains *d = mem_alloc(sizeof(*d) + count * sizeof(d->names[0]) + text);
+    if (!d) return ERR_MEMORY;
+    char *to = (char *)&d->names[count];
+    for (unsigned i = 0; i < count; i++) {
+        d->names[i] = slice_of(to, names[i].len);
+        for (size_t k = 0; k < names[i].len; k++) {
+            char ch = names[i].ptr[k];
+            *to++ = ch >= 'A' && ch <= 'Z' ? (char)(ch + ('a' - 'A')) : ch;
+        }
+    }
+    d->trouble = trouble;
+    d->count = (uint8_t)count;
+    ids->domains = d;
+    return ERR_OK;
+}
+
+bool identities_hold_domain(const struct flow_identities *ids, slice domain) {
+    for (unsigned i = 0; ids->domains && i < ids->domains->count; i++)
+        if (slice_ieq(ids->domains->names[i], domain)) return true;
+    return false;
 }
 
 /* ---- names ---- */

@@ -9,9 +9,10 @@
  *             or revoked, or when the device's validity ends. Every question here drops such ones
  *             first, so an ended identity never answers;
  *           - REGISTER is judged by its To, other requests outside a dialog by their From;
- *           - plain UDP and TCP have no flow identity: there, core keeps none.
- *           A proved domain (federation) will be one more kind of identity beside the accounts.
- * Memory:   24 bytes in the flow; the second and further identities take one heap block.
+ *           - plain UDP and TCP have no flow identity: there, core keeps none;
+ *           - a flow whose certificate stands for domains (RFC 5922) holds those instead of
+ * accounts, for as long as it lives, and may use every From of theirs and no other. Memory:   32
+ * bytes in the flow; the second and further identities take one heap block, and so do domains.
  * Threads:  belongs to its flow's worker. */
 #ifndef AUTH_IDENTITY_H
 #define AUTH_IDENTITY_H
@@ -25,10 +26,16 @@ struct flow_identity {
     uint32_t stamp;     /* of the account when it was proved */
     uint32_t device_id; /* that proved it; 0: a digest of the main lane, or a web session */
 };
+struct flow_domains {    /* what the certificate on a flow is worth */
+    const char *trouble; /* NULL, or why it stands for no domain: auth/peer_name.h */
+    uint8_t count;
+    slice names[]; /* lower case; their text follows */
+};
 struct flow_identities { /* zero it when the flow opens; identities_fini when it closes */
     struct flow_identity first;
     uint8_t count;
-    struct flow_identity *more; /* LIMIT_IDENTITIES - 1 of them, or NULL */
+    struct flow_identity *more;   /* LIMIT_IDENTITIES - 1 of them, or NULL */
+    struct flow_domains *domains; /* NULL: no certificate of a domain was shown */
 };
 
 void identities_fini(struct flow_identities *ids);
@@ -65,6 +72,14 @@ NODISCARD enum err identities_for_message(struct flow_identities *ids, struct ac
                                           unsigned domain_count, wall_t now,
                                           struct flow_identity *out);
 
+/* The domains that the flow's certificate names (at most LIMIT_IDENTITIES are kept), or why it
+ * counts for none. Once for a flow. MEMORY. */
+NODISCARD enum err identities_set_domains(struct flow_identities *ids, const slice *names,
+                                          unsigned count, const char *trouble);
+bool identities_hold_domain(const struct flow_identities *ids, slice domain);
+static inline bool identities_have_domains(const struct flow_identities *ids) {
+    return ids->domains && ids->domains->count > 0;
+}
 /* RFC 3323 4.1.1.3: sip:anonymous@anonymous.invalid, or anonymous@ one of our domains. */
 bool identity_is_anonymous(const struct sip_uri *from, const slice *domains, unsigned domain_count);
 /* Does this URI name the account (or one of its aliases)? tel: a number of it, RFC 3966 5.1.1

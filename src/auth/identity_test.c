@@ -253,6 +253,33 @@ static void memory_runs_short(void **state) {
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+static void a_domain_speaks_for_its_own(void **state) {
+    (void)state;
+    const slice names[] = { SLICE("Other.ORG"), SLICE("more.example") };
+    assert_false(identities_have_domains(&ids));
+    assert_ok(identities_set_domains(&ids, names, 2, NULL));
+    assert_true(identities_have_domains(&ids));
+    assert_slice(ids.domains->names[0], "other.org");
+    assert_true(identities_hold_domain(&ids, SLICE("OTHER.org")));
+    assert_true(identities_hold_domain(&ids, SLICE("more.example")));
+    assert_false(identities_hold_domain(&ids, SLICE("ther.org")));
+    assert_false(identities_hold_domain(&ids, SLICE("sub.other.org")));
+    assert_int_equal(speaks("sip:alice@example.org", NULL), -407); /* that makes no account */
+    identities_fini(&ids);
+    assert_ok(identities_set_domains(&ids, NULL, 0, "has expired"));
+    assert_false(identities_have_domains(&ids));
+    assert_false(identities_hold_domain(&ids, SLICE_NONE));
+    identities_fini(&ids);
+    slice many[LIMIT_IDENTITIES + 1];
+    for (unsigned i = 0; i < ARRAY_LEN(many); i++) many[i] = SLICE("other.org");
+    assert_ok(identities_set_domains(&ids, many, ARRAY_LEN(many), NULL));
+    assert_int_equal(ids.domains->count, LIMIT_IDENTITIES);
+    identities_fini(&ids);
+    mem_fail_at(0);
+    assert_err(identities_set_domains(&ids, names, 2, NULL), ERR_MEMORY);
+    mem_fail_at(-1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(holds_up_to_sixteen),
@@ -264,6 +291,7 @@ int main(void) {
         TEST(from_must_be_on_the_flow),
         TEST(anonymous_needs_one_account),
         TEST(memory_runs_short),
+        TEST(a_domain_speaks_for_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

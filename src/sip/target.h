@@ -127,7 +127,8 @@ struct target_effect {
     slice domain; /* like question.name valid until the next call that takes `now` */
     target_id search;
     enum target_fault fault;
-    const char *words; /* "offers no TLS": follows the domain's name */
+    const char
+        *words; /* "offers no TLS" follows the domain's name; with NOT_IT those of the report */
 };
 bool targets_next_effect(struct targets *t, struct target_effect *out);
 void targets_run_timers(struct targets *t, mono_t now);

@@ -224,7 +224,7 @@ static void plan_srv(struct planner *p, const struct dns_entry *e, uint64_t *see
     unsigned n = 0;
     for (unsigned i = 0; i < e->count; i++)
         if (e->records[i].srv.target.len) left[n++] = &e->records[i].srv;
-    while (n > 0 && p->groups < LIMIT_PLACES) {
+    while (n > 0 && p->groups < LIMIT_PLACES && p->out->count < LIMIT_PLACES) {
         uint32_t lowest = UINT32_MAX, sum = 0;
         for (unsigned i = 0; i < n; i++)
             if (left[i]->priority < lowest) lowest = left[i]->priority;
