@@ -30,6 +30,7 @@ static void helpful_answers_come_first(void **state) {
 static void unavailable_is_not_passed_on(void **state) {
     (void)state;
     assert_int_equal(best_as_sent(503), 500);
+    assert_int_equal(best_as_sent(430), 480); /* RFC 5626 11.5: between nodes only */
     assert_int_equal(best_as_sent(486), 486);
 }
 

@@ -167,6 +167,23 @@ static void ids_tell_devices_apart(void **state) {
     location_free(l);
 }
 
+static void finds_a_flows_own_binding(void **state) {
+    (void)state;
+    struct location *l = make(10);
+    for (uint32_t bid = 1; bid <= 3; bid++) {
+        struct binding_row r = row(5, bid);
+        r.flow = flow_id_make(0, bid, 1);
+        if (bid == 2) r.contact = SLICE("tel:+15551"); /* nobody is reached by that */
+        assert_ok(location_load(l, &r, NOW));
+    }
+    assert_int_equal(location_bid_of_flow(l, 5, flow_id_make(0, 3, 1), NOW), 3);
+    assert_int_equal(location_bid_of_flow(l, 5, flow_id_make(0, 2, 1), NOW), 0);
+    assert_int_equal(location_bid_of_flow(l, 5, flow_id_make(0, 3, 2), NOW), 0);
+    assert_int_equal(location_bid_of_flow(l, 6, flow_id_make(0, 3, 1), NOW), 0);
+    assert_int_equal(location_bid_of_flow(l, 5, flow_id_make(0, 3, 1), NOW + 365 * 86400000LL), 0);
+    location_free(l);
+}
+
 static void sweeps_what_expired(void **state) {
     (void)state;
     struct location *l = make(2000);
@@ -364,6 +381,7 @@ int main(void) {
         cmocka_unit_test(other_schemes_are_not_routed),
         cmocka_unit_test(never_holds_more_than_its_maximum),
         cmocka_unit_test(ids_tell_devices_apart),
+        cmocka_unit_test(finds_a_flows_own_binding),
         cmocka_unit_test(sweeps_what_expired),
         cmocka_unit_test(a_sweep_goes_on_where_it_was),
         cmocka_unit_test(shows_its_rows),

@@ -1,5 +1,5 @@
-/* Reads bytes as a route token and as a branch, under a key nobody can guess and, so that the
- * insides of the readers are reached, seals them first and reads that. */
+/* Reads bytes as a route token, a GRUU and as a branch, under a key nobody can guess and, so that
+ * the insides of the readers are reached, seals them first and reads that. */
 #include "crypto/crypto.h"
 #include "sip/token.h"
 
@@ -16,6 +16,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     enum err err = route_token_read(key, text, &token);
     ASSERT(err == ERR_BAD || err == ERR_CRYPTO);
     ASSERT(!branch_read(key, text, &worker, &id, &loop));
+    struct gruu gruu;
+    uint64_t instance;
+    err = gruu_temp_read(key, text, &gruu);
+    ASSERT(err == ERR_BAD || err == ERR_CRYPTO);
+    ASSERT(gruu_read(key, text, 1, &instance) == ERR_BAD);
 
     uint8_t box[ROUTE_TOKEN_BYTES + CRYPTO_SIV_OVERHEAD], plain[ROUTE_TOKEN_BYTES] = { 0 };
     char mem[256], again[256];

@@ -3,6 +3,7 @@
 #include "base/scan.h"
 #include "crypto/crypto.h"
 #include "sip/token.h"
+#include <ctype.h>
 #include <string.h>
 
 static const uint8_t KEY[64] = "a key of sixty-four bytes: half to mark, half to mask";
@@ -113,6 +114,77 @@ static void branches_come_back(void **state) {
     assert_false(branch_read(KEY, SLICE_NONE, &worker, &id, &loop));
 }
 
+static const struct gruu DESK = { .account_id = 7,
+                                  .instance = UINT64_C(0xfedcba9876543210),
+                                  .epoch = UINT64_C(3) << 40,
+                                  .serial = (UINT64_C(3) << 40) + 5 };
+
+static void gruus_come_back(void **state) {
+    (void)state;
+    char mem[128], upper[GRUU_CHARS];
+    struct buf b = buf_over(mem, sizeof mem);
+    uint64_t instance;
+    struct gruu out;
+    gruu_write(KEY, DESK.account_id, DESK.instance, &b);
+    slice text = buf_slice(&b);
+    assert_int_equal(text.len, GRUU_CHARS);
+    assert_ok(gruu_read(KEY, unit_guard(text.ptr, text.len), DESK.account_id, &instance));
+    assert_true(instance == DESK.instance);
+    /* RFC 3261 19.1.4: a parameter's case does not count. */
+    for (size_t i = 0; i < text.len; i++) upper[i] = (char)toupper(text.ptr[i]);
+    assert_ok(gruu_read(KEY, slice_of(upper, sizeof upper), DESK.account_id, &instance));
+    assert_err(gruu_read(KEY, text, DESK.account_id + 1, &instance), ERR_BAD);
+    assert_err(gruu_read(OTHER, text, DESK.account_id, &instance), ERR_BAD);
+    for (size_t i = 0; i < text.len; i++) {
+        char kept = mem[i];
+        mem[i] = kept == 'a' ? 'b' : 'a';
+        assert_err(gruu_read(KEY, text, DESK.account_id, &instance), ERR_BAD);
+        mem[i] = kept;
+        assert_err(gruu_read(KEY, unit_guard(mem, i), DESK.account_id, &instance), ERR_BAD);
+    }
+    buf_clear(&b);
+    gruu_temp_write(KEY, &DESK, &b);
+    text = buf_slice(&b);
+    assert_int_equal(text.len, GRUU_TEMP_CHARS);
+    for (size_t i = 0; i < text.len; i++) assert_true(scan_is(text.ptr[i], SCAN_URI_USER));
+    assert_ok(gruu_temp_read(KEY, unit_guard(text.ptr, text.len), &out));
+    assert_true(out.account_id == DESK.account_id && out.instance == DESK.instance &&
+                out.epoch == DESK.epoch && out.serial == DESK.serial);
+    assert_err(gruu_temp_read(OTHER, text, &out), ERR_CRYPTO);
+    for (size_t i = 0; i < text.len; i++) {
+        char kept = mem[i];
+        mem[i] = kept == 'A' ? 'B' : 'A';
+        assert_err(gruu_temp_read(KEY, text, &out), ERR_CRYPTO);
+        mem[i] = kept;
+        assert_err(gruu_temp_read(KEY, unit_guard(mem, i), &out), ERR_BAD);
+    }
+}
+
+/* RFC 5627 5.1: of two temporary GRUUs nobody may tell whether they are of one device. Those of one
+ * device, which differ in their serial alone, agree in no more places than those of two. */
+static void temporary_gruus_do_not_show_their_device(void **state) {
+    (void)state;
+    enum { COUNT = 400 };
+    unsigned same[2] = { 0 };
+    char first[128];
+    for (unsigned other = 0; other < 2; other++) {
+        struct gruu g = DESK;
+        struct buf b = buf_over(first, sizeof first);
+        gruu_temp_write(KEY, &g, &b);
+        for (unsigned i = 1; i <= COUNT; i++) {
+            char mem[128];
+            struct buf c = buf_over(mem, sizeof mem);
+            g.serial = DESK.serial + i;
+            if (other) g.instance = DESK.instance + i;
+            gruu_temp_write(KEY, &g, &c);
+            for (size_t k = 0; k < GRUU_TEMP_CHARS; k++) same[other] += mem[k] == first[k];
+        }
+    }
+    /* By chance one place in 64: 375 of 24,000, give or take 20. */
+    assert_true(same[0] > 275 && same[0] < 475);
+    assert_true(same[1] > 275 && same[1] < 475);
+}
+
 static void anything_written_is_read(void **state) {
     (void)state;
     uint64_t seed = 1;
@@ -151,6 +223,8 @@ int main(void) {
         cmocka_unit_test(forged_tokens_are_refused),
         cmocka_unit_test(a_full_buffer_takes_nothing),
         cmocka_unit_test(branches_come_back),
+        cmocka_unit_test(gruus_come_back),
+        cmocka_unit_test(temporary_gruus_do_not_show_their_device),
         cmocka_unit_test(anything_written_is_read),
     };
     return cmocka_run_group_tests(tests, group_begin, NULL);

@@ -259,7 +259,7 @@ class Baresip:
 
     def __init__(self, rig, name, aor, secret="", certificate=None, ca=None, port=LEGACY_TLS_PORT,
                  server=V4, listen=V4, tone=440, answer="auto", mediaenc="dtls_srtp",
-                 codecs="pcma", transport="tls", regint=300, domain=DOMAIN):
+                 codecs="pcma", transport="tls", regint=300, domain=DOMAIN, second=None):
         have("baresip")
         self.rig, self.name, self.aor, self.tone = rig, name, aor, tone
         self.home = rig.dir / name
@@ -286,10 +286,14 @@ class Baresip:
                   "module_app ctrl_tcp.so", f"ctrl_tcp_listen 127.0.0.1:{self.control}"]
         (self.home / "config").write_text("\n".join(lines) + "\n")
         user = aor.split("@")[0]
+        flow2 = ""
+        if second:  # another flow of the same phone: reg-id 2
+            at = f"[{second}]" if ":" in second else second
+            flow2 = f"outbound2=\"sip:{at}:{port};transport={transport}\";"
         # A password must stand there, else baresip asks for one on the terminal.
         (self.home / "accounts").write_text(
             f"<sip:{aor};transport={transport}>;auth_user={user};auth_pass={secret or 'none'};"
-            f"regint={regint};outbound=\"sip:{host}:{port};transport={transport}\";"
+            f"regint={regint};outbound=\"sip:{host}:{port};transport={transport}\";{flow2}"
             f"sipnat=outbound;mediaenc={mediaenc};answermode={answer};audio_codecs={codecs}\n")
         (self.home / "contacts").write_text("\n")
         (self.home / "uuid").write_text(f"00000000-0000-4000-8000-{rtp:012x}")
