@@ -189,6 +189,8 @@ static void plan_record_route(struct core *c, const struct context *x, const str
                              .side = { { x->flow, x->account_id, x->bid },
                                        { to->flow, to->account_id, to->bid } } };
     if (!node_flow_face(c->node, x->flow, &from)) return;
+    if (from.transport < FLOW_TLS) t.policy |= ROUTE_PLAIN_SIDE(SIDE_CALLER);
+    if (face->transport < FLOW_TLS) t.policy |= ROUTE_PLAIN_SIDE(SIDE_CALLEE);
     route_token_write(c->node->keys.token, &t, &token);
     bool is_sips = f->req->uri.scheme == URI_SIPS;
     f->record_route[0] = record_route(c, face, buf_slice(&token), is_sips);

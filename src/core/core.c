@@ -75,6 +75,7 @@ void core_free(struct core *c) {
 /* Every call with `now` begins here: what the last one said has been drained. */
 void core_begin(struct core *c, struct now now) {
     c->now = now;
+    c->is_proved = false;
     if (c->effect_next == c->effect_count) {
         c->effect_next = c->effect_count = 0;
         c->out_len = 0;

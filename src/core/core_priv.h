@@ -86,6 +86,7 @@ struct core {
     struct core_effect *effects;
     size_t effect_count, effect_cap, effect_next;
     bool draining;
+    bool is_proved;         /* we know who sent the request being handled */
     uint32_t open_contexts; /* without a final answer */
     mono_t sweep_at;
     struct core_counters counters;

@@ -94,12 +94,15 @@ static bool is_still_registered(struct core *c, struct flow *flow, const struct 
 
 /* The flow must hold the account of the sender's side. A flow that has proved nothing yet (a phone
  * that reconnected and says BYE before it registers) may prove itself now. On plain UDP and TCP
- * the token is all there is. */
+ * the token is all there is; but it travelled in clear there, so it does not speak for a side that
+ * is secured. */
 static bool may_speak(struct core *c, struct flow *flow, const struct sip_msg *m,
-                      const struct route_side *side) {
-    if (!flow_is_secure(&flow->info)) return is_still_registered(c, flow, m, side);
+                      const struct route_token *token, enum dialog_side from) {
+    const struct route_side *side = &token->side[from];
+    if (!flow_is_secure(&flow->info) && (token->policy & ROUTE_PLAIN_SIDE(from)))
+        return is_still_registered(c, flow, m, side);
     if (core_holds(c, flow, side->account_id)) return true;
-    if (flow->who.count == 0 && m->method != SIP_ACK) {
+    if (flow_is_secure(&flow->info) && flow->who.count == 0 && m->method != SIP_ACK) {
         uint32_t who;
         if (!core_who(c, flow, m, &who)) return false;
         if (core_holds(c, flow, side->account_id)) return true;
@@ -152,7 +155,8 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
         core_refuse(c, flow, m, 403, "This request does not belong to a call of this server");
         return;
     }
-    if (!may_speak(c, flow, m, &token.side[from])) return;
+    if (!may_speak(c, flow, m, &token, from)) return;
+    c->is_proved = true;
     enum dialog_side to = from == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER;
     uint64_t key = dialogs_key(c->node->dialogs, token.call_hash,
                                from == SIDE_CALLER ? m->to.tag : m->from.tag);

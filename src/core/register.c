@@ -150,9 +150,9 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
         register_refuse(c, flow, m, 503, "The server is about to stop");
         return;
     }
-    if (!register_account(c, flow, m, &account, &device_id) ||
-        !core_guard_account(c, flow, m, account.id))
-        return;
+    if (!register_account(c, flow, m, &account, &device_id)) return;
+    c->is_proved = true;
+    if (!core_guard_account(c, flow, m, account.id)) return;
 
     struct device device = { 0 };
     if (device_id && accounts_device(c->node->accounts, device_id, &device) != ERR_OK)

@@ -70,11 +70,16 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
 void core_answer(struct core *c, flow_id f, const struct sip_msg *m, const struct answer *a) {
     if (m->method == SIP_ACK) return; /* RFC 3261 17: nothing ever answers an ACK */
     slice bytes = core_answer_bytes(c, f, m, a);
-    /* Inside a dialog the ACK of a refused INVITE carries our Route token: without a transaction
-     * to take it, it would go on to the other side (RFC 3261 17.2.1). */
+    /* RFC 3261 8.2.7: a refusal needs no transaction, but for two who have said who they are (a
+     * stranger would have it sent again and again to whom he names as its source):
+     * - inside a dialog the ACK of a refused INVITE carries our Route token: without a transaction
+     *   to take it, it would go on to the other side (17.2.1);
+     * - on datagrams a copy of the request would be judged anew, and its nonce is used by now: one
+     *   request would get two different answers. */
     const struct flow *flow = flow_get(c, f);
     tx_id tx;
-    if (m->method == SIP_INVITE && m->to.tag.len && a->status >= 300 && flow &&
+    bool is_in_dialog = m->method == SIP_INVITE && m->to.tag.len && a->status >= 300;
+    if (c->is_proved && flow && (is_in_dialog || !flow_is_reliable(&flow->info)) &&
         tx_server_open(c->txs, m, f, flow_is_reliable(&flow->info), 0, c->now.mono, &tx) ==
             ERR_OK &&
         tx_server_respond(c->txs, tx, a->status, bytes, c->now.mono) != ERR_OK)
@@ -435,7 +440,9 @@ static bool core_pass_to_worker(struct core *c, struct flow *flow, const struct 
 static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
     uint32_t sender;
     enum route last;
-    if (!core_who(c, flow, m, &sender) || !core_guard_account(c, flow, m, sender)) return;
+    if (!core_who(c, flow, m, &sender)) return;
+    c->is_proved = true;
+    if (!core_guard_account(c, flow, m, sender)) return;
     unsigned routes = own_routes(c, m, &last);
     if (last == ROUTE_FORGED) {
         core_refuse(c, flow, m, 403, "This server did not make that Route");

@@ -24,14 +24,18 @@ struct route_side {
 };
 struct route_token {
     uint16_t node;
-    uint16_t policy; /* bits, none defined yet */
+    uint16_t policy; /* bits: ROUTE_PLAIN_SIDE */
     uint32_t run;
     struct route_side side[2]; /* 0: the caller's, 1: the callee's */
     uint64_t call_hash;        /* of Call-ID and the caller's tag: tells the direction */
 };
 
-#define ROUTE_TOKEN_BYTES 53 /* before sealing; with the seal 69, a multiple of 3 */
-#define ROUTE_TOKEN_CHARS 92 /* base64url of those */
+/* This side spoke over plain UDP or TCP when the token was made. Only of such a side is the token
+ * alone enough: who reads it there shall not speak for the secured side of the call. */
+#define ROUTE_PLAIN_SIDE(side) ((uint16_t)(1u << (side)))
+
+#define ROUTE_TOKEN_BYTES      53 /* before sealing; with the seal 69, a multiple of 3 */
+#define ROUTE_TOKEN_CHARS      92 /* base64url of those */
 
 void route_token_write(const uint8_t key[static 64], const struct route_token *token,
                        struct buf *out);
