@@ -1,9 +1,10 @@
 # Kith: the commands of the house. The build itself is CMake (CMakePresets.json).
 FUZZ_SECONDS ?= 300
+FOR ?= 10m
 BENCH ?=
 TEST ?=
 
-.PHONY: help run test quick bench fuzz format lint profile clean
+.PHONY: help run test quick bench fuzz soak format lint profile clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +29,12 @@ bench: ## measure against the floor (BENCH="--quick" for a look)
 fuzz: ## run every fuzzer for FUZZ_SECONDS (300)
 	@tools/setup.sh test
 	@python3 tools/test.py --only fuzz --seconds $(FUZZ_SECONDS)
+
+soak: ## networks of servers and phones on virtual time, new seeds until FOR (10m) is over
+	@tools/setup.sh test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release --target sim
+	@build/release/tests/sim/sim --for $(FOR)
 
 format: ## let clang-format lay out every C file
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i

@@ -344,7 +344,6 @@ static void ring(struct sim *s, struct phone *p, const struct sip_msg *m) {
     learn_dialog(c, m);
     (void)snprintf(c->local, sizeof c->local, SLICE_FMT ";tag=%s", SLICE_ARG(m->to.value),
                    c->local_tag);
-    check_forks(s, p, m);
     nasty_overhear_invite(s, p, c, m);
     c->is_late_offer = m->body.len == 0;
     c->final_plan = draw_answer(s, p, is_probe);
@@ -355,6 +354,7 @@ static void ring(struct sim *s, struct phone *p, const struct sip_msg *m) {
     bool is_early = dice_chance(&p->dice, s->plan.early_media) && !is_probe;
     enum body early = is_early && (!c->is_late_offer || c->rseq) ? c->body_plan : BODY_NONE;
     (void)say_reply(s, p, m, is_early ? 183 : 180, c, early);
+    check_forks(s, p, m);
 }
 
 static void answer(struct sim *s, struct phone *p, struct call *c) {

@@ -130,26 +130,40 @@ void check_answerer(struct sim *s, struct phone *p, const struct call *c, const 
                        c->other);
 }
 
-/* RFC 5393 5.3: what all branches of a request may still fork to is no more than it came with. */
+/* Is this phone still being asked, as far as a server can know? */
+static bool is_being_asked(struct sim *s, const struct phone *p, const struct uas *t) {
+    const struct conn *c = net_conn(s, p);
+    return t->is_used && t->method == SIP_INVITE && !t->is_final && c && c->gen == t->conn_gen &&
+           c->troubled_at < t->began;
+}
+
+/* RFC 5393 5.3: what all branches of a request that are being tried may still fork to is no more
+ * than it came with. */
 void check_forks(struct sim *s, const struct phone *p, const struct sip_msg *m) {
     unsigned caller, callee;
-    uint32_t breadth = 0;
+    uint32_t breadth = 0, sum = 0;
     if (!read_truth(m->call_id, &caller, &callee) || caller >= s->phone_count) return;
-    if (s->phones[caller].nature != HONEST || speaker(m) != caller)
-        return; /* the same bytes later are another request */
     if (hdr_u32_of(m, HDR_MAX_BREADTH, &breadth) != ERR_OK || breadth == 0) {
         (void)sim_fail(s, "phone %u got an INVITE without Max-Breadth", p->index);
         return;
     }
+    /* What a nasty one says again is another request. */
+    if (s->phones[caller].nature != HONEST || speaker(m) != caller) return;
+    for (unsigned i = 0; i < s->phone_count; i++)
+        for (unsigned k = 0; k < UAS_MAX; k++) {
+            const struct uas *t = &s->phones[i].uas[k];
+            if (is_being_asked(s, &s->phones[i], t) && t->cseq == m->cseq &&
+                slice_eq(m->call_id, slice_str(t->call_id)))
+                sum += t->breadth;
+        }
     for (unsigned i = 0; i < UAC_MAX; i++) {
-        struct uac *u = &s->phones[caller].uac[i];
+        const struct uac *u = &s->phones[caller].uac[i];
         if (!u->is_used || u->ask.method != SIP_INVITE || u->cseq != m->cseq ||
             !slice_eq(m->call_id, slice_str(u->ask.call_id)))
             continue;
-        u->breadth_seen += breadth;
-        if (u->breadth_seen > u->breadth)
-            (void)sim_fail(s, "an INVITE with Max-Breadth %u was given %u", u->breadth,
-                           u->breadth_seen);
+        if (sum > u->breadth)
+            (void)sim_fail(s, "an INVITE with Max-Breadth %u was given %u:\n" SLICE_FMT, u->breadth,
+                           sum, SLICE_ARG(m->all));
     }
 }
 

@@ -70,7 +70,7 @@ static void replay(struct sim *s, struct phone *p, const struct overheard *o, co
         else
             buf_put(&b, m.headers[i].line);
     }
-    buf_fmt(&b, "Sim-Phone: %u\r\n\r\n", p->index);
+    buf_fmt(&b, "Sim-Phone: %02u\r\n\r\n", p->index);
     buf_put(&b, m.body);
     if (!b.full) send_text(s, p, buf_slice(&b));
 }
@@ -88,7 +88,10 @@ static void garbage(struct sim *s, struct phone *p) {
             mem[dice_below(&p->dice, (unsigned)len)] = (char)dice_next(&p->dice);
         if (dice_chance(&p->dice, 300)) len = dice_below(&p->dice, (unsigned)len) + 1;
         size_t at = slice_find_slice(slice_of(mem, len), SLICE("Sim-Phone: "));
-        if (at < len) mem[at] = 'x'; /* it is nobody's any more */
+        if (at + 13 <= len) { /* two digits */
+            mem[at + 11] = (char)('0' + p->index / 10);
+            mem[at + 12] = (char)('0' + p->index % 10);
+        }
     }
     send_text(s, p, slice_of(mem, len));
 }
@@ -112,7 +115,7 @@ static void speak_in_call(struct sim *s, struct phone *p, struct overheard *o) {
     }
     buf_fmt(&b,
             "Max-Forwards: 70\r\nFrom: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %u %s\r\n"
-            "Contact: <%s>\r\nSim-Phone: %u\r\nContent-Length: 0\r\n\r\n",
+            "Contact: <%s>\r\nSim-Phone: %02u\r\nContent-Length: 0\r\n\r\n",
             c->local, c->remote, c->call_id, c->cseq + 1 + dice_below(&p->dice, 9), method,
             p->contact, p->index);
     if (!b.full) send_text(s, p, buf_slice(&b));
@@ -133,8 +136,8 @@ static void answer_for_others(struct sim *s, struct phone *p, const struct overh
             buf_put(&b, h->line);
     buf_lit(&b, "To: ");
     buf_put(&b, m.to.value);
-    buf_fmt(&b, ";tag=n%u\r\nContact: <%s>\r\nSim-Phone: %u\r\nContent-Length: 0\r\n\r\n", p->index,
-            p->contact, p->index);
+    buf_fmt(&b, ";tag=n%u\r\nContact: <%s>\r\nSim-Phone: %02u\r\nContent-Length: 0\r\n\r\n",
+            p->index, p->contact, p->index);
     if (!b.full) send_text(s, p, buf_slice(&b));
 }
 

@@ -234,6 +234,9 @@ static void perform(struct sim *s, struct server *n, unsigned worker, const stru
     case FX_STORE:
         keep_change(s, n, worker, fx);
         break;
+    case FX_DNS: /* no other domain can be found: the core gives up by itself */
+    case FX_CONNECT:
+    case FX_CONNECT_CANCEL:
     case FX_TRACE:
         break;
     }

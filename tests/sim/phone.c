@@ -154,7 +154,8 @@ static bool read_expiry(const struct phone *p, const struct sip_msg *m, uint32_t
     return false;
 }
 
-static void registered(struct sim *s, struct phone *p, const struct sip_msg *m) {
+static void registered(struct sim *s, struct phone *p, const struct uac *u,
+                       const struct sip_msg *m) {
     uint32_t expires_s;
     if (p->is_leaving) {
         p->is_leaving = p->is_registered = false;
@@ -169,7 +170,8 @@ static void registered(struct sim *s, struct phone *p, const struct sip_msg *m) 
     }
     struct grant g = { .at = s->now.mono, .is_refresh = p->is_registered };
     struct conn *c = net_conn(s, p);
-    g.expires = s->now.wall + (int64_t)expires_s * 1000;
+    /* It counts from when the server saw the request: not before it was sent. */
+    g.expires = s->now.wall - (s->now.mono - u->began) + (int64_t)expires_s * 1000;
     if (c) c->has_proved = true;
     put_text(g.contact, sizeof g.contact, slice_str(p->contact));
     if (g.is_refresh && s->servers[p->node].is_disk_bad)
@@ -194,7 +196,7 @@ static void register_response(struct sim *s, struct phone *p, struct uac *u,
     uint32_t wait_s = 0;
     if (u->ask.is_forged) return;
     if (m->status == 200) {
-        if (u->cseq == p->reg_cseq) registered(s, p, m);
+        if (u->cseq == p->reg_cseq) registered(s, p, u, m);
     } else if (m->status == 401 || m->status == 407) {
         say_learn_challenge(p, m);
         if (!say_again(s, p, u)) p->register_at = s->now.mono + RETRY_MS;

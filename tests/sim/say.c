@@ -122,7 +122,7 @@ static void put_request(struct sim *s, struct buf *b, struct phone *p, const str
             a->call_id, a->cseq, SLICE_ARG(method));
     if (has_contact(a->method)) buf_fmt(b, "Contact: <%s>\r\n", p->contact);
     if (has_credentials) put_credentials(s, b, p, method, a->uri);
-    buf_fmt(b, "Sim-Phone: %u\r\n%s", p->index, a->extra);
+    buf_fmt(b, "Sim-Phone: %02u\r\n%s", p->index, a->extra);
     put_body(b, p, a->body);
 }
 
@@ -228,7 +228,7 @@ static void say_of_invite(struct sim *s, struct phone *p, const struct uac *u, c
             buf_put(&b, h->line);
     buf_lit(&b, "To: ");
     buf_put(&b, to);
-    buf_fmt(&b, "\r\nCSeq: %u %s\r\nSim-Phone: %u\r\nContent-Length: 0\r\n\r\n", u->cseq, method,
+    buf_fmt(&b, "\r\nCSeq: %u %s\r\nSim-Phone: %02u\r\nContent-Length: 0\r\n\r\n", u->cseq, method,
             p->index);
     ASSERT(!b.full);
     (void)net_from_phone(s, p, buf_slice(&b));
@@ -264,6 +264,10 @@ static struct uas *uas_open(struct sim *s, struct phone *p, const struct sip_msg
     put_text(t->branch, sizeof t->branch, m->via.branch);
     put_text(t->call_id, sizeof t->call_id, m->call_id);
     t->request = packet_new(m->all);
+    t->began = s->now.mono;
+    const struct conn *conn = net_conn(s, p);
+    t->conn_gen = conn ? conn->gen : 0;
+    if (hdr_u32_of(m, HDR_MAX_BREADTH, &t->breadth) != ERR_OK) t->breadth = 0;
     t->again_at = MONO_NEVER;
     t->end_at = s->now.mono + LINGER_MS;
     return t;
@@ -290,7 +294,7 @@ static void put_reply(struct buf *b, const struct phone *p, const struct sip_msg
     if (c && c->rseq && status > 100 && status < 200)
         buf_fmt(b, "Require: 100rel\r\nRSeq: %u\r\n", c->rseq);
     if (status == 302) buf_lit(b, "Contact: <sip:elsewhere@other.example>\r\n");
-    buf_fmt(b, "Sim-Phone: %u\r\n", p->index);
+    buf_fmt(b, "Sim-Phone: %02u\r\n", p->index);
     put_body(b, p, body);
 }
 
