@@ -10,12 +10,12 @@
  *           accounts of one name are the caller's to prevent (accounts_put); the daemon's backend
  *           refuses them once more.
  * Order:    two workers that change one binding may reach the store in the other order. So each
- *           change of a binding carries a number, given under the lock that decided it, and a
- * change older than what stands there does nothing, removals included: a removed binding leaves its
- * number behind (without its strings) until LIMIT_CHANGES_LATE later changes. Threads:  one thread
- * at a time uses a store (the store thread of the daemon groups what arrived meanwhile into one
- * batch); protocol code only emits changes and hears of the commit. Secrets:  HA1 values and keys
- * arrive sealed (crypto_seal); the store never sees them open.
+ *           change of a binding carries a number, given under the lock that decided it. A change
+ *           older than what stands there does nothing, removals included: a removed binding leaves
+ *           its number behind (without its strings) until LIMIT_CHANGES_LATE later changes.
+ * Threads:  one thread at a time uses a store (the store thread of the daemon groups what arrived
+ *           meanwhile into one batch); protocol code only emits changes and hears of the commit.
+ * Secrets:  HA1 values and keys arrive sealed (crypto_seal); the store never sees them open.
  *
  * Backends: store/memory.c (tests, sim), store_sqlite/ (the daemon), store_postgres/ (cluster). */
 #ifndef STORE_STORE_H
