@@ -38,8 +38,17 @@ void context_fini(struct context *x) {
     branches_fini(x);
 }
 
+/* A flow is in a call from the INVITE on, until that fails or a BYE has been answered. */
+static void context_leave_call(struct core *c, struct context *x) {
+    if (x->method != SIP_INVITE || x->is_in_dialog) return;
+    if (x->sent_status / 100 != 2) node_flow_call(c->node, x->flow, -1);
+    for (const struct branch *b = &x->first; b; b = b->next)
+        if (b->is_in_call && !b->is_answered) node_flow_call(c->node, b->to.flow, -1);
+}
+
 static void context_free(struct core *c, struct context *x) {
     timer_stop(&c->timers, &x->timer);
+    context_leave_call(c, x);
     if (!x->sent_status) c->open_contexts--;
     context_fini(x);
     pool_free(&c->contexts, x->id);
@@ -80,15 +89,21 @@ static void context_final_sent(struct core *c, struct context *x, unsigned statu
     if (!x->sent_status) c->open_contexts--;
     x->sent_status = (uint16_t)status;
     timer_stop(&c->timers, &x->timer);
-    if (x->method == SIP_BYE && x->dialog) dialogs_remove(c->node->dialogs, x->dialog);
+    if (x->method != SIP_BYE) return;
+    if (x->dialog) dialogs_remove(c->node->dialogs, x->dialog);
+    node_flow_call(c->node, x->flow, -1);
+    node_flow_call(c->node, x->first.to.flow, -1);
 }
 
 void context_forward(struct core *c, struct context *x, const struct sip_msg *m) {
     slice challenges = SLICE_NONE;
     if (m->status == 401 || m->status == 407)
         challenges = slice_of(x->challenges, x->challenges_len);
-    struct buf out = core_out_begin(c, m->all.len + challenges.len + 64);
-    if (forward_response(m, challenges, &out) != ERR_OK) return;
+    char oc_mem[OVERLOAD_TEXT_MAX];
+    struct buf oc = buf_over(oc_mem, sizeof oc_mem);
+    overload_put(&c->load, (enum overload_algorithm)x->oc, &oc);
+    struct buf out = core_out_begin(c, m->all.len + challenges.len + sizeof oc_mem + 64);
+    if (forward_response(m, challenges, buf_slice(&oc), &out) != ERR_OK) return;
     slice bytes = core_out_end(c, &out);
     if (m->status >= 200 && !x->sent_status) context_final_sent(c, x, m->status);
     context_send(c, x, m->status, bytes);
@@ -391,6 +406,8 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
     x->from_side = (uint8_t)plan->from_side;
     x->method = plan->msg->method;
     x->own_routes = (uint16_t)plan->own_routes;
+    x->oc = (uint8_t)core_oc(plan->msg);
+    if (x->method == SIP_INVITE && !plan->is_in_dialog) node_flow_call(c->node, x->flow, 1);
     x->breadth = plan->max_breadth;
     x->is_in_dialog = plan->is_in_dialog;
     x->is_sdes = plan->is_sdes;

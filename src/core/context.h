@@ -69,6 +69,7 @@ struct branch {
     bool is_live;     /* its transaction has not ended */
     bool is_refused;  /* media policy: its answers are not forwarded, it counts as 488 */
     bool is_answered; /* a 2xx came and was forwarded */
+    bool is_in_call;  /* counted at its flow: node_flow_call */
     bool is_rung_out; /* we cancelled it because nobody answered: its 487 counts as 408 */
     uint8_t refused_count;
     uint32_t refused[REFUSED_TAGS_MAX]; /* hashes of To tags whose 2xx was refused: ACK and BYE */
@@ -100,6 +101,7 @@ struct context {
     uint16_t sent_status; /* final status sent to the caller; 0: none yet */
     uint16_t group_q;     /* targets of this q and above have had their turn */
     uint8_t method;
+    uint8_t oc;        /* enum overload_algorithm: what the sender asked to be told of our load */
     uint8_t from_side; /* in-dialog: enum dialog_side of the sender */
     uint8_t branch_count;
     uint16_t own_routes; /* leading Route values of the request that named us */

@@ -24,6 +24,8 @@ struct core *core_new(struct node *node, unsigned worker, const uint8_t seed[sta
     map_init(&c->peers, node->flows_max);
     timers_init(&c->timers, now.mono);
     rng_init(&c->rng, seed);
+    overload_init(&c->load, now);
+    atomic_store(&c->counters.taken_percent, 100);
     arena_init(&c->turn, LIMIT_TURN_BYTES);
     c->sweep_at = now.mono + SWEEP_EVERY_MS;
     struct tx_limits limits = { .tx_max = LIMIT_TRANSACTIONS,

@@ -24,6 +24,7 @@
 #include "store/store.h"
 
 struct core;
+struct overload_measure; /* guard/overload.h */
 
 /* What one core tells another: through a mailbox (os), or a queue under test. `bytes` are copied
  * by whoever carries the mail. */
@@ -79,6 +80,8 @@ struct core_counters { /* written by the core's thread, read by anybody: relaxed
     _Atomic uint64_t
         open; /* requests that still wait for their final answer: what a drain awaits */
     _Atomic uint64_t registers_ok, registers_refused, calls_connected, calls_refused_unkeyed;
+    _Atomic uint64_t shed;          /* requests refused because there were too many */
+    _Atomic uint64_t taken_percent; /* of new requests, now: 100 unless overloaded */
     _Atomic uint64_t auth_failures, mails_in, mails_out;
 };
 
@@ -104,6 +107,14 @@ void core_flow_heard(struct core *c, flow_id f, struct now now);
 void core_datagram_heard(struct core *c, const struct flow_info *info, struct now now);
 /* NULL when stale. */
 const struct flow_info *core_flow_info(const struct core *c, flow_id f);
+
+/* Load (guard/overload.h). Is this flow in a call? Then its bytes are to be read before those of
+ * others. From the worker's thread; the answer may be old already. */
+bool core_flow_in_call(const struct core *c, flow_id f);
+/* What the next messages had to wait for before they were read. */
+void core_waited(struct core *c, uint32_t ms);
+/* Every OVERLOAD_STEP_MS or so. Makes no effects. */
+void core_measure(struct core *c, const struct overload_measure *m, struct now now);
 
 /* One SIP message as framed by io: exactly one message's bytes. They need to live only for this
  * call. What cannot be read is answered (400, 505, 513 ...) or closed by effects. */

@@ -3,6 +3,7 @@
  *   core.c      entry points, effects, sending, mail
  *   flows.c     the flow table of this worker
  *   request.c   a request from its validation to the part that takes it (16.3, 16.4)
+ *   load.c      what is refused when there is too much of it
  *   account.c   who is asking: digest, flow identity
  *   register.c  REGISTER and the wait for its commit
  *   context.c   response contexts: answers, the best of them, CANCEL, timers (16.7 to 16.10)
@@ -23,6 +24,7 @@
 #include "core/core.h"
 #include "core/node_priv.h"
 #include "crypto/crypto.h"
+#include "guard/overload.h"
 #include "media/policy.h"
 #include "registrar/registrar.h"
 #include "sip/hdr.h"
@@ -47,6 +49,7 @@ struct flow {
     wall_t registered_until; /* till then not closed for being silent */
     uint32_t bad;            /* messages that could not be read */
     bool keeps_alive;        /* its phone was told a Flow-Timer: silent for longer, it is dead */
+    uint32_t oc_seen;        /* overload_heard */
 };
 
 /* ---- REGISTER answers waiting for their commit ---- */
@@ -85,6 +88,8 @@ struct core {
     size_t out_len;
     struct core_effect *effects;
     size_t effect_count, effect_cap, effect_next;
+    struct overload load;
+    uint32_t waited_ms; /* of the message being handled, before it was read */
     bool draining;
     bool is_proved;         /* we know who sent the request being handled */
     uint32_t open_contexts; /* without a final answer */
@@ -156,6 +161,11 @@ static inline uint32_t keep_alive_s(enum sip_method method) {
     bool is_asked = method == SIP_REGISTER || method == SIP_INVITE || method == SIP_SUBSCRIBE;
     return is_asked ? LIMIT_FLOW_TIMER_S : 0;
 }
+/* load.c */
+/* Too much to do: this new request has been answered 503. */
+bool core_sheds(struct core *c, struct flow *flow, const struct sip_msg *m);
+/* What the sender of `m` asked to be told of our load (RFC 7339). */
+enum overload_algorithm core_oc(const struct sip_msg *m);
 
 /* account.c */
 /* Does this flow hold the account, now? */

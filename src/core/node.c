@@ -213,9 +213,26 @@ enum err node_flow_up(struct node *n, flow_id f, const struct flow_info *info) {
     enum err err = node_local_number(n, &info->local, &local);
     if (err != ERR_OK) return err;
     ASSERT(flow_slot(f) < n->flows_max);
+    atomic_store_explicit(&n->flow_calls[flow_worker(f)][flow_slot(f)], 0, memory_order_relaxed);
     atomic_store_explicit(&n->flow_words[flow_worker(f)][flow_slot(f)],
                           flow_word(flow_gen(f), info, local), memory_order_release);
     return ERR_OK;
+}
+
+void node_flow_call(struct node *n, flow_id f, int change) {
+    if (!node_flow_lives(n, f)) return;
+    _Atomic uint16_t *calls = &n->flow_calls[flow_worker(f)][flow_slot(f)];
+    uint16_t seen = atomic_load_explicit(calls, memory_order_relaxed), next;
+    do {
+        if (change < 0 ? seen == 0 : seen == UINT16_MAX) return;
+        next = (uint16_t)(seen + change);
+    } while (!atomic_compare_exchange_weak_explicit(calls, &seen, next, memory_order_relaxed,
+                                                    memory_order_relaxed));
+}
+
+bool node_flow_in_call(const struct node *n, flow_id f) {
+    return atomic_load_explicit(&n->flow_calls[flow_worker(f)][flow_slot(f)],
+                                memory_order_relaxed) != 0;
 }
 
 void node_flow_down(struct node *n, flow_id f) {
@@ -341,7 +358,8 @@ static enum err node_tables(struct node *n, const struct node_config *config, mo
         return ERR_MEMORY;
     for (unsigned i = 0; i < n->workers; i++) {
         n->flow_words[i] = mem_array(n->flows_max, sizeof *n->flow_words[i]);
-        if (!n->flow_words[i]) return ERR_MEMORY;
+        n->flow_calls[i] = mem_array(n->flows_max, sizeof *n->flow_calls[i]);
+        if (!n->flow_words[i] || !n->flow_calls[i]) return ERR_MEMORY;
     }
     n->digest.accounts = n->accounts;
     n->digest.nonce_life_s = config->nonce_life_s;
@@ -385,7 +403,10 @@ enum err node_new(const struct node_config *config, struct store *store, struct 
 
 void node_free(struct node *n) {
     if (!n) return;
-    for (unsigned i = 0; i < n->workers; i++) mem_free((void *)n->flow_words[i]);
+    for (unsigned i = 0; i < n->workers; i++) {
+        mem_free((void *)n->flow_words[i]);
+        mem_free((void *)n->flow_calls[i]);
+    }
     lock_fini(&n->lock);
     mem_free(n->locals);
     digest_used_free(n->digest.used);

@@ -58,6 +58,7 @@ struct node {
     uint32_t flows_max;
     _Atomic bool tracing;
     _Atomic uint64_t *flow_words[NODE_WORKERS_MAX];
+    _Atomic uint16_t *flow_calls[NODE_WORKERS_MAX]; /* calls that each flow takes part in */
     struct addr *locals; /* local addresses of flows, by number; append-only */
     _Atomic uint32_t local_count;
     struct lock lock; /* for appending to locals */
@@ -73,6 +74,10 @@ static inline bool node_tracing(struct node *n) {
 /* Called by the owning core only. FULL: too many local addresses. */
 NODISCARD enum err node_flow_up(struct node *n, flow_id f, const struct flow_info *info);
 void node_flow_down(struct node *n, flow_id f);
+/* One call more or less on this flow, which may be any worker's (-1 below none is nothing). It only
+ * decides who is read first: a call whose BYE was lost keeps its flow in front, and no more. */
+void node_flow_call(struct node *n, flow_id f, int change);
+bool node_flow_in_call(const struct node *n, flow_id f);
 /* false: gone. */
 bool node_flow_face(struct node *n, flow_id f, struct flow_face *out);
 

@@ -62,6 +62,10 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
                                .extra_lines = buf_slice(&lines),
                                .source = flow ? &flow->info.peer : NULL,
                                .keep_s = keep_alive_s(m->method) };
+    char oc_mem[OVERLOAD_TEXT_MAX];
+    struct buf oc = buf_over(oc_mem, sizeof oc_mem);
+    if (m->via.has_oc) overload_put(&c->load, core_oc(m), &oc);
+    reply.oc = buf_slice(&oc);
     struct buf out = core_out_begin(c, m->all.len + room + 512);
     if (lines.full || sip_reply(m, &reply, &out) != ERR_OK) return SLICE_NONE;
     return core_out_end(c, &out);
@@ -464,7 +468,9 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
     tx_id tx;
     COUNT(c, requests);
     enum tx_match match = tx_match_request(c->txs, m, c->now.mono, &tx);
-    if (match == TX_ABSORBED || !core_guard_source(c, flow, m)) return;
+    if (match == TX_ABSORBED || (match == TX_NEW && core_sheds(c, flow, m)) ||
+        !core_guard_source(c, flow, m))
+        return;
     if (match == TX_CANCEL) {
         core_cancel(c, flow->id, false, 0, m, tx);
         return;

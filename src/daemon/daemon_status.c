@@ -38,13 +38,21 @@ static void put_counters(struct daemon *d, struct json_writer *w) {
     static const struct {
         const char *name;
         size_t at;
-    } core_rows[] = { CORE_ROW(flows),           CORE_ROW(transactions),
-                      CORE_ROW(messages_in),     CORE_ROW(messages_out),
-                      CORE_ROW(requests),        CORE_ROW(responses),
-                      CORE_ROW(bad_messages),    CORE_ROW(refused),
-                      CORE_ROW(registers_ok),    CORE_ROW(registers_refused),
-                      CORE_ROW(calls_connected), CORE_ROW(calls_refused_unkeyed),
-                      CORE_ROW(auth_failures),   CORE_ROW(mails_in),
+    } core_rows[] = { CORE_ROW(flows),
+                      CORE_ROW(transactions),
+                      CORE_ROW(messages_in),
+                      CORE_ROW(messages_out),
+                      CORE_ROW(requests),
+                      CORE_ROW(responses),
+                      CORE_ROW(bad_messages),
+                      CORE_ROW(refused),
+                      CORE_ROW(registers_ok),
+                      CORE_ROW(registers_refused),
+                      CORE_ROW(calls_connected),
+                      CORE_ROW(calls_refused_unkeyed),
+                      CORE_ROW(shed),
+                      CORE_ROW(auth_failures),
+                      CORE_ROW(mails_in),
                       CORE_ROW(mails_out) },
       io_rows[] = { IO_ROW(connections),       IO_ROW(accepted),        IO_ROW(refused_full),
                     IO_ROW(refused_source),    IO_ROW(handshakes_ok),   IO_ROW(handshakes_resumed),
@@ -70,6 +78,19 @@ static void put_counters(struct daemon *d, struct json_writer *w) {
                                                                  io_rows[r].at));
         json_put_u64(w, io_rows[r].name, sum);
     }
+}
+
+/* The worker that has most to do speaks for all. */
+static void put_load(struct daemon *d, struct json_writer *w) {
+    uint64_t least = 100;
+    for (unsigned i = 0; i < d->worker_count; i++) {
+        uint64_t taken = load(&core_counters(d->workers[i].core)->taken_percent);
+        if (taken < least) least = taken;
+    }
+    json_begin_object(w, "load");
+    json_put_bool(w, "overloaded", least < 100);
+    json_put_u64(w, "new_requests_taken_percent", least);
+    json_end(w);
 }
 
 static void put_store(struct daemon *d, struct json_writer *w) {
@@ -165,6 +186,7 @@ void daemon_put_status(void *ctx, struct json_writer *w) {
     json_put_u64(w, "memory_bytes", resident_bytes());
     json_put_wall(w, "certificate_until", certs_until(&d->certs));
     json_put_bool(w, "certificate_is_local", d->certs.is_local);
+    put_load(d, w);
     put_store(d, w);
     put_legacy(d, w);
     put_counters(d, w);

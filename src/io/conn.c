@@ -73,8 +73,30 @@ static void source_give(struct io *io, pool_id id) {
 
 static void conn_ready(struct loop_source *source, unsigned events) {
     struct conn *c = LIST_ITEM(source, struct conn, source);
+    struct io *io = c->io;
     if (events & LOOP_WRITE) conn_writable(c);
-    if ((events & LOOP_READ) && c->state != CONN_DEAD) conn_read(c);
+    if (!(events & LOOP_READ) || c->state == CONN_DEAD) return;
+    if (events & LOOP_ENDING) c->is_ending = true;
+    core_waited(io->core, loop_waited_ms(source, io->now.mono));
+    if (conn_read(c) && c->state != CONN_DEAD) loop_again(io->loop, source);
+}
+
+/* Who is in a call goes first, then those who may want one, then those who want a connection. */
+static uint8_t conn_rank(const struct loop_source *source) {
+    const struct conn *c = LIST_ITEM(source, struct conn, source);
+    switch ((enum conn_state)c->state) {
+    case CONN_HANDSHAKE:
+        return LOOP_LATER;
+    case CONN_DECIDE:
+        return LOOP_NEXT;
+    case CONN_SIP:
+        return core_flow_in_call(c->io->core, c->flow) ? LOOP_FIRST : LOOP_NEXT;
+    case CONN_CLOSING:
+    case CONN_LINGER:
+    case CONN_DEAD:
+        return LOOP_FIRST;
+    }
+    return LOOP_FIRST;
 }
 
 static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer, pool_id source) {
@@ -88,7 +110,9 @@ static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer
     c->transport = l->transport;
     c->lane = l->lane;
     c->source_count = source;
-    c->source = (struct loop_source){ .on_ready = conn_ready, .fd = fd };
+    c->source = (struct loop_source){
+        .on_ready = conn_ready, .rank_now = conn_rank, .fd = fd, .is_edge = true
+    };
     c->read_timer.kind = CONN_TIMER_READ;
     c->write_timer.kind = CONN_TIMER_WRITE;
     list_init(&c->dirty);
@@ -102,7 +126,6 @@ static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer
     }
     list_push(&io->conns, &c->link);
     c->state = is_tls ? CONN_HANDSHAKE : CONN_DECIDE;
-    c->source.rank = is_tls ? LOOP_LATER : LOOP_FIRST;
     timer_start(&io->timers, &c->read_timer,
                 io->now.mono + (is_tls ? io->limits.handshake_ms : io->limits.decide_ms));
     io_count(&io->counters.connections, 1);

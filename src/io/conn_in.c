@@ -177,7 +177,6 @@ static bool shake_hands(struct conn *c) {
     io_count(&io->counters.handshakes_ok, 1);
     if (tls_resumed(&c->tls)) io_count(&io->counters.handshakes_resumed, 1);
     c->state = CONN_DECIDE;
-    c->source.rank = LOOP_FIRST;
     timer_stop(&io->timers, &c->read_timer);
     switch (tls_alpn(&c->tls)) {
     case TLS_ALPN_SIP:
@@ -212,39 +211,41 @@ static void read_tls(struct conn *c) {
         conn_kill(c);
 }
 
-static void read_lingering(struct conn *c) {
+static bool read_lingering(struct conn *c) {
     ssize_t n = recv(c->source.fd, c->io->wire_in, IO_WIRE_BYTES, 0);
-    if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR))) return;
+    if (n > 0) return true;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     /* A peer that only sends no more may still be reading what waits for it. */
     if (n < 0 || !c->outbox || loop_mod(c->io->loop, &c->source, LOOP_WRITE) != ERR_OK)
         conn_kill(c);
+    return false;
 }
 
-void conn_read(struct conn *c) {
+bool conn_read(struct conn *c) {
     struct io *io = c->io;
-    if (c->state >= CONN_CLOSING) {
-        read_lingering(c);
-        return;
-    }
+    if (c->state >= CONN_CLOSING) return read_lingering(c);
     bool is_tls = c->tls.ssl != NULL;
     void *dst = is_tls ? (void *)io->wire_in : (void *)io->plain;
     ssize_t n = recv(c->source.fd, dst, IO_WIRE_BYTES, 0);
     if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR) conn_kill(c);
-        return;
+        if (errno == EINTR) return true;
+        if (errno != EAGAIN) conn_kill(c);
+        return false;
     }
     if (n == 0) {
         if (c->state == CONN_HANDSHAKE) io_count(&io->counters.handshakes_failed, 1);
+        c->is_ending = true;
         ended(c);
-        return;
+        return false;
     }
     io_count(&io->counters.bytes_in, (uint64_t)n);
-    if (!is_tls) {
+    if (is_tls) {
+        io->wire.in = io->wire_in;
+        io->wire.in_len = (size_t)n;
+        read_tls(c);
+        io->wire.in_len = 0; /* what a closed connection left */
+    } else {
         take(c, slice_of(dst, (size_t)n));
-        return;
     }
-    io->wire.in = io->wire_in;
-    io->wire.in_len = (size_t)n;
-    read_tls(c);
-    io->wire.in_len = 0; /* what a closed connection left */
+    return n == IO_WIRE_BYTES || c->is_ending;
 }

@@ -133,7 +133,10 @@ static void shut(struct conn *c) {
     if (c->state == CONN_DEAD) return;
     c->state = CONN_LINGER;
     timer_start(&c->io->timers, &c->read_timer, c->io->now.mono + c->io->limits.linger_ms);
-    if (shutdown(c->source.fd, SHUT_WR) < 0) conn_kill(c);
+    if (shutdown(c->source.fd, SHUT_WR) < 0)
+        conn_kill(c);
+    else if (c->is_ending) /* its end has been told already */
+        loop_again(c->io->loop, &c->source);
 }
 
 void conn_flush(struct conn *c) {

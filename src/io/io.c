@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypto/crypto.h"
+#include "guard/overload.h"
 #include "os/socket.h"
 #include <unistd.h>
 
@@ -17,7 +18,7 @@ void io_limits_defaults(struct io_limits *l) {
         .stall_ms = 30000,
         .linger_ms = 2000,
         .out_bytes_max = 262144,
-        .handshakes_per_turn = 16,
+        .handshakes_per_turn = 4,
     };
 }
 
@@ -144,7 +145,7 @@ static enum err listener_open(struct io *io, const struct io_listen *from, struc
     l->source = (struct loop_source){
         .on_ready = is_udp ? udp_ready : listener_ready,
         .fd = fd,
-        .rank = is_udp ? LOOP_FIRST : LOOP_LATER,
+        .rank = is_udp ? LOOP_FIRST : LOOP_LAST,
     };
     io->listener_count++; /* io_free closes it from here on */
     return loop_add(io->loop, &l->source, LOOP_READ);
@@ -172,6 +173,7 @@ enum err io_new(const struct io_config *config, struct io **out, struct buf *why
     io->hooks = config->hooks;
     io->now = clock_now();
     io->drain_until = MONO_NEVER;
+    io->measured_at = io->now.mono;
     io->tls = config->tls ? tls_server_ref(config->tls) : NULL;
     list_init(&io->conns);
     list_init(&io->dead);
@@ -295,8 +297,47 @@ static bool is_drained(const struct io *io) {
     return atomic_load_explicit(&core_counters(io->core)->open, memory_order_relaxed) == 0;
 }
 
+/* ---- load ---- */
+
+#define NEXT_PER_TURN                                                                              \
+    16u /* so many idle flows are read before those in calls are looked at again */
+#define OLD_PER_TURN 2u
+#define OLD_MS       2000u
+#define HARD_TURNS   16u /* while calls want more than there is, one handshake in so many turns */
+
+/* Tell core every now and then how much of the time its traffic took, and what had to wait. */
+static void measure(struct io *io) {
+    mono_t ms = io->now.mono - io->measured_at;
+    const struct loop_counters *now = loop_counters(io->loop), *then = &io->measured;
+    if (now->waiting[LOOP_NEXT] < io->standing) io->standing = now->waiting[LOOP_NEXT];
+    if (ms < OVERLOAD_STEP_MS) return;
+    struct overload_measure m = { .ms = (uint32_t)(ms < 60000 ? ms : 60000),
+                                  .spare_us = (now->slept_us - then->slept_us) +
+                                              (now->later_us - then->later_us),
+                                  .arrived = (uint32_t)(now->next_in - then->next_in),
+                                  .served = (uint32_t)(now->next_out - then->next_out),
+                                  .standing = io->standing };
+    core_measure(io->core, &m, io->now);
+    io->measured = *now;
+    io->measured_at = io->now.mono;
+    io->standing = UINT32_MAX;
+}
+
+static struct loop_shares shares(const struct io *io) {
+    const struct loop_counters *n = loop_counters(io->loop);
+    uint64_t turn = atomic_load_explicit(&io->counters.turns, memory_order_relaxed);
+    struct loop_shares s = { .next = NEXT_PER_TURN, .old = OLD_PER_TURN, .old_ms = OLD_MS };
+    /* A handshake costs as much as several calls: with calls waiting it gets what keeps it going.
+     * Nobody new is accepted while those who were are not through. */
+    bool is_hard = n->waiting[LOOP_NEXT] > 0;
+    s.later = is_hard ? turn % HARD_TURNS == 0 : io->limits.handshakes_per_turn;
+    s.last = n->waiting[LOOP_LATER] == 0 && s.later ? 1 : 0;
+    return s;
+}
+
 static int wait_ms(struct io *io) {
-    if (mailbox_has_letters(io->mailbox) || atomic_load(&io->stop)) return 0;
+    if (mailbox_has_letters(io->mailbox) || loop_is_busy(io->loop) || atomic_load(&io->stop))
+        return 0;
     mono_t at = mono_min(core_wake_at(io->core), timers_wake_at(&io->timers));
     at = mono_min(at, io->drain_until);
     return clock_wait_ms(io->now.mono, at);
@@ -308,7 +349,9 @@ enum err io_run(struct io *io) {
         enum err e = loop_wait(io->loop, wait_ms(io));
         if (e != ERR_OK) return e;
         io->now = clock_now();
-        loop_dispatch(io->loop, io->limits.handshakes_per_turn);
+        measure(io);
+        struct loop_shares s = shares(io);
+        loop_dispatch(io->loop, &s);
         open_letters(io);
         run_timers(io);
         finish_turn(io);

@@ -3,9 +3,12 @@
  * Purpose:  bytes in, bytes out. It accepts, shakes hands, finds where messages end, hands each to
  *           core_receive() and performs the effects that come back. It decides nothing that SIP
  *           decides.
- * Turn:     wait; established connections first, then at most `handshakes_per_turn` steps of
- *           handshakes and accepts; letters; timers; effects; one write per connection that has
- *           something to say. What several messages of a turn say to one peer leaves in one record.
+ * Turn:     wait; connections in calls first, then some of the idle ones that have sent
+ *           something, then at most `handshakes_per_turn` steps of handshakes, then accepts;
+ *           letters; timers; effects; one write per connection that has something to say. What
+ *           several messages of a turn say to one peer leaves in one record.
+ * Load:     what cannot be read yet waits in the kernel, at no cost (os/loop.h tells in what
+ *           order it is read); core hears 10 times a second how much had to wait.
  * Memory:   an idle connection holds its TLS state (14 kB) and a struct of some 300 bytes, no
  *           buffers: reading and writing go through buffers of the worker. A block of heap is kept
  *           for a message that is not complete and for bytes the peer does not take yet.
@@ -45,7 +48,7 @@ struct io_limits {
     uint32_t stall_ms;            /* bytes are waiting and the peer takes none */
     uint32_t linger_ms;           /* after our close, until the peer closes too */
     uint32_t out_bytes_max;       /* waiting bytes of one connection */
-    uint32_t handshakes_per_turn; /* handshake steps and accepts, after the established traffic */
+    uint32_t handshakes_per_turn; /* handshake steps, after the established traffic */
 };
 void io_limits_defaults(struct io_limits *l);
 

@@ -63,8 +63,9 @@ struct conn {
     pool_id id, source_count;
     uint8_t state; /* enum conn_state */
     uint8_t transport, lane;
-    uint8_t crlf; /* how much of CRLFCRLF has come between messages */
-    bool is_http; /* ALPN said so */
+    uint8_t crlf;   /* how much of CRLFCRLF has come between messages */
+    bool is_http;   /* ALPN said so */
+    bool is_ending; /* the peer sends no more: what is left is to be read to its end */
 };
 _Static_assert(sizeof(struct conn) <= 400, "a connection's own memory");
 
@@ -124,6 +125,9 @@ struct io {
     struct listener listeners[IO_LISTEN_MAX];
     size_t listener_count;
     mono_t drain_until; /* MONO_NEVER: not draining */
+    mono_t measured_at;
+    struct loop_counters measured; /* as they stood then */
+    uint32_t standing;             /* least number of LOOP_NEXT waiting since then */
     atomic_bool stop;
     struct io_counters counters;
 };
@@ -147,7 +151,8 @@ NODISCARD bool conn_open_flow(struct conn *c);
 void conn_forget_flow(struct conn *c);
 
 /* ---- conn_in.c ---- */
-void conn_read(struct conn *c);
+/* True when there may be more to read than was read. */
+bool conn_read(struct conn *c);
 
 /* ---- conn_out.c ---- */
 /* Gather; written at the end of the turn. */

@@ -88,6 +88,19 @@ static struct fake_flow *flow_at(const struct core *c, flow_id f) {
     return x && x->id == f ? x : NULL;
 }
 
+bool core_flow_in_call(const struct core *c, flow_id f) {
+    return c->fake.flow_in_call == f;
+}
+
+void core_waited(struct core *c, uint32_t ms) {
+    if (ms > c->fake.waited_ms) c->fake.waited_ms = ms;
+}
+
+void core_measure(struct core *c, const struct overload_measure *m, struct now now) {
+    (void)m, (void)now;
+    c->fake.measures++;
+}
+
 bool core_may_connect(struct core *c, const struct addr *source, struct now now) {
     (void)now;
     (void)source;

@@ -17,7 +17,9 @@
 #include <stdatomic.h>
 
 struct fake {
-    _Atomic uint64_t opened, closed, received, bad, mails, refused, stored, drained, heard;
+    _Atomic uint64_t opened, closed, received, bad, mails, refused, stored, drained, heard,
+        measures;
+    _Atomic uint64_t flow_in_call, waited_ms;
 };
 struct fake *fake_of(struct core *c);
 

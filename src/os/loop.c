@@ -12,7 +12,8 @@
 
 struct loop {
     struct epoll_event events[EVENTS_MAX];
-    int count; /* of events that this turn serves */
+    struct list queues[LOOP_RANKS];
+    struct loop_counters counters;
     int epoll_fd;
     struct loop_source wake; /* an eventfd */
     /* true between loop_prepare_sleep and the return of loop_wait, unless somebody woke us since:
@@ -32,6 +33,7 @@ static void wake_ready(struct loop_source *s, unsigned events) {
 enum err loop_new(struct loop **out) {
     struct loop *l = mem_zalloc(sizeof *l);
     if (!l) return ERR_MEMORY;
+    for (unsigned i = 0; i < LOOP_RANKS; i++) list_init(&l->queues[i]);
     l->wake = (struct loop_source){ .on_ready = wake_ready, .fd = -1 };
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll_fd >= 0) l->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -54,6 +56,7 @@ static enum err control(struct loop *l, int op, struct loop_source *s, unsigned 
     struct epoll_event e = { .data.ptr = s };
     if (interest & LOOP_READ) e.events |= EPOLLIN;
     if (interest & LOOP_WRITE) e.events |= EPOLLOUT;
+    if (s->is_edge) e.events |= EPOLLET | EPOLLRDHUP;
     if (epoll_ctl(l->epoll_fd, op, s->fd, &e) < 0) return ERR_IO;
     s->interest = (uint8_t)interest;
     return ERR_OK;
@@ -61,6 +64,8 @@ static enum err control(struct loop *l, int op, struct loop_source *s, unsigned 
 
 enum err loop_add(struct loop *l, struct loop_source *s, unsigned interest) {
     ASSERT(!s->added && s->on_ready);
+    list_init(&s->queued);
+    s->events = 0;
     enum err e = control(l, EPOLL_CTL_ADD, s, interest);
     s->added = e == ERR_OK;
     return e;
@@ -71,52 +76,134 @@ enum err loop_mod(struct loop *l, struct loop_source *s, unsigned interest) {
     return s->interest == interest ? ERR_OK : control(l, EPOLL_CTL_MOD, s, interest);
 }
 
+/* ---- queues ---- */
+
+static uint8_t rank_of(const struct loop_source *s) {
+    if (s->events & (LOOP_WRITE | LOOP_BROKEN)) return LOOP_FIRST;
+    return s->rank_now ? s->rank_now(s) : s->rank;
+}
+
+static void queue_leave(struct loop *l, struct loop_source *s) {
+    if (!list_linked(&s->queued)) return;
+    list_remove(&s->queued);
+    l->counters.waiting[s->queue]--;
+}
+
+static void queue_join(struct loop *l, struct loop_source *s) {
+    s->queue = rank_of(s);
+    list_push(&l->queues[s->queue], &s->queued);
+    l->counters.waiting[s->queue]++;
+}
+
+static void queue_add(struct loop *l, struct loop_source *s, unsigned events, uint32_t now_ms) {
+    s->events |= (uint8_t)events;
+    if (list_linked(&s->queued)) {
+        loop_rank_changed(l, s);
+        return;
+    }
+    s->since_ms = now_ms;
+    queue_join(l, s);
+    if (s->queue == LOOP_NEXT) l->counters.next_in++;
+}
+
+void loop_rank_changed(struct loop *l, struct loop_source *s) {
+    if (!list_linked(&s->queued) || rank_of(s) == s->queue) return;
+    queue_leave(l, s);
+    queue_join(l, s);
+}
+
+void loop_again(struct loop *l, struct loop_source *s) {
+    if (s->added) queue_add(l, s, LOOP_READ, (uint32_t)clock_mono());
+}
+
+bool loop_is_busy(const struct loop *l) {
+    uint32_t sum = 0;
+    for (unsigned i = 0; i < LOOP_RANKS; i++) sum += l->counters.waiting[i];
+    return sum != 0;
+}
+
+uint32_t loop_waited_ms(const struct loop_source *s, mono_t now) {
+    int32_t ms = (int32_t)((uint32_t)now - s->since_ms);
+    return ms > 0 ? (uint32_t)ms : 0; /* `now` may be older than the event */
+}
+
+const struct loop_counters *loop_counters(const struct loop *l) {
+    return &l->counters;
+}
+
 void loop_del(struct loop *l, struct loop_source *s) {
     if (!s->added) return;
     s->added = false;
     epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
-    for (int i = 0; i < l->count; i++)
-        if (l->events[i].data.ptr == s) l->events[i].data.ptr = NULL;
+    queue_leave(l, s);
 }
+
+/* ---- a turn ---- */
 
 void loop_prepare_sleep(struct loop *l) {
     atomic_store(&l->sleeping, true);
 }
 
+static unsigned events_of(uint32_t epoll) {
+    unsigned events = 0;
+    if (epoll & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) events |= LOOP_READ;
+    if (epoll & EPOLLOUT) events |= LOOP_WRITE;
+    if (epoll & (EPOLLHUP | EPOLLERR)) events |= LOOP_BROKEN;
+    if (epoll & (EPOLLRDHUP | EPOLLHUP)) events |= LOOP_ENDING;
+    return events;
+}
+
 enum err loop_wait(struct loop *l, int timeout_ms) {
+    uint64_t before = timeout_ms ? clock_us() : 0;
     int n = epoll_wait(l->epoll_fd, l->events, EVENTS_MAX, timeout_ms);
     int error = errno;
     atomic_store(&l->sleeping, false);
-    l->count = n > 0 ? n : 0;
+    uint64_t now_us = clock_us();
+    if (timeout_ms) l->counters.slept_us += now_us - before;
+    for (int i = 0; i < n; i++)
+        queue_add(l, l->events[i].data.ptr, events_of(l->events[i].events),
+                  (uint32_t)(now_us / 1000));
     return n >= 0 || error == EINTR ? ERR_OK : ERR_IO;
 }
 
-static void serve(struct epoll_event *e) {
-    struct loop_source *s = e->data.ptr;
-    unsigned events = 0;
-    if (e->events & (EPOLLIN | EPOLLHUP | EPOLLERR)) events |= LOOP_READ;
-    if (e->events & EPOLLOUT) events |= LOOP_WRITE;
-    if (e->events & (EPOLLHUP | EPOLLERR)) events |= LOOP_BROKEN;
-    e->data.ptr = NULL;
+static void serve(struct loop *l, struct list *link) {
+    struct loop_source *s = LIST_ITEM(link, struct loop_source, queued);
+    unsigned events = s->events;
+    if (s->queue == LOOP_NEXT) l->counters.next_out++;
+    queue_leave(l, s);
+    s->events = 0;
+    if (!s->is_edge) events &= ~(unsigned)LOOP_ENDING;
     s->on_ready(s, events);
 }
 
-void loop_dispatch(struct loop *l, unsigned later_max) {
-    bool has_later = false;
-    for (int i = 0; i < l->count; i++) {
-        const struct loop_source *s = l->events[i].data.ptr;
-        if (!s) continue; /* removed by an earlier callback */
-        if (s->rank == LOOP_FIRST)
-            serve(&l->events[i]);
-        else
-            has_later = true;
+/* Those who join meanwhile wait for the next turn. */
+static void serve_first(struct loop *l) {
+    struct list now;
+    list_init(&now);
+    for (struct list *link; (link = list_pop(&l->queues[LOOP_FIRST]));) list_push(&now, link);
+    while (!list_empty(&now)) serve(l, now.next);
+}
+
+static void serve_next(struct loop *l, const struct loop_shares *shares) {
+    struct list *q = &l->queues[LOOP_NEXT];
+    for (uint32_t i = 0; i < shares->next && !list_empty(q); i++) serve(l, q->prev);
+    uint32_t now_ms = (uint32_t)clock_mono();
+    for (uint32_t i = 0; i < shares->old && !list_empty(q); i++) {
+        const struct loop_source *oldest = LIST_ITEM(q->next, struct loop_source, queued);
+        if (now_ms - oldest->since_ms < shares->old_ms) return;
+        serve(l, q->next);
     }
-    for (int i = 0; has_later && later_max && i < l->count; i++) {
-        if (!l->events[i].data.ptr) continue;
-        serve(&l->events[i]);
-        later_max--;
-    }
-    l->count = 0; /* what is left is ready again in the next turn */
+}
+
+void loop_dispatch(struct loop *l, const struct loop_shares *shares) {
+    serve_first(l);
+    if (!list_empty(&l->queues[LOOP_NEXT])) serve_next(l, shares);
+    struct list *later = &l->queues[LOOP_LATER], *last = &l->queues[LOOP_LAST];
+    if (list_empty(later) && list_empty(last)) return;
+    uint64_t before = clock_us();
+    for (uint32_t i = 0; i < shares->later && !list_empty(later); i++) serve(l, later->next);
+    for (uint32_t i = 0; i < shares->last && !list_empty(last); i++) serve(l, last->next);
+    l->counters.later_us += clock_us() - before;
 }
 
 void loop_wake(struct loop *l) {
@@ -130,6 +217,12 @@ static int64_t clock_ms(clockid_t id) {
     struct timespec t;
     clock_gettime(id, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+uint64_t clock_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
 mono_t clock_mono(void) {

@@ -2,18 +2,24 @@
  *
  * Purpose:  a small face over epoll. What wants to hear of a descriptor holds a `struct
  *           loop_source` as a member and is found back with LIST_ITEM. Level-triggered: a source
- *           that was not read to its end is reported again in the next turn.
+ *           that was not read to its end is reported again in the next turn. With `is_edge` it is
+ *           reported once for what has come: whoever did not read all says loop_again().
  * Turn:     loop_prepare_sleep(); look once more at your queues; loop_wait(); loop_dispatch().
- *           Sources of rank LOOP_FIRST are served before those of LOOP_LATER, and of the latter
- *           only as many as the caller's budget allows: new handshakes never stop traffic.
+ * Ranks:    what is ready stands in a queue of its rank until it is served. LOOP_FIRST is served
+ *           whole in every turn. Of the others only as many as the caller's shares allow, so that
+ *           the first ones are looked at again soon: LOOP_NEXT from its young end (under overload
+ *           the young ones still have somebody who waits for the answer; the old ones get a share
+ *           of their own once they have waited `old_ms`), LOOP_LATER and LOOP_LAST from the old
+ *           end. To wait in a queue costs nothing: an edge-triggered source that is not served is
+ *           not read, and its peer's window fills up.
  * Lifetime: a source may be removed, closed and freed inside any callback, its own included.
  * Threads:  all calls on the loop's thread, but loop_wake(), which costs a system call only when
  *           the loop sleeps (or is about to).
  *
  *   for (;;) {
  *       loop_prepare_sleep(l);
- *       enum err e = loop_wait(l, mailbox_empty(m) ? timeout_ms : 0);
- *       loop_dispatch(l, 16);
+ *       enum err e = loop_wait(l, mailbox_empty(m) && !loop_is_busy(l) ? timeout_ms : 0);
+ *       loop_dispatch(l, &shares);
  *   }                                                                                  */
 #ifndef OS_LOOP_H
 #define OS_LOOP_H
@@ -27,16 +33,37 @@
 enum loop_events {
     LOOP_READ = 1 << 0,
     LOOP_WRITE = 1 << 1,
-    LOOP_BROKEN = 1 << 2 /* error or both sides closed; always reported, with READ */
+    LOOP_BROKEN = 1 << 2, /* error or both sides closed; always reported, with READ */
+    LOOP_ENDING = 1 << 3  /* the peer sends no more; edge-triggered sources only, with READ */
 };
-enum loop_rank { LOOP_FIRST, LOOP_LATER };
+enum loop_rank { LOOP_FIRST, LOOP_NEXT, LOOP_LATER, LOOP_LAST, LOOP_RANKS };
 
 struct loop_source {
     void (*on_ready)(struct loop_source *s, unsigned events);
+    /* The rank at this moment, when it changes by itself; NULL: `rank`. What is broken or can be
+     * written to is served first in any case. */
+    uint8_t (*rank_now)(const struct loop_source *s);
+    struct list queued; /* internal: while it waits to be served */
     int fd;
-    uint8_t interest; /* LOOP_READ | LOOP_WRITE */
-    uint8_t rank;     /* enum loop_rank; may be changed at any time */
-    bool added;
+    uint32_t since_ms; /* when it became ready, by the low bits of clock_mono() */
+    uint8_t interest;  /* LOOP_READ | LOOP_WRITE */
+    uint8_t rank;      /* enum loop_rank; may be changed at any time */
+    uint8_t events;    /* internal: what waits to be told */
+    uint8_t queue;     /* internal: the rank in whose queue it stands */
+    bool added, is_edge;
+};
+
+/* How many of each rank one loop_dispatch serves. */
+struct loop_shares {
+    uint32_t next, old, old_ms; /* LOOP_NEXT: young ones; of those older than old_ms */
+    uint32_t later, last;
+};
+
+struct loop_counters { /* since the start; the loop's thread writes and reads them */
+    uint64_t slept_us; /* in loop_wait, when there was nothing to do */
+    uint64_t later_us; /* serving LOOP_LATER and LOOP_LAST */
+    uint64_t next_in, next_out;
+    uint32_t waiting[LOOP_RANKS]; /* now, in each queue */
 };
 
 struct loop; /* opaque */
@@ -56,13 +83,23 @@ void loop_del(struct loop *l, struct loop_source *s);
 void loop_prepare_sleep(struct loop *l);
 /* Sleep until something is ready, somebody wakes us, or timeout_ms passed (< 0: for ever). */
 NODISCARD enum err loop_wait(struct loop *l, int timeout_ms);
-/* Serve what loop_wait found; at most `later_max` sources of rank LOOP_LATER. */
-void loop_dispatch(struct loop *l, unsigned later_max);
+/* Serve what waits. */
+void loop_dispatch(struct loop *l, const struct loop_shares *shares);
+/* The source was not read to its end: serve it again. For edge-triggered ones. */
+void loop_again(struct loop *l, struct loop_source *s);
+/* rank_now may say something else by now: a source that waits changes its queue. */
+void loop_rank_changed(struct loop *l, struct loop_source *s);
+/* Something waits in a queue: do not sleep. */
+bool loop_is_busy(const struct loop *l);
+/* How long this source has been ready; for its on_ready. */
+uint32_t loop_waited_ms(const struct loop_source *s, mono_t now);
+const struct loop_counters *loop_counters(const struct loop *l);
 /* From any thread: end the current or next loop_wait. */
 void loop_wake(struct loop *l);
 
 /* The clocks. Milliseconds; wall time may step. */
 mono_t clock_mono(void);
+uint64_t clock_us(void); /* the same clock, finer: for measuring */
 wall_t clock_wall(void);
 struct now clock_now(void);
 /* Milliseconds from now to at, rounded up, for loop_wait: -1 for MONO_NEVER, 0 when it is past. */

@@ -27,10 +27,11 @@ static void probe_open(struct probe *p, struct loop *l, int fd, unsigned interes
     assert_ok(loop_add(l, &p->source, interest));
 }
 
-static void turn(struct loop *l, unsigned later_max) {
+static void turn(struct loop *l, unsigned later) {
+    struct loop_shares shares = { .next = 9, .later = later, .last = 9 };
     loop_prepare_sleep(l);
     assert_ok(loop_wait(l, 0));
-    loop_dispatch(l, later_max);
+    loop_dispatch(l, &shares);
 }
 
 static void tells_what_is_ready(void **state) {
@@ -114,6 +115,108 @@ static void removed_ones_are_not_served(void **state) {
     loop_free(l);
 }
 
+struct pipes {
+    struct loop *l;
+    int fds[8][2], order[32];
+    struct probe p[8];
+};
+
+static void pipes_open(struct pipes *s) {
+    *s = (struct pipes){ .order = { 1 } };
+    assert_ok(loop_new(&s->l));
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(pipe(s->fds[i]), 0);
+        s->p[i] = (struct probe){ .loop = s->l, .order = s->order, .number = i };
+        s->p[i].source = (struct loop_source){
+            .on_ready = on_probe, .fd = s->fds[i][0], .rank = LOOP_NEXT, .is_edge = true
+        };
+        assert_ok(loop_add(s->l, &s->p[i].source, LOOP_READ));
+    }
+}
+
+static void pipes_say(struct pipes *s, int i) {
+    assert_int_equal(write(s->fds[i][1], "x", 1), 1);
+    loop_prepare_sleep(s->l);
+    assert_ok(loop_wait(s->l, 0));
+}
+
+static void pipes_close(struct pipes *s) {
+    for (int i = 0; i < 8; i++) {
+        loop_del(s->l, &s->p[i].source);
+        close(s->fds[i][0]);
+        close(s->fds[i][1]);
+    }
+    loop_free(s->l);
+}
+
+static void edges_are_told_once(void **state) {
+    (void)state;
+    struct pipes s;
+    pipes_open(&s);
+    pipes_say(&s, 0);
+    turn(s.l, 9);
+    turn(s.l, 9); /* not read, and not told again */
+    assert_int_equal(s.p[0].calls, 1);
+    assert_false(loop_is_busy(s.l));
+    loop_again(s.l, &s.p[0].source);
+    assert_true(loop_is_busy(s.l));
+    turn(s.l, 9);
+    assert_int_equal(s.p[0].calls, 2);
+    close(s.fds[0][1]);
+    turn(s.l, 9);
+    assert_int_equal(s.p[0].calls, 3);
+    assert_true(s.p[0].events & LOOP_ENDING);
+    s.fds[0][1] = -1;
+    pipes_close(&s);
+}
+
+/* Under overload: the young before the old, but not for ever. */
+static void the_young_go_first(void **state) {
+    (void)state;
+    struct pipes s;
+    pipes_open(&s);
+    for (int i = 0; i < 6; i++) pipes_say(&s, i);
+    struct loop_shares shares = { .next = 2, .old = 1, .old_ms = 1000 };
+    loop_dispatch(s.l, &shares);
+    assert_int_equal(s.order[0], 3); /* nobody is old yet */
+    assert_int_equal(s.order[1], 5);
+    assert_int_equal(s.order[2], 4);
+    s.p[0].source.since_ms -= 2000;
+    assert_true(loop_waited_ms(&s.p[0].source, clock_mono()) >= 2000);
+    pipes_say(&s, 6);
+    loop_dispatch(s.l, &shares);
+    assert_int_equal(s.order[3], 6);
+    assert_int_equal(s.order[4], 3);
+    assert_int_equal(s.order[5], 0);
+    assert_int_equal(loop_counters(s.l)->waiting[LOOP_NEXT], 2);
+    assert_int_equal(loop_counters(s.l)->next_in, 7);
+    assert_int_equal(loop_counters(s.l)->next_out, 5);
+    pipes_close(&s);
+}
+
+static uint8_t rank_of_the_day;
+static uint8_t rank_today(const struct loop_source *s) {
+    (void)s;
+    return rank_of_the_day;
+}
+
+/* Whoever gets into a call while he waits is served before the others. */
+static void a_rank_may_change(void **state) {
+    (void)state;
+    struct pipes s;
+    pipes_open(&s);
+    s.p[0].source.rank_now = rank_today;
+    rank_of_the_day = LOOP_NEXT;
+    for (int i = 0; i < 4; i++) pipes_say(&s, i);
+    rank_of_the_day = LOOP_FIRST;
+    loop_rank_changed(s.l, &s.p[0].source);
+    struct loop_shares none = { 0 };
+    loop_dispatch(s.l, &none);
+    assert_int_equal(s.order[0], 2);
+    assert_int_equal(s.order[1], 0);
+    pipes_close(&s);
+}
+
 static void *wake_it(void *loop) {
     loop_wake(loop);
     return NULL;
@@ -128,7 +231,7 @@ static void wakes_from_another_thread(void **state) {
         loop_prepare_sleep(l); /* a wake at any time from here on ends the wait */
         assert_int_equal(pthread_create(&thread, NULL, wake_it, l), 0);
         assert_ok(loop_wait(l, 60000));
-        loop_dispatch(l, 9);
+        loop_dispatch(l, &(struct loop_shares){ .next = 9 });
         assert_int_equal(pthread_join(thread, NULL), 0);
     }
     loop_wake(l); /* awake: costs nothing and leaves nothing behind */
@@ -155,6 +258,9 @@ int main(void) {
         cmocka_unit_test(tells_what_is_ready),
         cmocka_unit_test(first_before_later_within_budget),
         cmocka_unit_test(removed_ones_are_not_served),
+        cmocka_unit_test(edges_are_told_once),
+        cmocka_unit_test(the_young_go_first),
+        cmocka_unit_test(a_rank_may_change),
         cmocka_unit_test(wakes_from_another_thread),
         cmocka_unit_test(waits_are_rounded_and_bounded),
     };

@@ -1,6 +1,7 @@
 #include "proxy/forward.h"
 
 #include "sip/edit.h"
+#include "sip/hdr.h"
 
 static void forward_number(struct sip_edit *e, enum sip_header_id id, struct buf *text) {
     const struct sip_header *h = sip_first(e->msg, id);
@@ -59,10 +60,29 @@ static enum err forward_put_lines(struct buf *out, size_t body_len, slice lines)
     return ERR_OK;
 }
 
-enum err forward_response(const struct sip_msg *resp, slice challenges, struct buf *out) {
+/* RFC 7339 5.2: what we have to say of our load goes into the Via of the next hop upstream, which
+ * is the second one here. It came back as we sent it, without such parameters. We wrote the lines,
+ * so it stands alone on its own, or was one of several of its sender. */
+static void forward_oc(struct sip_edit *e, const struct sip_msg *resp, slice oc, struct buf *text) {
+    const struct sip_header *first = sip_first(resp, HDR_VIA);
+    const struct sip_header *second = sip_next(resp, first);
+    struct hdr_values it = hdr_values_of(resp, HDR_VIA);
+    slice ours, his;
+    if (!second || !hdr_values_next(&it, &ours) || !hdr_values_next(&it, &his)) return;
+    if (his.ptr < second->value.ptr || his.ptr >= second->value.ptr + second->value.len) return;
+    buf_put(text, his);
+    buf_put(text, oc);
+    buf_put(text, slice_span(his.ptr + his.len, second->value.ptr + second->value.len));
+    if (!text->full) sip_edit_replace(e, second, buf_slice(text));
+}
+
+enum err forward_response(const struct sip_msg *resp, slice challenges, slice oc, struct buf *out) {
     struct sip_edit e;
+    char mem[1024];
+    struct buf via = buf_over(mem, sizeof mem);
     sip_edit_init(&e, resp);
     sip_edit_drop_values(&e, HDR_VIA, 1);
+    if (oc.len) forward_oc(&e, resp, oc, &via);
     sip_edit_drop_all(&e, HDR_P_ASSERTED_IDENTITY);
     if (challenges.len) {
         sip_edit_drop_all(&e, HDR_WWW_AUTHENTICATE);

@@ -29,7 +29,9 @@ NODISCARD enum err forward_write(const struct forward *f, struct buf *out);
 
 /* A response on its way back: without our Via, and without P-Asserted-Identity that a client put
  * in (RFC 3325 5). `challenges`: whole WWW-Authenticate and Proxy-Authenticate lines, each with its
- * CRLF, that take the place of its own (RFC 3261 16.7 step 7); empty: as it is. */
-NODISCARD enum err forward_response(const struct sip_msg *resp, slice challenges, struct buf *out);
+ * CRLF, that take the place of its own (RFC 3261 16.7 step 7); empty: as it is. `oc`: parameters
+ * for the Via of whom it goes to (RFC 7339 5.2); empty: none. */
+NODISCARD enum err forward_response(const struct sip_msg *resp, slice challenges, slice oc,
+                                    struct buf *out);
 
 #endif

@@ -88,11 +88,42 @@ static void a_response_goes_back(void **state) {
                                       "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"),
                            SIP_STREAM)
                   .err);
-    assert_ok(forward_response(&m, SLICE_NONE, &out));
+    assert_ok(forward_response(&m, SLICE_NONE, SLICE_NONE, &out));
     assert_slice(buf_slice(&out), "SIP/2.0 180 Ringing\r\n"
                                   "Via: SIP/2.0/TLS caller;branch=z9hG4bKa\r\n"
                                   "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
                                   "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+}
+
+/* RFC 7339 5.2: overload parameters stand in the Via of whom the response goes to, and nowhere
+ * else, whether or not that Via has a line of its own. */
+static void load_is_told_upstream(void **state) {
+    (void)state;
+    static const struct {
+        const char *vias, *wanted;
+    } cases[] = {
+        { "Via: a/1;b=1\r\nVia: SIP/2.0/TLS caller;branch=z9hG4bKa\r\nVia: SIP/2.0/TLS far\r\n",
+          "Via: SIP/2.0/TLS caller;branch=z9hG4bKa;oc=7\r\nVia: SIP/2.0/TLS far\r\n" },
+        { "Via: a/1;b=1\r\nVia: SIP/2.0/TLS caller , SIP/2.0/TLS far\r\n",
+          "Via: SIP/2.0/TLS caller;oc=7 , SIP/2.0/TLS far\r\n" },
+        { "Via: a/1;b=1, SIP/2.0/TLS caller\r\nVia: SIP/2.0/TLS far\r\n",
+          "Via: SIP/2.0/TLS caller\r\nVia: SIP/2.0/TLS far\r\n" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sip_msg m;
+        char mem[2048], in_mem[1024], want_mem[1024];
+        struct buf out = buf_over(mem, sizeof mem);
+        struct buf in = buf_over(in_mem, sizeof in_mem), want = buf_over(want_mem, sizeof want_mem);
+        const char *rest = "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\nCall-ID: 1\r\n"
+                           "CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
+        slice vias = slice_from(slice_str(cases[i].vias), sizeof "Via: a/1;b=1" - 1);
+        buf_fmt(&in, "SIP/2.0 180 Ringing\r\nVia: SIP/2.0/TLS us;branch=z9hG4bKus" SLICE_FMT "%s",
+                SLICE_ARG(vias), rest);
+        buf_fmt(&want, "SIP/2.0 180 Ringing\r\n%s%s", cases[i].wanted, rest);
+        assert_ok(sip_msg_read(&m, buf_slice(&in), SIP_STREAM).err);
+        assert_ok(forward_response(&m, SLICE_NONE, SLICE(";oc=7"), &out));
+        assert_true(slice_eq(buf_slice(&out), buf_slice(&want)));
+    }
 }
 
 /* RFC 3261 16.7 step 7: the challenges of all branches in the one response. */
@@ -113,7 +144,7 @@ static void challenges_are_gathered(void **state) {
     assert_ok(forward_response(&m,
                                SLICE("Proxy-Authenticate: Digest realm=\"one\"\r\n"
                                      "Proxy-Authenticate: Digest realm=\"two\"\r\n"),
-                               &out));
+                               SLICE_NONE, &out));
     assert_slice(buf_slice(&out), "SIP/2.0 407 Proxy Authentication Required\r\n"
                                   "Via: SIP/2.0/TLS caller\r\n"
                                   "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
@@ -124,9 +155,8 @@ static void challenges_are_gathered(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_request_goes_on),
-        cmocka_unit_test(full_is_said),
-        cmocka_unit_test(a_response_goes_back),
+        cmocka_unit_test(a_request_goes_on),       cmocka_unit_test(full_is_said),
+        cmocka_unit_test(a_response_goes_back),    cmocka_unit_test(load_is_told_upstream),
         cmocka_unit_test(challenges_are_gathered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -331,6 +331,8 @@ ALWAYS_INLINE bool via_param(const struct hdr_param *p, struct sip_via *out) {
     } else if (WORD_IS(p->name, "received")) {
         if (out->received.ptr || !is_token) return false;
         out->received = p->value;
+    } else if (WORD_IS(p->name, "oc")) {
+        out->has_oc = true;
     }
     return true;
 }
@@ -391,6 +393,7 @@ enum err via_take(struct cursor *c, struct sip_via *out) {
     }
     if (!via_port_take(c, &out->port)) return ERR_BAD;
     out->branch = out->received = out->rport = SLICE_NONE;
+    out->has_oc = false;
     out->has_rport = false;
     const char *params = c->at;
     struct hdr_param p;

@@ -127,6 +127,7 @@ struct sip_via {
     slice received;
     slice rport; /* the digits; has_rport with empty digits is a request for it */
     bool has_rport;
+    bool has_oc;  /* RFC 7339 4.1: the sender controls its load by what we answer */
     slice params; /* all of them, from the first ';' on: hdr_param() */
 };
 

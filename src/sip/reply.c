@@ -4,6 +4,10 @@
 #include "base/scan.h"
 #include "sip/hdr.h"
 
+static bool is_overload_param(slice name) {
+    return slice_ieq(name, SLICE("oc")) || slice_istarts(name, SLICE("oc-"));
+}
+
 /* The parameters of a Via but those that the receiver writes. RFC 3581 4: rport gets its value in
  * place; received stands behind it. */
 void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct addr *source,
@@ -21,6 +25,7 @@ void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct a
     struct hdr_params it = hdr_params_of(via->params);
     for (struct hdr_param p; hdr_params_next(&it, &p);) {
         if (slice_ieq(p.name, SLICE("received"))) continue; /* what a peer wrote there is a lie */
+        if (via->has_oc && is_overload_param(p.name)) continue;
         buf_lit(b, ";");
         buf_put(b, p.name);
         if (slice_ieq(p.name, SLICE("rport"))) {
@@ -40,11 +45,12 @@ void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct a
 }
 
 static void put_vias(struct buf *out, const struct sip_msg *req, const struct addr *source,
-                     uint32_t keep_s) {
+                     uint32_t keep_s, slice oc) {
     const struct sip_header *h = sip_first(req, HDR_VIA);
     if (source) {
         buf_lit(out, "Via: ");
         sip_via_put_source(out, &req->via, source, keep_s);
+        if (req->via.has_oc) buf_put(out, oc);
         const char *behind = req->via.value.ptr + req->via.value.len;
         buf_put(out, slice_span(behind, h->value.ptr + h->value.len));
         buf_lit(out, "\r\n");
@@ -79,7 +85,7 @@ enum err sip_reply(const struct sip_msg *req, const struct sip_reply *r, struct 
     buf_lit(out, " ");
     buf_put(out, r->reason.len ? r->reason : sip_status_text(r->status));
     buf_lit(out, "\r\n");
-    put_vias(out, req, r->source, r->keep_s);
+    put_vias(out, req, r->source, r->keep_s, r->oc);
     buf_put(out, sip_first(req, HDR_FROM)->line);
     put_to(out, req, r);
     buf_put(out, sip_first(req, HDR_CALL_ID)->line);

@@ -23,6 +23,7 @@ struct sip_reply {
     slice body;
     uint32_t keep_s; /* RFC 6223: the value of a keep parameter without one; 0: left alone */
     const struct addr *source; /* where the request came from; NULL: Via stays as it is */
+    slice oc; /* overload parameters for the topmost Via, when it asked for them; with `source` */
 };
 
 /* FULL: does not fit. BAD: the request lacks what must be copied. */
@@ -30,7 +31,8 @@ NODISCARD enum err sip_reply(const struct sip_msg *req, const struct sip_reply *
 
 /* Write the topmost Via value of `req` with received and rport filled in: received when the host
  * of sent-by is not that address (or rport was asked for), rport when it was asked for. A keep that
- * asks gets keep_s, unless that is 0. */
+ * asks gets keep_s, unless that is 0. Overload parameters go: they are for the next hop only (RFC
+ * 7339 5.6), who answers puts in its own. */
 void sip_via_put_source(struct buf *b, const struct sip_via *via, const struct addr *source,
                         uint32_t keep_s);
 
