@@ -70,7 +70,7 @@ static bool wait_reply(struct resolver *r, struct server *s, unsigned servers,
         for (unsigned i = 0; i < servers; i++) server_serve(&s[i]);
         loop_prepare_sleep(loop);
         assert_ok(loop_wait(loop, 1));
-        loop_dispatch(loop, 1);
+        loop_dispatch(loop, &(struct loop_shares){ .next = 1 });
         resolver_run(r, clock_mono());
     }
     return true;
