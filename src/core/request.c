@@ -441,6 +441,23 @@ static bool core_pass_to_worker(struct core *c, struct flow *flow, const struct 
     return true;
 }
 
+/* RFC 3323 5: who calls his privacy critical must not be let through with less of it. We withhold
+ * what we assert (id, RFC 3325 7) and what we know of a call's way (history); what only a B2BUA
+ * could hide (user, header, session), and what we have never heard of, is not done here. */
+static bool core_check_privacy(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    const unsigned done = HDR_PRIVACY_CRITICAL | HDR_PRIVACY_ID | HDR_PRIVACY_HISTORY;
+    unsigned asked = 0;
+    enum err err = hdr_privacy(m, &asked);
+    if (err == ERR_OK && (!(asked & HDR_PRIVACY_CRITICAL) || !(asked & ~done))) return true;
+    if (err == ERR_OK)
+        core_refuse(c, flow, m, 500,
+                    "Privacy cannot be given as asked: this server does id and history, but not "
+                    "user, header or session");
+    else
+        core_refuse(c, flow, m, 400, "Privacy is malformed");
+    return false;
+}
+
 static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
     uint32_t sender;
     enum route last;
@@ -456,6 +473,7 @@ static void core_new_request(struct core *c, struct flow *flow, const struct sip
         core_refuse(c, flow, m, 403, "This server does not pass requests to other servers");
         return;
     }
+    if (!core_check_privacy(c, flow, m)) return;
     if (is_for_us(c, m))
         core_for_us(c, flow, m);
     else if (m->method == SIP_PUBLISH)
