@@ -46,6 +46,7 @@
 #define LIMIT_SEARCHES      512u  /* domains a worker looks for at one time */
 #define LIMIT_PLACES        16u   /* addresses tried for one request, and servers of one domain */
 #define LIMIT_TARGET_MEMORY 4096u /* addresses a worker knows to have failed or answered lately */
+#define LIMIT_CONNECTS      512u  /* a worker's, not up yet */
 #define LIMIT_CERT_NAMES    32u /* of each kind; hosters put up to a hundred on one: not domains' */
 #define LIMIT_PEERS         64u /* rows of policy in the settings */
 

@@ -1,4 +1,4 @@
-/* A connection's life:
+/* A connection's life; how those begin that are ours stands in connect.c:
  *
  *   accept -> HANDSHAKE -> DECIDE -> SIP -> CLOSING -> LINGER -> DEAD
  *                 |  ALPN sip/2 ^      |
@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "os/cert.h"
 #include "os/socket.h"
 #include <sys/socket.h>
 #include <unistd.h>
@@ -73,20 +74,25 @@ static void source_give(struct io *io, pool_id id) {
 
 static void conn_ready(struct loop_source *source, unsigned events) {
     struct conn *c = LIST_ITEM(source, struct conn, source);
-    struct io *io = c->io;
+    if (c->state == CONN_CONNECTING) {
+        connect_ready(c);
+        return;
+    }
     if (events & LOOP_WRITE) conn_writable(c);
     if (!(events & LOOP_READ) || c->state == CONN_DEAD) return;
     if (events & LOOP_ENDING) c->is_ending = true;
-    core_waited(io->core, loop_waited_ms(source, io->now.mono));
-    if (conn_read(c) && c->state != CONN_DEAD) loop_again(io->loop, source);
+    core_waited(c->io->core, loop_waited_ms(source, c->io->now.mono));
+    if (conn_read(c) && c->state != CONN_DEAD) loop_again(c->io->loop, source);
 }
 
 /* Who is in a call goes first, then those who may want one, then those who want a connection. */
 static uint8_t conn_rank(const struct loop_source *source) {
     const struct conn *c = LIST_ITEM(source, struct conn, source);
     switch ((enum conn_state)c->state) {
+    case CONN_CONNECTING:
+        return LOOP_FIRST;
     case CONN_HANDSHAKE:
-        return LOOP_LATER;
+        return c->is_ours ? LOOP_FIRST : LOOP_LATER;
     case CONN_DECIDE:
         return LOOP_NEXT;
     case CONN_SIP:
@@ -99,17 +105,13 @@ static uint8_t conn_rank(const struct loop_source *source) {
     return LOOP_FIRST;
 }
 
-static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer, pool_id source) {
-    struct io *io = l->io;
+static struct conn *conn_alloc(struct io *io, int fd, const struct addr *peer) {
     pool_id id;
     struct conn *c = pool_new(&io->conn_pool, &id);
     if (!c) return NULL;
     c->id = id;
     c->io = io;
     c->peer = *peer;
-    c->transport = l->transport;
-    c->lane = l->lane;
-    c->source_count = source;
     c->source = (struct loop_source){
         .on_ready = conn_ready, .rank_now = conn_rank, .fd = fd, .is_edge = true
     };
@@ -117,19 +119,60 @@ static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer
     c->write_timer.kind = CONN_TIMER_WRITE;
     list_init(&c->dirty);
     list_init(&c->gone);
-    bool is_tls = l->transport == FLOW_TLS;
-    if ((is_tls && tls_accept(io->tls, &io->wire, &c->tls) != ERR_OK) ||
-        loop_add(io->loop, &c->source, LOOP_READ) != ERR_OK) {
+    return c;
+}
+
+/* It has its TLS state: watch it, and its clock runs. False: it is gone. */
+static bool conn_start(struct conn *c, enum conn_state state, unsigned interest, uint32_t ms) {
+    struct io *io = c->io;
+    if (loop_add(io->loop, &c->source, interest) != ERR_OK) {
         tls_fini(&c->tls);
-        pool_free(&io->conn_pool, id);
-        return NULL;
+        pool_free(&io->conn_pool, c->id);
+        return false;
     }
     list_push(&io->conns, &c->link);
-    c->state = is_tls ? CONN_HANDSHAKE : CONN_DECIDE;
-    timer_start(&io->timers, &c->read_timer,
-                io->now.mono + (is_tls ? io->limits.handshake_ms : io->limits.decide_ms));
+    c->state = (uint8_t)state;
+    timer_start(&io->timers, &c->read_timer, io->now.mono + ms);
     io_count(&io->counters.connections, 1);
-    return c;
+    return true;
+}
+
+static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer, pool_id source) {
+    struct io *io = l->io;
+    struct conn *c = conn_alloc(io, fd, peer);
+    if (!c) return NULL;
+    c->transport = l->transport;
+    c->lane = l->lane;
+    c->source_count = source;
+    bool is_tls = l->transport == FLOW_TLS;
+    if (is_tls && tls_accept(io->tls, &io->wire, &c->tls) != ERR_OK) {
+        pool_free(&io->conn_pool, c->id);
+        return NULL;
+    }
+    return conn_start(c, is_tls ? CONN_HANDSHAKE : CONN_DECIDE, LOOP_READ,
+                      is_tls ? io->limits.handshake_ms : io->limits.decide_ms)
+               ? c
+               : NULL;
+}
+
+enum err conn_new_ours(struct io *io, int fd, const struct addr *peer, const char *name,
+                       uint64_t ticket) {
+    struct conn *c = conn_alloc(io, fd, peer);
+    if (!c) return ERR_FULL;
+    c->transport = FLOW_TLS;
+    c->lane = LANE_MAIN;
+    c->is_ours = true;
+    enum err e = tls_connect(io->tls_client, &io->wire, name, &c->tls);
+    if (e != ERR_OK) {
+        pool_free(&io->conn_pool, c->id);
+        return e;
+    }
+    if (!conn_start(c, CONN_CONNECTING, LOOP_WRITE, io->limits.connect_ms)) return ERR_IO;
+    c->ticket = ticket;
+    c->is_awaited = true;
+    list_push(&io->connecting, &c->gone);
+    io->connecting_count++;
+    return ERR_OK;
 }
 
 static void conn_begin(struct listener *l, int fd, const struct addr *peer) {
@@ -189,12 +232,31 @@ static bool slots_reach(struct io *io, uint32_t slot) {
     return true;
 }
 
+/* What the peer has proved. Costs nothing for a phone without certificate. */
+static void see_peer(struct conn *c, struct flow_info *info, struct cert_seen *seen) {
+    if (!c->tls.ssl || !tls_peer_has_certificate(&c->tls)) return;
+    info->has_device_key = tls_device_key(&c->tls, c->io->now.wall, info->device_key);
+    if (!info->has_device_key && tls_peer_cert(&c->tls, c->io->now.wall, seen))
+        info->cert = &seen->says;
+}
+
+static enum err tell_open(struct conn *c, const struct flow_info *info) {
+    struct io *io = c->io;
+    if (!c->is_ours) return core_flow_open(io->core, info, io->now, &c->flow);
+    connect_settled(c);
+    return core_connected(io->core, c->ticket, ERR_OK, NULL, info, io->now, &c->flow);
+}
+
 bool conn_open_flow(struct conn *c) {
     struct io *io = c->io;
     struct flow_info info = { .transport = c->transport, .lane = c->lane, .peer = c->peer };
+    struct cert_seen seen = { 0 };
     enum err e = socket_local(c->source.fd, &info.local);
-    if (c->tls.ssl) info.has_device_key = tls_device_key(&c->tls, io->now.wall, info.device_key);
-    if (e == ERR_OK) e = core_flow_open(io->core, &info, io->now, &c->flow);
+    if (e == ERR_OK) {
+        see_peer(c, &info, &seen);
+        e = tell_open(c, &info);
+        cert_seen_fini(&seen);
+    }
     if (e == ERR_OK && !slots_reach(io, flow_slot(c->flow))) {
         core_flow_closed(io->core, c->flow, io->now);
         e = ERR_MEMORY;
@@ -206,6 +268,7 @@ bool conn_open_flow(struct conn *c) {
         return false;
     }
     io->by_slot[flow_slot(c->flow)] = c;
+    if (c->is_ours) io_count(&io->counters.connects_up, 1);
     c->state = CONN_SIP;
     io_drain_effects(io);
     return c->state == CONN_SIP;
@@ -214,6 +277,8 @@ bool conn_open_flow(struct conn *c) {
 void conn_forget_flow(struct conn *c) {
     if (c->flow == FLOW_NONE || list_linked(&c->gone)) return;
     c->io->by_slot[flow_slot(c->flow)] = NULL;
+    if (c->is_ours)
+        atomic_fetch_sub_explicit(&c->io->counters.connects_up, 1, memory_order_relaxed);
     list_push(&c->io->gone, &c->gone);
 }
 
@@ -222,6 +287,10 @@ void conn_forget_flow(struct conn *c) {
 void conn_kill(struct conn *c) {
     struct io *io = c->io;
     if (c->state == CONN_DEAD) return;
+    if (c->is_awaited) { /* and comes back here */
+        connect_failed(c, ERR_CLOSED, "the connection was closed during the TLS handshake");
+        return;
+    }
     c->state = CONN_DEAD;
     conn_forget_flow(c);
     timer_stop(&io->timers, &c->read_timer);
@@ -236,7 +305,7 @@ void conn_kill(struct conn *c) {
 void conn_finish(struct conn *c) {
     struct io *io = c->io;
     if (c->state >= CONN_CLOSING) return;
-    if (c->state == CONN_HANDSHAKE) {
+    if (c->state <= CONN_HANDSHAKE) {
         conn_kill(c);
         return;
     }
@@ -265,7 +334,7 @@ static void conn_free(struct conn *c) {
     mem_free(c->inbox);
     tls_fini(&c->tls);
     ASSERT(!list_linked(&c->gone)); /* core knows */
-    source_give(io, c->source_count);
+    if (!c->is_ours) source_give(io, c->source_count);
     list_remove(&c->link);
     pool_free(&io->conn_pool, c->id);
     atomic_fetch_sub_explicit(&io->counters.connections, 1, memory_order_relaxed);
@@ -284,7 +353,17 @@ void conn_expired(struct conn *c, enum conn_timer which) {
         conn_kill(c);
         return;
     }
+    if (c->is_awaited) {
+        connect_expired(c);
+        return;
+    }
+    if (c->is_ours && c->state == CONN_SIP && !c->inbox) {
+        connect_ping(c);
+        return;
+    }
     switch ((enum conn_state)c->state) {
+    case CONN_CONNECTING:
+        break;
     case CONN_HANDSHAKE:
         io_count(&io->counters.handshakes_slow, 1);
         break;

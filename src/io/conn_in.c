@@ -18,8 +18,20 @@ static void bad_stream(struct conn *c, slice head, const char *why) {
     conn_finish(c);
 }
 
+/* Where we are the client, line ends are answers to our pings and are not answered. */
+static size_t take_pongs(struct conn *c, slice bytes) {
+    size_t i = 0;
+    while (i < bytes.len && (bytes.ptr[i] == '\r' || bytes.ptr[i] == '\n')) i++;
+    if (i && c->state == CONN_SIP) {
+        c->ping = PING_ANSWERED;
+        core_flow_heard(c->io->core, c->flow, c->io->now);
+    }
+    return i;
+}
+
 /* Skips line ends between messages. RFC 5626 4.4.1: a double CRLF is a ping, the answer is one. */
 static size_t take_line_ends(struct conn *c, slice bytes) {
+    if (c->is_ours) return take_pongs(c, bytes);
     size_t i = 0;
     bool is_ping = false;
     for (; i < bytes.len && (bytes.ptr[i] == '\r' || bytes.ptr[i] == '\n'); i++) {
@@ -127,7 +139,7 @@ static void watch_rest(struct conn *c, bool is_new) {
     struct io *io = c->io;
     if (c->state != CONN_SIP) return; /* DECIDE has its own clock, a closing one too */
     if (!c->inbox)
-        timer_stop(&io->timers, &c->read_timer);
+        connect_idle(c);
     else if (is_new || !c->read_timer.armed)
         timer_start(&io->timers, &c->read_timer, io->now.mono + io->limits.message_ms);
 }
@@ -171,13 +183,22 @@ static bool shake_hands(struct conn *c) {
     if (c->state == CONN_DEAD || e == ERR_AGAIN) return false;
     if (e != ERR_OK) {
         io_count(&io->counters.handshakes_failed, 1);
-        conn_kill(c);
+        if (c->is_awaited)
+            connect_failed(c, ERR_CRYPTO, tls_handshake_trouble());
+        else
+            conn_kill(c);
         return false;
     }
     io_count(&io->counters.handshakes_ok, 1);
     if (tls_resumed(&c->tls)) io_count(&io->counters.handshakes_resumed, 1);
     c->state = CONN_DECIDE;
     timer_stop(&io->timers, &c->read_timer);
+    if (c->is_ours) {
+        if (!conn_open_flow(c)) return false;
+        io_count(&io->counters.connects_ok, 1);
+        connect_idle(c);
+        return true;
+    }
     switch (tls_alpn(&c->tls)) {
     case TLS_ALPN_SIP:
         return conn_open_flow(c);

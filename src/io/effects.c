@@ -51,9 +51,14 @@ static void perform(struct io *io, const struct core_effect *fx) {
         if (io->hooks.on_trace) io->hooks.on_trace(io->hooks.ctx, io->worker, fx->bytes);
         break;
     case FX_DNS:
+        dns_ask(io, fx);
+        break;
     case FX_CONNECT:
+        connect_begin(io, fx);
+        break;
     case FX_CONNECT_CANCEL:
-        break; /* the core does not ask for them yet */
+        connect_cancel(io, fx->ticket);
+        break;
     }
 }
 
@@ -67,12 +72,28 @@ static bool tell_core(struct io *io) {
         core_flow_closed(io->core, flow, io->now);
         return true;
     }
+    l = list_pop(&io->answers);
+    if (l) {
+        struct answer a = *LIST_ITEM(l, struct answer, link);
+        mem_free(LIST_ITEM(l, struct answer, link));
+        flow_id none;
+        if (a.is_dns)
+            dns_failed(io, a.ticket);
+        else if (core_connected(io->core, a.ticket, a.result, a.why, NULL, io->now, &none) ==
+                 ERR_OK)
+            ASSERT(false); /* there is nothing that it could have taken */
+        return true;
+    }
     l = list_pop(&io->refused);
-    if (!l) return false;
+    if (!l) return dns_take(io);
     struct refused *r = LIST_ITEM(l, struct refused, link);
     core_mail_refused(io->core, r->worker, &r->mail, io->now);
     mem_free(r);
     return true;
+}
+
+bool io_owes_core(const struct io *io) {
+    return !list_empty(&io->gone) || !list_empty(&io->answers) || !list_empty(&io->refused);
 }
 
 void io_drain_effects(struct io *io) {

@@ -15,6 +15,9 @@ void io_limits_defaults(struct io_limits *l) {
         .handshake_ms = 10000,
         .decide_ms = 5000,
         .message_ms = 10000,
+        .connect_ms = 5000,
+        .ping_ms = 120000, /* RFC 5626 4.4.1's own */
+        .pong_ms = 10000,
         .stall_ms = 30000,
         .linger_ms = 2000,
         .out_bytes_max = 262144,
@@ -24,7 +27,14 @@ void io_limits_defaults(struct io_limits *l) {
 
 /* ---- letters ---- */
 
-enum io_letter_kind { LETTER_MAIL, LETTER_STORED, LETTER_CALL, LETTER_TLS, LETTER_DRAIN };
+enum io_letter_kind {
+    LETTER_MAIL,
+    LETTER_STORED,
+    LETTER_CALL,
+    LETTER_TLS,
+    LETTER_CLIENT,
+    LETTER_DRAIN
+};
 struct io_letter {
     enum io_letter_kind kind;
     union {
@@ -38,6 +48,7 @@ struct io_letter {
             void *ctx;
         } call;
         struct tls_server *tls;
+        struct tls_client *client;
         uint32_t grace_ms;
     };
 };
@@ -59,6 +70,11 @@ enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void 
 
 enum err io_post_tls(struct io *io, struct tls_server *tls) {
     struct io_letter l = { .kind = LETTER_TLS, .tls = tls };
+    return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
+}
+
+enum err io_post_tls_client(struct io *io, struct tls_client *client) {
+    struct io_letter l = { .kind = LETTER_CLIENT, .client = client };
     return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
 }
 
@@ -100,6 +116,10 @@ static void open_letter(struct io *io, const struct letter *letter) {
     case LETTER_TLS:
         tls_server_unref(io->tls);
         io->tls = l.tls;
+        break;
+    case LETTER_CLIENT:
+        tls_client_unref(io->tls_client);
+        io->tls_client = l.client;
         break;
     case LETTER_DRAIN:
         listeners_close(io);
@@ -180,22 +200,35 @@ enum err io_new(const struct io_config *config, struct io **out, struct buf *why
     list_init(&io->dirty);
     list_init(&io->gone);
     list_init(&io->refused);
+    list_init(&io->answers);
+    list_init(&io->connecting);
     timers_init(&io->timers, io->now.mono);
     crypto_random(&io->hash_key, sizeof io->hash_key);
-    pool_init(&io->conn_pool, sizeof(struct conn), io->limits.connections_max);
+    /* Beyond the crowd there is room for those that we begin: it must not cut us off from others.
+     */
+    pool_init(&io->conn_pool, sizeof(struct conn), io->limits.connections_max + LIMIT_CONNECTS);
     pool_init(&io->source_pool, sizeof(struct source_count), io->limits.connections_max);
     map_init(&io->sources, io->limits.connections_max);
+    if (config->dns_server_count > IO_DNS_SERVERS_MAX) {
+        io_free(io);
+        return ERR_LIMIT;
+    }
+    io->dns_server_count = config->dns_server_count;
+    for (size_t i = 0; i < config->dns_server_count; i++)
+        io->dns_servers[i] = config->dns_servers[i];
     enum err e = fill(io, config, why);
     if (e != ERR_OK) {
         io_free(io);
         return e;
     }
+    io->tls_client = config->tls_client;
     *out = io;
     return ERR_OK;
 }
 
 /* Everything that is open is closed, the peers are told; core hears of each flow. */
 static void close_all(struct io *io) {
+    io->is_closing = true;
     io_drain_effects(io);
     for (struct list *l = io->conns.next, *next; l != &io->conns; l = next) {
         next = l->next;
@@ -222,8 +255,10 @@ void io_free(struct io *io) {
         struct io_letter head;
         memcpy(&head, l->head, sizeof head);
         if (head.kind == LETTER_TLS) tls_server_unref(head.tls);
+        if (head.kind == LETTER_CLIENT) tls_client_unref(head.client);
     }
     mailbox_free(io->mailbox);
+    asker_free(io->asker);
     loop_free(io->loop);
     for (struct out_block *b = io->free_blocks, *next; b; b = next) {
         next = b->next;
@@ -231,6 +266,7 @@ void io_free(struct io *io) {
     }
     udp_free(io->udp);
     tls_server_unref(io->tls);
+    tls_client_unref(io->tls_client);
     map_fini(&io->sources);
     pool_fini(&io->source_pool);
     pool_fini(&io->conn_pool);
@@ -276,6 +312,7 @@ static void run_timers(struct io *io) {
                 timer_start(&io->timers, t, io->now.mono + 1000);
         }
     }
+    dns_run(io);
     if (core_wake_at(io->core) <= io->now.mono) core_run_timers(io->core, io->now);
     io_drain_effects(io);
 }
@@ -285,7 +322,7 @@ static void finish_turn(struct io *io) {
     do {
         io_drain_effects(io);
         io_flush(io);
-    } while (!list_empty(&io->gone) || !list_empty(&io->refused));
+    } while (io_owes_core(io));
     udp_flush(io);
     conn_reap(io);
 }
@@ -339,7 +376,7 @@ static int wait_ms(struct io *io) {
     if (mailbox_has_letters(io->mailbox) || loop_is_busy(io->loop) || atomic_load(&io->stop))
         return 0;
     mono_t at = mono_min(core_wake_at(io->core), timers_wake_at(&io->timers));
-    at = mono_min(at, io->drain_until);
+    at = mono_min(mono_min(at, io->drain_until), dns_wake_at(io));
     return clock_wait_ms(io->now.mono, at);
 }
 

@@ -12,6 +12,8 @@
  * Memory:   an idle connection holds its TLS state (14 kB) and a struct of some 300 bytes, no
  *           buffers: reading and writing go through buffers of the worker. A block of heap is kept
  *           for a message that is not complete and for bytes the peer does not take yet.
+ * Outward:  FX_CONNECT makes connections of our own (connect.c), which are flows as any other;
+ *           FX_DNS asks a resolver that is made with the first question (ask.c).
  * Limits:   every connection has a clock on it while it owes us something: the handshake, the rest
  *           of a message, or the reading of our bytes (struct io_limits).
  * Threads:  an io belongs to the thread that calls io_run. From other threads: io_post_*, io_stop,
@@ -30,6 +32,7 @@
 #include <stdatomic.h>
 
 struct io;
+struct tls_client;
 struct tls_server;
 
 struct io_listen {
@@ -37,7 +40,8 @@ struct io_listen {
     uint8_t transport; /* FLOW_UDP, FLOW_TCP (legacy lane) or FLOW_TLS */
     uint8_t lane;      /* enum flow_lane */
 };
-#define IO_LISTEN_MAX 32
+#define IO_LISTEN_MAX      32
+#define IO_DNS_SERVERS_MAX 8u
 
 struct io_limits {
     uint32_t connections_max;     /* of this worker */
@@ -45,6 +49,9 @@ struct io_limits {
     uint32_t handshake_ms;        /* from accept to the end of the TLS handshake */
     uint32_t decide_ms;           /* from there to a start line, when ALPN named no protocol */
     uint32_t message_ms;          /* from the first to the last byte of a message */
+    uint32_t connect_ms;          /* from connect() to a connection, when it is we who begin it */
+    uint32_t ping_ms;             /* between pings on idle connections that we began */
+    uint32_t pong_ms;             /* to the answer, where the peer has answered one before */
     uint32_t stall_ms;            /* bytes are waiting and the peer takes none */
     uint32_t linger_ms;           /* after our close, until the peer closes too */
     uint32_t out_bytes_max;       /* waiting bytes of one connection */
@@ -66,6 +73,11 @@ struct io_config {
     const struct io_listen *listen;
     size_t listen_count;
     struct tls_server *tls; /* referenced; NULL when no listener is TLS */
+    /* For FX_CONNECT: judges no certificate by itself (verify_nothing) but has roots. Taken over,
+     * on failure it stays the caller's; NULL: none is connected to. */
+    struct tls_client *tls_client;
+    const struct addr *dns_servers; /* for FX_DNS; copied */
+    size_t dns_server_count;        /* 0: those of resolv.conf; at most IO_DNS_SERVERS_MAX */
     struct io_limits limits;
     struct io_hooks hooks; /* members may be NULL */
     struct core *core;     /* the caller's; outlives the io */
@@ -100,11 +112,15 @@ NODISCARD enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *c
 /* New contexts for connections that begin from now on; takes over the caller's reference, on
  * failure it stays the caller's. */
 NODISCARD enum err io_post_tls(struct io *io, struct tls_server *tls);
+NODISCARD enum err io_post_tls_client(struct io *io, struct tls_client *client);
 
 struct io_counters {              /* written by the worker, read by anybody: relaxed atomics */
     _Atomic uint64_t connections; /* now */
     _Atomic uint64_t accepted, refused_full, refused_source;
     _Atomic uint64_t handshakes_ok, handshakes_resumed, handshakes_failed, handshakes_slow;
+    _Atomic uint64_t connects_up; /* now: those of `connections` that we began */
+    _Atomic uint64_t connects_ok, connects_failed, closed_silent;
+    _Atomic uint64_t dns_questions, dns_failures;
     _Atomic uint64_t closed_stalled, closed_unfinished, closed_bad;
     _Atomic uint64_t bytes_in, bytes_out, datagrams_in, datagrams_out, datagrams_dropped;
     _Atomic uint64_t turns, mails_refused;

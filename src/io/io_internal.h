@@ -23,13 +23,15 @@
 /* ---- a connection ---- */
 
 enum conn_state {
-    CONN_HANDSHAKE, /* TLS is not up */
-    CONN_DECIDE,    /* no protocol known: ALPN said nothing, or plain TCP */
-    CONN_SIP,       /* core knows it as `flow` */
-    CONN_CLOSING,   /* nothing is read any more; what waits is still sent */
+    CONN_CONNECTING, /* one of ours: the kernel has not connected it yet */
+    CONN_HANDSHAKE,  /* TLS is not up */
+    CONN_DECIDE,     /* no protocol known: ALPN said nothing, or plain TCP */
+    CONN_SIP,        /* core knows it as `flow` */
+    CONN_CLOSING,    /* nothing is read any more; what waits is still sent */
     CONN_LINGER, /* our side is shut: waiting for the peer's end, so that no RST eats our words */
     CONN_DEAD    /* closed; memory is freed at the end of the turn */
 };
+enum conn_ping { PING_UNKNOWN, PING_ANSWERED, PING_SENT }; /* SENT: by one that has answered */
 enum conn_timer { CONN_TIMER_READ = 1, CONN_TIMER_WRITE }; /* 0: a listener's pause */
 
 struct out_block { /* plain text gathered in this turn */
@@ -51,11 +53,13 @@ struct conn {
     struct io *io;
     struct list link;  /* io->conns; io->dead when DEAD */
     struct list dirty; /* io->dirty while it has gathered text or is to be closed */
-    struct list gone;  /* io->gone while core is to hear that its flow ended */
+    struct list gone;  /* io->connecting while core awaits it; io->gone while core is to hear that
+                        * its flow ended */
     struct tls tls;    /* ssl NULL: plain TCP */
     struct timer read_timer, write_timer;
     struct frame frame;
     flow_id flow;
+    uint64_t ticket; /* ours: core's, of FX_CONNECT */
     struct inbox *inbox;
     struct out_block *out;
     struct outbox *outbox;
@@ -63,9 +67,12 @@ struct conn {
     pool_id id, source_count;
     uint8_t state; /* enum conn_state */
     uint8_t transport, lane;
-    uint8_t crlf;   /* how much of CRLFCRLF has come between messages */
-    bool is_http;   /* ALPN said so */
-    bool is_ending; /* the peer sends no more: what is left is to be read to its end */
+    uint8_t crlf;    /* how much of CRLFCRLF has come between messages */
+    bool is_http;    /* ALPN said so */
+    bool is_ending;  /* the peer sends no more: what is left is to be read to its end */
+    bool is_ours;    /* we began it */
+    bool is_awaited; /* core waits for the answer to FX_CONNECT */
+    uint8_t ping;    /* enum conn_ping */
 };
 _Static_assert(sizeof(struct conn) <= 400, "a connection's own memory");
 
@@ -92,14 +99,29 @@ struct refused {
     char bytes[];
 };
 
-struct udp; /* udp.c */
+/* An answer that core gets after the present drain: FX_CONNECT's or FX_DNS's, that came to nothing.
+ */
+struct answer {
+    struct list link;
+    bool is_dns;
+    enum err result;
+    uint64_t ticket;
+    const char *why; /* static */
+};
+
+struct asker; /* ask.c */
+struct udp;   /* udp.c */
 
 struct io {
     struct core *core;
     struct loop *loop;
     struct mailbox *mailbox;
     struct tls_server *tls;
-    struct now now; /* of this turn */
+    struct tls_client *tls_client;
+    struct addr dns_servers[IO_DNS_SERVERS_MAX];
+    size_t dns_server_count;
+    struct asker *asker; /* NULL until core asks */
+    struct now now;      /* of this turn */
     struct timers timers;
     struct io_limits limits;
     struct io_hooks hooks;
@@ -107,8 +129,8 @@ struct io {
     struct io *peers[IO_PEERS_MAX];
 
     struct pool conn_pool;
-    struct list conns, dead, dirty, gone, refused;
-    uint32_t dirty_count;
+    struct list conns, dead, dirty, gone, refused, answers, connecting;
+    uint32_t dirty_count, connecting_count;
     struct conn **by_slot; /* flow slot -> connection */
     uint32_t slot_count;
 
@@ -128,6 +150,7 @@ struct io {
     mono_t measured_at;
     struct loop_counters measured; /* as they stood then */
     uint32_t standing;             /* least number of LOOP_NEXT waiting since then */
+    bool is_closing;               /* nothing is begun any more */
     atomic_bool stop;
     struct io_counters counters;
 };
@@ -150,6 +173,30 @@ struct conn *conn_of(const struct io *io, flow_id flow);
 NODISCARD bool conn_open_flow(struct conn *c);
 void conn_forget_flow(struct conn *c);
 
+/* One that we begin: fd is connecting to `peer`. FULL, MEMORY, IO: fd stays the caller's. */
+NODISCARD enum err conn_new_ours(struct io *io, int fd, const struct addr *peer, const char *name,
+                                 uint64_t ticket);
+
+/* ---- connect.c: those that we begin ---- */
+void connect_begin(struct io *io, const struct core_effect *fx);
+void connect_cancel(struct io *io, uint64_t ticket);
+void connect_settled(struct conn *c); /* core awaits it no more */
+void connect_failed(struct conn *c, enum err result, const char *why);
+void connect_ready(struct conn *c); /* connected, or not */
+void connect_expired(struct conn *c);
+/* Nothing is under way on it: time for a ping, if it is ours. */
+void connect_idle(struct conn *c);
+void connect_ping(struct conn *c);
+void answer_later(struct io *io, struct answer what);
+
+/* ---- ask.c: DNS ---- */
+void dns_ask(struct io *io, const struct core_effect *fx);
+void dns_failed(struct io *io, uint64_t ticket); /* tells core */
+bool dns_take(struct io *io); /* tells core of one answer; false: none is there */
+void dns_run(struct io *io);
+mono_t dns_wake_at(const struct io *io);
+void asker_free(struct asker *a); /* NULL is allowed */
+
 /* ---- conn_in.c ---- */
 /* True when there may be more to read than was read. */
 bool conn_read(struct conn *c);
@@ -168,6 +215,7 @@ void io_flush(struct io *io); /* all dirty connections */
 /* Perform what core has to say, and tell it of flows and mails that came to nothing, until both are
  * done. */
 void io_drain_effects(struct io *io);
+bool io_owes_core(const struct io *io); /* has something to tell it */
 
 /* ---- udp.c ---- */
 NODISCARD enum err udp_new(struct io *io, struct udp **out);

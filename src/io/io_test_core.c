@@ -26,7 +26,7 @@ struct core {
     struct list queue;
     struct queued *given; /* its bytes live until the next call with `now` */
     struct store_change change;
-    flow_id timer_flow, stored_flow;
+    flow_id timer_flow, stored_flow, asking_flow, peer_flow;
     mono_t timer_at;
 };
 
@@ -115,6 +115,8 @@ enum err core_flow_open(struct core *c, const struct flow_info *info, struct now
     struct fake_flow *x = pool_new(&c->flows, &id);
     if (!x) return ERR_FULL;
     x->info = *info;
+    x->info.cert = NULL; /* borrowed */
+    c->fake.certs += info->cert != NULL;
     *out = x->id = flow_id_make(c->worker, id.slot, id.gen);
     atomic_fetch_add(&c->fake.opened, 1);
     return ERR_OK;
@@ -172,6 +174,71 @@ static void respond(struct core *c, flow_id f, const char *status, size_t size) 
     push(c, (struct core_effect){ .kind = FX_SEND, .flow = f, .bytes = buf_slice(&b) });
 }
 
+enum { CONNECT_TICKET = 5, DNS_TICKET = 6 };
+
+static void connect_to(struct core *c, flow_id f, unsigned port) {
+    struct core_effect fx = { .kind = FX_CONNECT,
+                              .ticket = CONNECT_TICKET,
+                              .name = SLICE("example.com"),
+                              .transport = FLOW_TLS };
+    ASSERT(addr_read_ip(SLICE("127.0.0.1"), &fx.addr) == ERR_OK);
+    fx.addr.port = (uint16_t)port;
+    c->asking_flow = f;
+    push(c, fx);
+}
+
+static void ask(struct core *c, flow_id f) {
+    c->asking_flow = f;
+    push(c, (struct core_effect){ .kind = FX_DNS,
+                                  .ticket = DNS_TICKET,
+                                  .name = SLICE("sip.example.org"),
+                                  .dns_type = DNS_A });
+}
+
+static void tell_outcome(struct core *c, slice text) {
+    char mem[512];
+    struct buf b = buf_over(mem, sizeof mem);
+    buf_lit(&b, "SIP/2.0 200 OK\r\nX-Outcome: ");
+    buf_put(&b, text);
+    buf_lit(&b, "\r\nContent-Length: 0\r\n\r\n");
+    ASSERT(!b.full);
+    push(c,
+         (struct core_effect){ .kind = FX_SEND, .flow = c->asking_flow, .bytes = buf_slice(&b) });
+}
+
+enum err core_connected(struct core *c, uint64_t ticket, enum err result, const char *why,
+                        const struct flow_info *info, struct now now, flow_id *out) {
+    char mem[300];
+    struct buf b = buf_over(mem, sizeof mem);
+    begin(c);
+    ASSERT(ticket == CONNECT_TICKET);
+    if (result != ERR_OK) {
+        buf_fmt(&b, "%s: %s", err_name(result), why);
+        tell_outcome(c, buf_slice(&b));
+        return ERR_GONE;
+    }
+    buf_fmt(&b, "up to %s, %s",
+            info->cert && info->cert->is_verified ? "somebody verified" : "a stranger",
+            info->cert && info->cert->why_not ? info->cert->why_not : "-");
+    for (unsigned i = 0; info->cert && i < info->cert->uri_count; i++)
+        buf_fmt(&b, " " SLICE_FMT, SLICE_ARG(info->cert->uris[i]));
+    enum err e = core_flow_open(c, info, now, out);
+    if (e == ERR_OK) c->peer_flow = *out;
+    tell_outcome(c, buf_slice(&b));
+    return e;
+}
+
+void core_dns(struct core *c, uint64_t ticket, const struct dns_answer *answer, struct now now) {
+    static const char *const results[] = { "OK", "NODATA", "NXDOMAIN", "FAIL" };
+    char mem[300];
+    struct buf b = buf_over(mem, sizeof mem);
+    (void)now;
+    begin(c);
+    ASSERT(ticket == DNS_TICKET);
+    buf_fmt(&b, "%s %u %u", results[answer->result], answer->count, answer->ttl_s);
+    tell_outcome(c, buf_slice(&b));
+}
+
 static void flood(struct core *c, flow_id f, size_t n) {
     char *text = mem_alloc(n);
     ASSERT(text != NULL);
@@ -213,10 +280,21 @@ void core_receive(struct core *c, flow_id f, slice bytes, struct now now) {
         c->stored_flow = f;
         c->change.op = STORE_VALUE_PUT;
         push(c, (struct core_effect){ .kind = FX_STORE, .change = &c->change, .ticket = 42 });
+    } else if (slice_eq(wish, SLICE("connect"))) {
+        connect_to(c, f, (unsigned)n);
+    } else if (slice_eq(wish, SLICE("dns"))) {
+        ask(c, f);
     } else if (slice_eq(wish, SLICE("timer"))) {
         c->timer_flow = f;
         c->timer_at = now.mono + (mono_t)n;
     } else if (!slice_eq(wish, SLICE("silence"))) {
+        if (slice_eq(wish, SLICE("cancel")))
+            push(c, (struct core_effect){ .kind = FX_CONNECT_CANCEL, .ticket = CONNECT_TICKET });
+        if (slice_eq(wish, SLICE("peer")))
+            push(c, (struct core_effect){ .kind = FX_SEND,
+                                          .flow = c->peer_flow,
+                                          .bytes = SLICE("OPTIONS sip:peer SIP/2.0\r\nX-Do: "
+                                                         "silence\r\nContent-Length: 0\r\n\r\n") });
         if (slice_eq(wish, SLICE("trace")))
             push(c, (struct core_effect){ .kind = FX_TRACE, .bytes = SLICE("{\"trace\":1}") });
         respond(c, f, "200 OK", bytes.len);

@@ -9,6 +9,11 @@
  *   X-Do: timer <ms>    200 later
  *   X-Do: trace         FX_TRACE and 200
  *   X-Do: silence       nothing
+ *   X-Do: connect <p>   FX_CONNECT to port p of loopback for example.com; 200 with X-Outcome when
+ *                       core_connected comes
+ *   X-Do: cancel        FX_CONNECT_CANCEL of that, and 200
+ *   X-Do: peer          FX_SEND of a request over the connection made last, and 200
+ *   X-Do: dns           FX_DNS for the A of sip.example.org; 200 with X-Outcome when core_dns comes
  * Calls are counted in `struct fake`, read by the test through atomics. */
 #ifndef IO_IO_TEST_CORE_H
 #define IO_IO_TEST_CORE_H
@@ -18,7 +23,7 @@
 
 struct fake {
     _Atomic uint64_t opened, closed, received, bad, mails, refused, stored, drained, heard,
-        measures;
+        measures, certs;
     _Atomic uint64_t flow_in_call, waited_ms;
 };
 struct fake *fake_of(struct core *c);

@@ -61,7 +61,13 @@ static enum err err_of_errno(int error) {
     case EPERM:
         return ERR_DENIED;
     case EADDRNOTAVAIL:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
         return ERR_MISSING;
+    case ECONNREFUSED:
+        return ERR_CLOSED;
+    case ETIMEDOUT:
+        return ERR_TIMEOUT;
     case EAFNOSUPPORT:
         return ERR_UNSUPPORTED;
     case EAGAIN:
@@ -153,7 +159,10 @@ enum err socket_connect_tcp(const struct addr *to, int *out_fd) {
     socklen_t len = addr_to_sockaddr(to, &sa);
     int fd = socket_new(to, SOCK_STREAM);
     if (fd < 0) return err_of_errno(errno);
-    if (!set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) ||
+    if (!set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) || !set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) ||
+        !set_int(fd, SOL_SOCKET, SO_SNDBUF, TCP_SEND_BYTES) ||
+        !set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) ||
+        !set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS) ||
         (connect(fd, (const struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)) {
         enum err e = err_of_errno(errno);
         close(fd);
@@ -161,6 +170,15 @@ enum err socket_connect_tcp(const struct addr *to, int *out_fd) {
     }
     *out_fd = fd;
     return ERR_OK;
+}
+
+enum err socket_connected(int fd) {
+    int error = socket_error(fd);
+    return error ? err_of_errno(error) : ERR_OK;
+}
+
+void socket_close(int fd) {
+    close(fd);
 }
 
 int socket_error(int fd) {

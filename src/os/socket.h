@@ -27,8 +27,11 @@ NODISCARD enum err socket_bind_udp(const struct addr *at, int *out_fd, struct ad
 /* AGAIN: nobody waits. FULL: no descriptors left. IO: this one is gone already, try again. */
 NODISCARD enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer);
 NODISCARD enum err socket_local(int fd, struct addr *out);
-/* Begins to connect; writable means done, then socket_error(). */
+/* Begins to connect; writable means done, then socket_connected(). Both: CLOSED (refused), TIMEOUT,
+ * MISSING (no route), UNSUPPORTED (no such address family here), FULL, MEMORY, IO. */
 NODISCARD enum err socket_connect_tcp(const struct addr *to, int *out_fd);
+NODISCARD enum err socket_connected(int fd);
+void socket_close(int fd);
 int socket_error(int fd); /* SO_ERROR as errno, 0 when all is well */
 
 #endif
