@@ -23,6 +23,7 @@
 /* Calls. */
 #define LIMIT_FORKS       16u /* branches of one request: people have fewer devices */
 #define LIMIT_TARGETS     32u /* one request: branches, next flows of a phone, forwards */
+#define LIMIT_FORWARDS    5u  /* of one call: a chain of secretaries, not a circle */
 #define LIMIT_MAX_BREADTH 60u /* RFC 5393 5.3.2 suggests 60 */
 #define LIMIT_IDENTITIES  16u /* accounts on one flow: architecture.md section 4 */
 

@@ -10,16 +10,23 @@
 
 /* ---- the list ---- */
 
+#define TARGET_SLICES 4
+
 /* The slices of a target that must outlive this turn: moved into a block of the branch. */
 static enum err branch_keep(struct branch *b) {
+    slice *parts[TARGET_SLICES] = { &b->to.request_uri, &b->to.path, &b->to.lines,
+                                    &b->to.diversion };
+    size_t len = 1;
     if (b->text) return ERR_OK;
-    size_t uri = b->to.request_uri.len, path = b->to.path.len;
-    b->text = mem_alloc(uri + path + 1);
+    for (unsigned i = 0; i < TARGET_SLICES; i++) len += parts[i]->len;
+    b->text = mem_alloc(len);
     if (!b->text) return ERR_MEMORY;
-    if (uri) memcpy(b->text, b->to.request_uri.ptr, uri);
-    if (path) memcpy(b->text + uri, b->to.path.ptr, path);
-    b->to.request_uri = slice_of(b->text, uri);
-    b->to.path = slice_of(b->text + uri, path);
+    char *at = b->text;
+    for (unsigned i = 0; i < TARGET_SLICES; i++) {
+        if (parts[i]->len) memcpy(at, parts[i]->ptr, parts[i]->len);
+        parts[i]->ptr = at;
+        at += parts[i]->len;
+    }
     return ERR_OK;
 }
 
@@ -155,6 +162,13 @@ static void group_time(struct core *c, struct context *x) {
     context_arm(c, x);
 }
 
+void branches_new_person(struct core *c, struct context *x) {
+    uint32_t no_answer_s = x->divert ? divert_no_answer_s(x->divert) : 0;
+    x->group_q = GROUP_NONE;
+    x->no_answer_at = no_answer_s ? c->now.mono + (int64_t)no_answer_s * 1000 : MONO_NEVER;
+    branches_next_group(c, x);
+}
+
 /* ---- the copy ---- */
 
 static bool is_dialog_forming(enum sip_method method) {
@@ -222,9 +236,11 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
                          .route = to->path,
                          .own_routes = x->own_routes,
                          .max_breadth = b->breadth,
-                         .asserted = asserted };
+                         .asserted = asserted,
+                         .lines = to->lines,
+                         .diversion = to->diversion };
     if (!x->is_in_dialog && is_dialog_forming(m->method)) plan_record_route(c, x, to, &face, &f);
-    struct buf out = core_out_begin(c, m->all.len + 4096);
+    struct buf out = core_out_begin(c, m->all.len + 4096 + to->lines.len + to->diversion.len);
     slice bytes = forward_write(&f, &out) == ERR_OK ? core_out_end(c, &out) : SLICE_NONE;
     if (!bytes.len || via.full) return 513;
     if (tx_client_start(c->txs, b->tx, bytes, to->flow, face.transport != FLOW_UDP, c->now.mono) !=
@@ -256,9 +272,7 @@ static void branch_start(struct core *c, struct context *x, struct branch *b,
                                : NULL);
 }
 
-/* The request as it came, for a branch that starts later. The caller may have reconnected since.
- * NULL: he is gone, and with him the sense of calling anybody. */
-static const struct sip_msg *kept_request(struct core *c, struct context *x) {
+const struct sip_msg *context_request(struct core *c, struct context *x) {
     struct route_side sender = { x->flow, x->account_id, x->bid };
     flow_id flow = side_flow(c, &sender);
     if (!x->request || !node_flow_lives(c->node, flow)) return NULL;
@@ -285,6 +299,7 @@ static unsigned branches_due(const struct context *x, uint32_t *out_share) {
     }
     if (!x->breadth || !due) return due;
     uint32_t room = x->breadth > open ? x->breadth - open : 0;
+    if (x->divert) later += LIMIT_FORKS; /* whoever he forwards to when nobody answers */
     if (room >= due + later) room -= later;
     if (due > room) due = room;
     if (due) *out_share = room / due;
@@ -296,7 +311,7 @@ void branches_start(struct core *c, struct context *x, const struct sip_msg *m) 
     unsigned due = x->is_over ? 0 : branches_due(x, &share);
     if (due) {
         bool is_first = m != NULL;
-        if (!m) m = kept_request(c, x);
+        if (!m) m = context_request(c, x);
         if (!m) {
             branches_pass(x);
             return;
@@ -332,7 +347,7 @@ bool context_branch_flow(struct core *c, uint64_t owner, unsigned branch, flow_i
     struct context *x;
     struct branch *b = waiting_branch(c, owner, branch, &x);
     if (!b) return false;
-    const struct sip_msg *m = kept_request(c, x);
+    const struct sip_msg *m = context_request(c, x);
     if (!m) {
         context_branch_final(c, x, b, 408, NULL);
         return false;

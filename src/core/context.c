@@ -36,6 +36,8 @@ static void context_forget_request(struct context *x) {
 void context_fini(struct context *x) {
     context_forget_request(x);
     branches_fini(x);
+    mem_free(x->divert);
+    x->divert = NULL;
 }
 
 /* A flow is in a call from the INVITE on, until that fails or a BYE has been answered. */
@@ -187,6 +189,8 @@ void branch_ended(struct core *c, struct context *x, struct branch *b, unsigned 
     b->status = (uint16_t)status;
     if (b->dialog && !x->is_in_dialog) dialogs_remove(c->node->dialogs, b->dialog);
     if (x->sent_status) return;
+    if (m && status < 400 && divert_redirect(c, x, b, m)) return; /* 16.7 step 4 */
+    if (!b->is_rung_out) divert_note(x, status);
     if (m && (status == 401 || status == 407)) context_keep_challenges(x, m);
     context_keep_best(x, status, m, why);
     if (status >= 600) context_stop(c, x, SLICE_NONE); /* 16.7 step 5: nobody else either */
@@ -200,7 +204,7 @@ void context_settle(struct core *c, struct context *x) {
     while (!x->sent_status) {
         branches_start(c, x, NULL);
         if (context_is_open(x)) return;
-        if (x->is_over || !branches_next_group(c, x)) break;
+        if (x->is_over || (!branches_next_group(c, x) && !divert_next(c, x))) break;
     }
     if (!x->sent_status) context_send_best(c, x);
 }
@@ -225,7 +229,9 @@ void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned st
 
 void context_arm(struct core *c, struct context *x) {
     x->timer.kind = TIMER_CONTEXT;
-    timer_start(&c->timers, &x->timer, mono_min(x->timer_c_at, mono_min(x->group_at, x->grace_at)));
+    timer_start(
+        &c->timers, &x->timer,
+        mono_min(mono_min(x->timer_c_at, x->group_at), mono_min(x->no_answer_at, x->grace_at)));
 }
 
 static void context_answered(struct core *c, struct context *x, struct branch *b,
@@ -253,6 +259,7 @@ void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip
     if (refuse_response(c, x, b, m)) return;
     if (m->status < 200) {
         if (x->sent_status || b->status) return;
+        divert_note(x, m->status);
         if (x->method == SIP_INVITE) {
             x->timer_c_at = c->now.mono + (int64_t)node_settings(c->node)->timer_c_s * 1000;
             context_arm(c, x); /* 16.7 step 2 */
@@ -313,14 +320,20 @@ void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t
 /* RFC 3261 16.8: those that ring have rung for too long. A CANCEL that stays without a final
  * response ends as a time-out of the transaction. The next group need not wait for that. */
 static void context_ring_out(struct core *c, struct context *x) {
+    bool is_silent = c->now.mono >= x->no_answer_at;
     x->timer_c_at = x->group_at = MONO_NEVER;
+    if (is_silent) {
+        x->no_answer_at = MONO_NEVER;
+        branches_pass(x);
+        divert_silent(x);
+    }
     for (struct branch *b = &x->first; b; b = b->next) {
         if (!branch_is_open(b)) continue;
         b->is_rung_out = true;
         branch_cancel(c, x, b, SLICE_NONE);
         if (b->state == BRANCH_WAITING) branch_ended(c, x, b, 408, NULL, NULL);
     }
-    branches_next_group(c, x);
+    if (!branches_next_group(c, x) && is_silent) (void)divert_next(c, x);
     context_arm(c, x);
     context_settle(c, x);
 }
@@ -335,7 +348,7 @@ void context_on_timer(struct core *c, struct context *x) {
             return;
         }
     }
-    if (c->now.mono >= mono_min(x->timer_c_at, x->group_at))
+    if (c->now.mono >= mono_min(x->no_answer_at, mono_min(x->timer_c_at, x->group_at)))
         context_ring_out(c, x);
     else
         context_arm(c, x);
@@ -412,7 +425,8 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
     x->is_in_dialog = plan->is_in_dialog;
     x->is_sdes = plan->is_sdes;
     x->has_offer = plan->has_offer;
-    x->timer_c_at = x->group_at = x->grace_at = MONO_NEVER;
+    x->timer_c_at = x->group_at = x->no_answer_at = x->grace_at = MONO_NEVER;
+    x->divert = plan->divert;
     return x;
 }
 
@@ -424,17 +438,28 @@ static void context_refuse_start(struct core *c, const struct relay_plan *plan,
                     .status = 503, .warning = warning, .lines = SLICE("Retry-After: 10\r\n") });
 }
 
+/* RFC 3261 21.1.3: the call goes to somebody else. */
+void context_forwarded(struct core *c, struct context *x, const struct sip_msg *m) {
+    if (x->method == SIP_INVITE)
+        context_send(c, x, 181,
+                     core_answer_bytes(c, x->flow, m, &(struct answer){ .status = 181 }));
+    core_trace(c, m, "diverted", 181, NULL);
+    branches_new_person(c, x);
+}
+
 void context_start(struct core *c, const struct relay_plan *plan) {
     const struct sip_msg *m = plan->msg;
     bool is_invite = m->method == SIP_INVITE;
     if (c->draining && !plan->is_in_dialog && is_invite) {
         context_refuse_start(c, plan, "The server is about to stop");
+        mem_free(plan->divert);
         return;
     }
     struct context *x = context_new(c, plan);
     if (!x || tx_server_open(c->txs, m, plan->flow->id, flow_is_reliable(&plan->flow->info),
                              owner_of(x->id), c->now.mono, &x->server) != ERR_OK) {
         if (x) context_free(c, x);
+        if (!x) mem_free(plan->divert);
         context_refuse_start(c, plan, "The server has too many calls");
         return;
     }
@@ -446,7 +471,10 @@ void context_start(struct core *c, const struct relay_plan *plan) {
         struct answer trying = { .status = 100 };
         context_send(c, x, 100, core_answer_bytes(c, x->flow, m, &trying));
     }
-    branches_next_group(c, x);
+    if (x->divert && divert_is_forwarded(x->divert))
+        context_forwarded(c, x, m);
+    else
+        branches_new_person(c, x);
     branches_start(c, x, m);
     context_settle(c, x);
     core_trace(c, m, "relayed", 0, NULL);

@@ -36,6 +36,7 @@
 
 struct core;
 struct flow;
+struct divert;
 
 #define REFUSED_TAGS_MAX 4 /* answers of one branch that a fork beyond us may give */
 
@@ -47,6 +48,8 @@ struct target {
     uint32_t account_id, bid;
     uint16_t q; /* 0 to 1000: the same q in parallel, lower ones after the higher have failed */
     slice request_uri, path;
+    slice lines;     /* further header lines of its copy, each with CRLF */
+    slice diversion; /* a value for Diversion; empty: none */
 };
 
 /* One target of one request, from the moment it is known to the end of its transaction.
@@ -80,11 +83,12 @@ struct context {
     tx_id server;
     flow_id flow;
     struct addr peer;   /* of the sender */
-    struct timer timer; /* the earliest of the three below */
+    struct timer timer; /* the earliest of the four below */
     mono_t timer_c_at;  /* 16.6 step 11 */
     mono_t group_at;    /* the group that rings now has rung for long enough: the next one's turn */
-    mono_t grace_at;    /* the sender's connection broke: he is back by then, or the call ends */
-    uint64_t call_hash; /* Call-ID and caller's tag */
+    mono_t no_answer_at; /* so long the present callee's phones may ring: then he is forwarded */
+    mono_t grace_at;     /* the sender's connection broke: he is back by then, or the call ends */
+    uint64_t call_hash;  /* Call-ID and caller's tag */
     uint64_t invite_key; /* in the node's directory; INVITE only */
     uint64_t dialog;     /* in-dialog requests: key of their record */
     char *request;       /* the request as it came, until a final answer was sent */
@@ -95,8 +99,9 @@ struct context {
     uint32_t challenges_len;
     char *best; /* the best final response so far */
     uint32_t best_len;
-    uint16_t best_status; /* 0: none. Without `best` bytes we make the answer ourselves */
-    const char *best_why; /* words for the Warning of an answer made by us, or NULL */
+    uint16_t best_status;  /* 0: none. Without `best` bytes we make the answer ourselves */
+    const char *best_why;  /* words for the Warning of an answer made by us, or NULL */
+    struct divert *divert; /* who is asked in whose place; NULL: nobody forwards */
     uint32_t breadth; /* Max-Breadth of all branches that are open at one time; 0: not counted */
     uint16_t sent_status; /* final status sent to the caller; 0: none yet */
     uint16_t group_q;     /* targets of this q and above have had their turn */
@@ -131,7 +136,8 @@ struct relay_plan { /* everything that context_start needs to know */
     bool is_in_dialog;
     enum dialog_side from_side;
     uint64_t call_hash, dialog;
-    bool is_sdes; /* the body is keyed by a=crypto: only onto secure flows */
+    struct divert *divert; /* becomes the context's (or is freed) */
+    bool is_sdes;          /* the body is keyed by a=crypto: only onto secure flows */
     bool has_offer;
 };
 void context_start(struct core *c, const struct relay_plan *plan);
@@ -161,6 +167,7 @@ void context_branch_final(struct core *c, struct context *x, struct branch *b, u
 void context_arm(struct core *c, struct context *x); /* its timer, after a deadline has changed */
 void context_forward(struct core *c, struct context *x, const struct sip_msg *m);
 void context_answer(struct core *c, struct context *x, unsigned status, const char *why);
+void context_forwarded(struct core *c, struct context *x, const struct sip_msg *m); /* 181 */
 void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t account_id,
                  const struct sip_msg *m, tx_id invite);
 
@@ -177,12 +184,16 @@ struct branch *context_branch(struct context *x, tx_id tx); /* NULL: none of its
 static inline bool branch_is_open(const struct branch *b) {
     return b->status == 0 && (b->state == BRANCH_WAITING || b->state == BRANCH_SENT);
 }
+/* The request as it came, for a branch that starts later. The caller may have reconnected since.
+ * NULL: he is gone, and with him the sense of calling anybody. */
+const struct sip_msg *context_request(struct core *c, struct context *x);
 /* For context.c. */
 NODISCARD enum err branches_make(struct context *x, const struct target *targets, unsigned count);
 void branches_fini(struct context *x);
 /* Write and send what is due; `m` is the request, NULL: as it was kept. */
 void branches_start(struct core *c, struct context *x, const struct sip_msg *m);
 bool branches_next_group(struct core *c, struct context *x); /* false: nothing is kept */
+void branches_new_person(struct core *c, struct context *x); /* what is kept now begins anew */
 void branches_pass(struct context *x);                       /* nothing that is kept is tried */
 void branch_next_server(struct context *x, const struct branch *b);
 void branch_instance_ended(struct context *x, const struct branch *b, bool has_answered);

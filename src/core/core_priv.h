@@ -10,6 +10,8 @@
  *   branch.c    where a request goes, and when: targets, groups by q, the copies (16.6)
  *   dialog.c    requests inside a dialog, by route token
  *   reach.c     where a side of a dialog, or a GRUU, can be reached now
+ *   route.c     whose address a URI is, and his targets (16.5)
+ *   divert.c    forwarding, do-not-disturb, redirection: who is asked in whose place
  *   refuse.c    media policy: what is done with unkeyed descriptions
  *
  * Nothing in here is called back: effects and transaction effects are drained by core_pump. */
@@ -218,6 +220,44 @@ enum gruu_state gruu_find(struct core *c, const struct sip_uri *uri, struct acco
  * when it is none. false: 404. */
 bool gruu_in_dialog(struct core *c, const struct sip_msg *m, const struct route_side *side,
                     struct target out[static LIMIT_FORKS], unsigned *count);
+
+/* route.c */
+struct callee {
+    struct account account;
+    uint64_t instance; /* of a GRUU: that device only; 0: all */
+};
+struct divert_call { /* what the targets of a request depend on besides the callee */
+    const struct sip_msg *msg;
+    flow_id from;
+    uint32_t sender;
+    bool is_sips;
+};
+/* Whose address is this? 0, or 403: of another domain, 404: nobody's. */
+unsigned route_callee(struct core *c, const struct sip_uri *uri, struct callee *out);
+/* The live places of an account (or of one device of it), best q first, then newest; the sender's
+ * own phone never. All flows of a phone are among them: the context tries one at a time (RFC 5626
+ * 5.3). */
+unsigned route_targets(struct core *c, const struct divert_call *call, const struct callee *callee,
+                       struct target out[static LIMIT_FORKS]);
+
+/* divert.c */
+/* A call to somebody who has set something: the phones that ring first, his or those of whom he
+ * forwards to. 0: nobody can be asked; *why: words for that, or NULL. *out_divert (mem_free) is for
+ * the plan. */
+unsigned divert_first(struct core *c, const struct divert_call *call, uint32_t account_id,
+                      struct target out[static LIMIT_FORKS], struct divert **out_divert,
+                      const char **why);
+bool divert_is_forwarded(const struct divert *d);
+uint32_t divert_no_answer_s(const struct divert *d); /* 0: no such wish */
+void divert_note(struct context *x,
+                 unsigned status);     /* a response of the present callee's phones */
+void divert_silent(struct context *x); /* they have rung for as long as he wishes */
+/* Nobody of the present callee's is left to be asked: is there another in his place? true: his
+ * targets were added, and the caller told. */
+bool divert_next(struct core *c, struct context *x);
+/* A 3xx whose Contacts are all ours is followed; true: it is no answer any more. */
+bool divert_redirect(struct core *c, struct context *x, const struct branch *b,
+                     const struct sip_msg *response);
 
 /* refuse.c */
 /* Media policy on a response: true: it is not forwarded, all that follows has been done. */

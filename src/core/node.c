@@ -22,6 +22,7 @@ void node_config_defaults(struct node_config *c) {
     c->nonce_life_s = 300;
     c->timer_c_s = 180;
     c->group_ring_s = 20;
+    c->recurse_own = true;
     c->flow_idle_s = 300;
     c->flows_max = 65536;
     guard_limits_defaults(&c->guard);

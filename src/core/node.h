@@ -53,6 +53,7 @@ struct node_config {
     uint32_t contacts_max;
     uint32_t nonce_life_s; /* 300 */
     uint32_t timer_c_s;    /* 180 */
+    bool recurse_own;      /* a 3xx that leads to an address of ours is followed here */
     uint32_t group_ring_s; /* so long the devices of one q ring before those of the next: 20 */
     uint32_t flow_idle_s;  /* a TLS flow without binding or call and silent for this long closes */
     uint32_t flows_max;    /* per worker */

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "proxy/best.h"
 
 #define TAG_BYTES          8
@@ -271,69 +272,6 @@ static unsigned own_routes(struct core *c, const struct sip_msg *m, enum route *
     return n;
 }
 
-struct callee {
-    struct account account;
-    uint64_t instance; /* of a GRUU: that device only; 0: all */
-};
-
-/* Whose address is the Request-URI? false: it has been answered. */
-static bool target_account(struct core *c, struct flow *flow, const struct sip_msg *m,
-                           struct callee *out) {
-    char mem[256];
-    struct buf user = buf_over(mem, sizeof mem);
-    const struct node_config *config = node_settings(c->node);
-    const struct sip_uri *uri = &m->uri;
-    slice domain = config->domains[0];
-    if (uri->scheme != URI_TEL) {
-        if (node_is_domain(c->node, uri->host)) {
-            domain = uri->host;
-        } else if (!node_is_self(c->node, uri->host)) {
-            core_refuse(c, flow, m, 403, "This server does not call other domains");
-            return false;
-        }
-    }
-    out->instance = 0;
-    enum gruu_state gruu = gruu_find(c, uri, &out->account, &out->instance);
-    if (gruu == GRUU_VALID) return true;
-    /* RFC 5627 6.1: what is no valid GRUU is nobody's address. */
-    if (gruu != GRUU_NONE || !uri->user.len || sip_unescape(uri->user, &user) != ERR_OK ||
-        accounts_find(c->node->accounts, buf_slice(&user), domain, &out->account) != ERR_OK ||
-        (out->account.flags & ACCOUNT_DISABLED)) {
-        core_refuse(c, flow, m, 404, NULL);
-        return false;
-    }
-    return true;
-}
-
-static bool is_senders(const struct binding *b, const struct flow *from,
-                       const struct binding *own) {
-    return b->flow == from->id ||
-           (own && own->instance_hash && b->instance_hash == own->instance_hash);
-}
-
-/* The live places of an account (or of one device of it), best q first, then newest; the sender's
- * own phone never. All flows of a phone are among them: the context tries one at a time (RFC 5626
- * 5.3). */
-static unsigned live_targets(struct core *c, const struct flow *from, uint32_t sender,
-                             const struct callee *callee, bool is_sips,
-                             struct target out[static LIMIT_FORKS]) {
-    struct binding all[LIMIT_FORKS];
-    const struct binding *own = NULL;
-    unsigned found = 0, n = 0;
-    if (location_find(c->node->location, callee->account.id, c->now.wall, &c->turn, all,
-                      LIMIT_FORKS, &found) != ERR_OK)
-        return 0;
-    bool is_self = callee->account.id == sender;
-    for (unsigned i = 0; i < found && is_self; i++)
-        if (all[i].flow == from->id) own = &all[i];
-    for (unsigned i = 0; i < found; i++) {
-        if (is_self && is_senders(&all[i], from, own)) continue;
-        if (callee->instance && all[i].instance_hash != callee->instance) continue;
-        if (binding_target(c, &all[i], is_sips, &out[n])) n++;
-    }
-    return n;
-}
-
 /* RFC 3325 9.1: say who called, unless he asked us not to (RFC 3323, 3325 9.3). */
 slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t account_id) {
     const struct node_config *config = node_settings(c->node);
@@ -380,22 +318,36 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     struct relay_plan plan = {
         .flow = flow, .msg = m, .account_id = sender, .own_routes = routes, .targets = targets
     };
-    if (!target_account(c, flow, m, &callee)) return;
+    unsigned status = route_callee(c, &m->uri, &callee);
+    if (status) {
+        core_refuse(c, flow, m, status,
+                    status == 403 ? "This server does not call other domains" : NULL);
+        return;
+    }
     struct media_verdict v = core_judge(flow, m);
     if (!core_check_offer(c, flow, m, &v)) return;
     plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
     plan.has_offer = v.keys != MEDIA_NO_SDP;
-    plan.target_count = live_targets(c, flow, sender, &callee, m->uri.scheme == URI_SIPS, targets);
+    struct divert_call call = {
+        .msg = m, .from = flow->id, .sender = sender, .is_sips = m->uri.scheme == URI_SIPS
+    };
+    const char *why = NULL;
+    bool is_wished = m->method == SIP_INVITE && !callee.instance && callee.account.has_settings;
+    plan.target_count = is_wished
+                            ? divert_first(c, &call, callee.account.id, targets, &plan.divert, &why)
+                            : route_targets(c, &call, &callee, targets);
     if (plan.target_count == 0) {
         /* RFC 5630 5.3: tell a sips caller why nobody was asked. */
-        bool is_sips = m->uri.scheme == URI_SIPS;
         core_answer(c, flow->id, m,
                     &(struct answer){ .status = 480,
-                                      .warning = is_sips ? "SIPS Not Allowed" : NULL,
-                                      .warn_code = is_sips ? 380 : 0 });
+                                      .warning = call.is_sips ? "SIPS Not Allowed" : why,
+                                      .warn_code = call.is_sips ? 380 : 0 });
         return;
     }
-    if (!core_check_breadth(c, flow, m, &plan.max_breadth)) return;
+    if (!core_check_breadth(c, flow, m, &plan.max_breadth)) {
+        mem_free(plan.divert);
+        return;
+    }
     /* A token names the sender's binding, so that his side of the call can be found again after he
      * has reconnected. */
     plan.bid = location_bid_of_flow(c->node->location, sender, flow->id, c->now.wall);

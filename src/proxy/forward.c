@@ -20,6 +20,16 @@ static void forward_source_via(struct sip_edit *e, const struct forward *f, stru
     if (!text->full) sip_edit_replace(e, via, buf_slice(text));
 }
 
+/* Put whole lines in front of the empty line that ends the head. */
+static enum err forward_put_lines(struct buf *out, size_t body_len, slice lines) {
+    size_t tail = body_len + 2, at = out->len - tail;
+    buf_put(out, lines);
+    if (out->full) return ERR_FULL;
+    memmove(out->ptr + at + lines.len, out->ptr + at, tail);
+    memcpy(out->ptr + at, lines.ptr, lines.len);
+    return ERR_OK;
+}
+
 enum err forward_write(const struct forward *f, struct buf *out) {
     struct sip_edit e;
     char hops_mem[4], breadth_mem[12], via_mem[1024];
@@ -46,18 +56,11 @@ enum err forward_write(const struct forward *f, struct buf *out) {
     sip_edit_drop_all(&e, HDR_P_PREFERRED_IDENTITY);
     sip_edit_drop_all(&e, HDR_PROXY_AUTHORIZATION);
     if (f->asserted.len) sip_edit_insert(&e, HDR_P_ASSERTED_IDENTITY, f->asserted);
+    if (f->diversion.len) sip_edit_insert(&e, HDR_DIVERSION, f->diversion);
     if (f->body.ptr) sip_edit_body(&e, f->body);
-    return sip_edit_write(&e, out);
-}
-
-/* Put whole lines in front of the empty line that ends the head. */
-static enum err forward_put_lines(struct buf *out, size_t body_len, slice lines) {
-    size_t tail = body_len + 2, at = out->len - tail;
-    buf_put(out, lines);
-    if (out->full) return ERR_FULL;
-    memmove(out->ptr + at + lines.len, out->ptr + at, tail);
-    memcpy(out->ptr + at, lines.ptr, lines.len);
-    return ERR_OK;
+    enum err err = sip_edit_write(&e, out);
+    if (err != ERR_OK || !f->lines.len) return err;
+    return forward_put_lines(out, f->body.ptr ? f->body.len : f->req->body.len, f->lines);
 }
 
 /* RFC 7339 5.2: what we have to say of our load goes into the Via of the next hop upstream, which

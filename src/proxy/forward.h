@@ -18,6 +18,8 @@ struct forward {
     unsigned own_routes;   /* leading Route values that named us and go (16.4) */
     uint32_t max_breadth;  /* 0: leave the header alone (ACK); RFC 5393 5.3.3 */
     slice body;            /* in place of the one it has; ptr NULL: as it is */
+    slice lines;           /* further whole lines, each with CRLF, at the end of the head */
+    slice diversion;       /* a value for Diversion, before those that are there; empty: none */
     slice asserted;        /* P-Asserted-Identity of the authenticated caller; empty: none */
 };
 

@@ -10,6 +10,7 @@
 #define REPLAY_H
 
 #include "auth/accounts.h"
+#include "auth/secret.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "core/core.h"
@@ -100,8 +101,10 @@ struct agent {
 /* ---- the world ---- */
 
 struct user {
-    slice name, secret, aliases;
+    slice name, secret, aliases, settings;
     uint32_t id, flags;
+    slice sealed; /* the secret that the boxes hold */
+    struct secret_boxes boxes;
 };
 struct phone { /* a device: certificate or legacy */
     slice name;
@@ -172,7 +175,7 @@ bool world_wait(struct world *w, int64_t ms);
 bool world_release_store(struct world *w, bool is_reversed);
 struct agent *world_agent(struct world *w, slice name);
 struct user *world_user(struct world *w, slice name);
-bool world_put_user(struct world *w, const struct user *u);
+bool world_put_user(struct world *w, struct user *u);
 bool agent_open(struct world *w, struct agent *a);
 bool agent_send(struct world *w, struct agent *a, slice bytes);
 slice world_domain(const struct world *w);

@@ -68,11 +68,16 @@ static bool cmd_set(struct world *w, slice rest, struct script *s) {
         { "contacts_max", &w->config.contacts_max },
         { "nonce_life_s", &w->config.nonce_life_s },
         { "timer_c_s", &w->config.timer_c_s },
+        { "group_ring_s", &w->config.group_ring_s },
         { "flow_idle_s", &w->config.flow_idle_s },
         { "flows_max", &w->config.flows_max },
     };
     if (slice_eq(name, SLICE("name"))) {
         w->config.name = text_keep(w, rest);
+        return before_start(w);
+    }
+    if (slice_eq(name, SLICE("recurse_own"))) {
+        w->config.recurse_own = slice_eq(rest, SLICE("on"));
         return before_start(w);
     }
     if (slice_eq(name, SLICE("force_mail"))) {
@@ -387,6 +392,27 @@ static bool cmd_secret(struct world *w, slice rest, struct script *s) {
     return world_put_user(w, u);
 }
 
+/* wants USER NAME=VALUE...: as `kith user set` does. */
+static bool cmd_wants(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    char mem[USER_SETTINGS_MAX], why_mem[80];
+    struct user_settings wishes = { 0 };
+    struct buf text = buf_over(mem, sizeof mem), why = buf_over(why_mem, sizeof why_mem);
+    struct user *u = world_user(w, text_word(&rest));
+    if (!u || !world_start(w) || user_settings_read(u->settings, &wishes) != ERR_OK) return false;
+    for (slice pair; (pair = text_word(&rest)).len;) {
+        size_t at = slice_find(pair, '=');
+        if (user_settings_set(&wishes, slice_head(pair, at),
+                              at < pair.len ? slice_from(pair, at + 1) : SLICE_NONE,
+                              &why) != ERR_OK)
+            return complain(w, SLICE_FMT ": " SLICE_FMT, SLICE_ARG(pair),
+                            SLICE_ARG(buf_slice(&why)));
+    }
+    user_settings_put(&text, &wishes);
+    u->settings = text_keep(w, buf_slice(&text));
+    return world_put_user(w, u);
+}
+
 static bool cmd_revoke(struct world *w, slice rest, struct script *s) {
     (void)s;
     const struct phone *p = phone_named(w, rest);
@@ -516,7 +542,8 @@ static const struct {
     { "mail", cmd_mail },         { "disable", cmd_disable }, { "enable", cmd_enable },
     { "secret", cmd_secret },     { "revoke", cmd_revoke },   { "bindings", cmd_bindings },
     { "register", cmd_register }, { "call", cmd_call },       { "hangup", cmd_hangup },
-    { "repeat", cmd_repeat },     { "connect", cmd_connect }, { "ping", cmd_ping },
+    { "wants", cmd_wants },       { "repeat", cmd_repeat },   { "connect", cmd_connect },
+    { "ping", cmd_ping },
 };
 
 /* A -> ..., A <- ..., A closed */

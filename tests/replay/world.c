@@ -61,16 +61,20 @@ struct agent *world_agent(struct world *w, slice name) {
 }
 
 /* Into the store, and into the tables of a node that runs: what `kith user` does. */
-bool world_put_user(struct world *w, const struct user *u) {
-    struct secret_boxes boxes;
+bool world_put_user(struct world *w, struct user *u) {
     struct account_row row = { .id = u->id,
                                .user = u->name,
                                .domain = world_domain(w),
                                .aliases = u->aliases,
                                .flags = u->flags,
+                               .settings = u->settings,
                                .created = w->now.wall,
                                .changed = w->now.wall };
-    secret_seal_account(seal_key, u->secret, &boxes, &row);
+    /* As the server does: what is sealed changes with the secret only, and ends what it proved. */
+    if (!slice_eq(u->sealed, u->secret)) secret_seal_account(seal_key, u->secret, &u->boxes, &row);
+    u->sealed = u->secret;
+    row.ha1_sha256 = slice_of(u->boxes.sha256, sizeof u->boxes.sha256);
+    row.ha1_sha512_256 = slice_of(u->boxes.sha512_256, sizeof u->boxes.sha512_256);
     const struct store_change change = { .op = STORE_ACCOUNT_PUT,
                                          .durability = STORE_FULL,
                                          .account = row };
