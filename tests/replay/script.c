@@ -2,6 +2,7 @@
 #include "replay.h"
 
 #include "base/units.h"
+#include "guard/overload.h"
 #include "registrar/location.h"
 #include "sip/flow.h"
 
@@ -328,6 +329,41 @@ static bool cmd_wait(struct world *w, slice rest, struct script *s) {
     return world_start(w) && world_wait(w, ms);
 }
 
+/* load N% [for DURATION]: of the idle flows that have something to say so many can be read; 100%
+ * is a server with time to spare (guard/overload.h). */
+static bool cmd_load(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    int64_t ms = OVERLOAD_STEP_MS;
+    uint32_t percent;
+    slice number = text_word(&rest), word = text_word(&rest);
+    bool ok = slice_find(number, '%') == number.len - 1 &&
+              slice_u32(slice_head(number, number.len - 1), 100, &percent) == ERR_OK &&
+              (!word.len || (slice_eq(word, SLICE("for")) &&
+                             duration_read(rest, (int64_t)3600 * 1000, &ms) == ERR_OK));
+    if (!ok) return complain(w, "load N%% [for 3s]");
+    if (!world_start(w)) return false;
+    const struct overload_measure m = { .ms = OVERLOAD_STEP_MS,
+                                        .spare_us = percent < 100 ? 0 : OVERLOAD_STEP_MS * 500,
+                                        .arrived = 100,
+                                        .served = percent,
+                                        .standing = 100 - percent };
+    for (; ms > 0; ms -= OVERLOAD_STEP_MS) {
+        if (!world_wait(w, OVERLOAD_STEP_MS)) return false;
+        for (unsigned i = 0; i < w->config.workers; i++) core_measure(w->core[i], &m, w->now);
+    }
+    return true;
+}
+
+/* waited MILLISECONDS: so long the following messages stood unread. */
+static bool cmd_waited(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    uint32_t ms;
+    if (slice_u32(rest, 60000, &ms) != ERR_OK || !world_start(w))
+        return complain(w, "waited MILLISECONDS");
+    for (unsigned i = 0; i < w->config.workers; i++) core_waited(w->core[i], ms);
+    return true;
+}
+
 static bool cmd_restart(struct world *w, slice rest, struct script *s) {
     (void)s;
     return !rest.len ? world_restart(w) : complain(w, "restart takes no words");
@@ -543,7 +579,7 @@ static const struct {
     { "secret", cmd_secret },     { "revoke", cmd_revoke },   { "bindings", cmd_bindings },
     { "register", cmd_register }, { "call", cmd_call },       { "hangup", cmd_hangup },
     { "wants", cmd_wants },       { "repeat", cmd_repeat },   { "connect", cmd_connect },
-    { "ping", cmd_ping },
+    { "load", cmd_load },         { "waited", cmd_waited },   { "ping", cmd_ping },
 };
 
 /* A -> ..., A <- ..., A closed */
