@@ -6,7 +6,8 @@ jobs alternate between them (floor, Kith, floor, Kith ...), so that whatever els
 meets both. A row's figure is the median of the ratios of the pairs. Nothing leaves loopback.
 
   bench/run.py                       build what is needed (preset release) and run every row
-  bench/run.py --only call,memory    some rows (parse register refresh call memory crowd bindings)
+  bench/run.py --only call,memory    some rows (parse register refresh call outbound memory crowd
+                                     bindings)
   bench/run.py --self                the floor against itself: what the rig adds (should print 1.0)
   bench/run.py --quick               3 pairs and small counts: a look, not a figure
 """
@@ -36,6 +37,7 @@ PEERS = {
     "call": "Kamailio 6.2-dev without authentication: 341-377 us (5.7 times its floor)",
     "memory": "Kamailio 6.2-dev: 42 kB",
     "crowd": "",
+    "outbound": "",
     "bindings": "",
 }
 
@@ -205,6 +207,22 @@ def grow(server, count):
     return (server.do("rss", 1000)["rss"] - before) / count
 
 
+def row_outbound(rig, make_kith, args):
+    """Phones that register flows; calls to a GRUU, with a GRUU as Contact on both sides."""
+    pair = start_floor(rig, "floor-outbound"), make_kith(rig, "kith-outbound")
+    try:
+        for s in pair:
+            s.name = s.name.partition("-")[0]
+            s.set("outbound", 1)
+            s.set("rate", args.rate)
+            s.do("open", 200)
+        return ratio_row("outbound", "a whole call with outbound and GRUU in use", 2.0, *pair,
+                         "calls", 400 if args.quick else 4000, args.pairs)
+    finally:
+        for s in pair:
+            s.close()
+
+
 def row_memory(rig, make_kith, args):
     count = 1000 if args.quick else 15000
     values = {}
@@ -339,6 +357,8 @@ def rows(rig, args):
     if pair:
         for s in pair:
             s.close()
+    if want("outbound"):
+        yield lambda: row_outbound(rig, make_kith, args)
     if want("memory"):
         yield lambda: row_memory(rig, make_kith, args)
     if want("crowd"):

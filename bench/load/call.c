@@ -48,6 +48,10 @@ static void sdp(struct text *t, const char *setup, const char *address, uint32_t
 static void contact(struct text *t, const struct phone *p) {
     char address[24];
     phone_address(p, address);
+    if (p->gruu) {
+        text_printf(t, "Contact: <%s>\r\n", p->gruu);
+        return;
+    }
     text_printf(t,
                 "Contact: <sip:u%05u@%s:%u;transport=tls>;"
                 "+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012x>\"\r\n",
@@ -87,8 +91,11 @@ bool call_start(struct load *l, uint32_t pair) {
     char room[3072], address[24];
     struct text t = text_in(room, sizeof room);
     phone_address(a, address);
-    sip_begin(&t, b->user, TAG_INVITE, "INVITE sip:u%05u@%.*s SIP/2.0", b->user, (int)l->domain.n,
-              l->domain.p);
+    if (b->gruu)
+        sip_begin(&t, b->user, TAG_INVITE, "INVITE %s SIP/2.0", b->gruu);
+    else
+        sip_begin(&t, b->user, TAG_INVITE, "INVITE sip:u%05u@%.*s SIP/2.0", b->user,
+                  (int)l->domain.n, l->domain.p);
     own_headers(l, &t, c, "INVITE", 1);
     text_printf(&t, "To: <sip:u%05u@%.*s>\r\n", b->user, (int)l->domain.n, l->domain.p);
     contact(&t, a);

@@ -34,6 +34,7 @@ struct phone {
     struct call *call;
     char *held; /* the start of a message whose rest has not come */
     char *challenge;
+    char *gruu; /* the URI that its calls carry as Contact, when load.outbound */
     size_t held_bytes;
     int fd;
     uint32_t user, cseq, nonce_count, key;
@@ -59,6 +60,7 @@ struct load {
     uint32_t width;  /* operations in flight */
     double rate;     /* operations a second; 0: flat out */
     bool bare_renew; /* refresh without Authorization */
+    bool outbound;   /* phones register flows (RFC 5626) and speak by their GRUUs (RFC 5627) */
     bool tls12;
     SSL_CTX *tls;
     int epoll;

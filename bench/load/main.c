@@ -8,6 +8,7 @@
  * calls N     N whole calls, in turn over the pairs of open connections
  * rss         memory of the server process now
  * width N, rate N (a second; 0: flat out), renew bare|digest: how the next jobs run
+ * outbound 1  from the next open on: flows are registered, calls go to and come from GRUUs
  * users N     prints N lines "aor,secret" for `kith user import` */
 #include "load.h"
 
@@ -81,6 +82,8 @@ static bool command(struct load *l, const char *verb, const char *value) {
         print_users(l, count);
     else if (strcmp(verb, "width") == 0 && count)
         l->width = count;
+    else if (strcmp(verb, "outbound") == 0)
+        l->outbound = count == 1;
     else if (strcmp(verb, "rate") == 0)
         l->rate = (double)count;
     else if (strcmp(verb, "rss") == 0) {
@@ -143,7 +146,7 @@ static bool set_up(struct load *l) {
 static int usage(void) {
     fprintf(stderr, "usage: bench_load [--server 127.0.0.1:5061] [--pid SERVER] [--domain NAME]\n"
                     "                  [--first-user N] [--tls12] [--json] COMMAND VALUE ... | -\n"
-                    "commands: open register refresh calls rss width rate renew users\n"
+                    "commands: open register refresh calls rss width rate renew outbound users\n"
                     "example:  bench_load --pid $(pidof kith) open 200 refresh 5000 calls 2000\n");
     return 2;
 }

@@ -43,6 +43,7 @@ void phone_close(struct load *l, struct phone *p) {
     }
     free(p->held);
     free(p->challenge);
+    free(p->gruu);
     memset(p, 0, sizeof *p);
 }
 
@@ -86,11 +87,11 @@ static void send_register(struct load *l, struct phone *p) {
                 "Call-ID: %08x%08x\r\nCSeq: %u REGISTER\r\n"
                 "Contact: <sip:%s@%s:%u;transport=tls>;reg-id=1;"
                 "+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012x>\"\r\n"
-                "Supported: gruu, outbound, path\r\nExpires: 3600\r\nUser-Agent: bench/1\r\n"
+                "Supported: gruu, path%s\r\nExpires: 3600\r\nUser-Agent: bench/1\r\n"
                 "Allow: INVITE,ACK,BYE,CANCEL,OPTIONS,NOTIFY,INFO,MESSAGE,UPDATE,REFER\r\n",
                 address, p->port, p->key, p->cseq, user, (int)l->domain.n, l->domain.p, p->key,
                 user, (int)l->domain.n, l->domain.p, p->key, p->user, p->cseq, user, address,
-                p->port, p->user);
+                p->port, p->user, l->outbound ? ", outbound" : "");
     if (with_answer) {
         struct credentials c = { .user = span_of(user, (size_t)user_n),
                                  .secret = phone_secret(p->user, secret),
@@ -113,6 +114,24 @@ void phone_refresh(struct load *l, struct phone *p) {
     send_register(l, p);
 }
 
+/* The floor gives no GRUU: its phones carry one of the same length. */
+static void keep_gruu(struct load *l, struct phone *p, struct span msg) {
+    static const char mark[] = "temp-gruu=\"";
+    char made[160];
+    const char *at = memmem(msg.p, msg.n, mark, sizeof mark - 1);
+    const char *end =
+        at ? memchr(at + sizeof mark, '"', msg.n - (size_t)(at - msg.p) - sizeof mark) : NULL;
+    if (end) {
+        at += sizeof mark - 1;
+        snprintf(made, sizeof made, "%.*s", (int)(end - at), at);
+    } else {
+        snprintf(made, sizeof made, "sip:%060u@%.*s;gr", p->user, (int)l->domain.n, l->domain.p);
+    }
+    free(p->gruu);
+    p->gruu = strdup(made);
+    if (!p->gruu) abort();
+}
+
 static void on_register_answer(struct load *l, struct phone *p, struct span msg) {
     unsigned status = sip_status(msg);
     if (status == 401 && !p->answered_challenge) {
@@ -130,6 +149,7 @@ static void on_register_answer(struct load *l, struct phone *p, struct span msg)
         phone_fail(l, p, "REGISTER refused", msg);
         return;
     }
+    if (l->outbound) keep_gruu(l, p, msg);
     p->state = PHONE_IDLE;
     job_one_done(l, p);
 }

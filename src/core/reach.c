@@ -72,7 +72,9 @@ enum gruu_state gruu_find(struct core *c, const struct sip_uri *uri, struct acco
                           uint64_t *out_instance) {
     char mem[ACCOUNT_USER_MAX + ACCOUNT_DOMAIN_MAX + 8];
     struct buf text = buf_over(mem, sizeof mem);
-    if (!uri->has_gr || !uri->user.len || !node_is_domain(c->node, uri->host)) return GRUU_NONE;
+    if (!uri->has_gr || uri->scheme == URI_TEL) return GRUU_NONE;
+    if (!node_is_domain(c->node, uri->host))
+        return node_is_self(c->node, uri->host) ? GRUU_UNKNOWN : GRUU_NONE;
     if (uri->gr.len) { /* public: the account's name, and the device behind it */
         if (sip_unescape(uri->user, &text) != ERR_OK ||
             accounts_find(c->node->accounts, buf_slice(&text), uri->host, out) != ERR_OK ||

@@ -311,6 +311,16 @@ static bool core_check_breadth(struct core *c, struct flow *flow, const struct s
     return true;
 }
 
+/* RFC 5627 6.2: who opens a dialog under another's GRUU is refused. */
+static bool is_others_gruu(struct core *c, const struct sip_msg *m, uint32_t sender) {
+    struct sip_uri uri;
+    struct account account;
+    uint64_t instance;
+    if (sip_uri_read(contact_uri(m), &uri) != ERR_OK) return false;
+    enum gruu_state state = gruu_find(c, &uri, &account, &instance);
+    return (state == GRUU_VALID || state == GRUU_VOID) && account.id != sender;
+}
+
 static void core_to_account(struct core *c, struct flow *flow, const struct sip_msg *m,
                             uint32_t sender, unsigned routes) {
     struct callee callee;
@@ -322,6 +332,10 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     if (status) {
         core_refuse(c, flow, m, status,
                     status == 403 ? "This server does not call other domains" : NULL);
+        return;
+    }
+    if (m->method == SIP_INVITE && is_others_gruu(c, m, sender)) {
+        core_refuse(c, flow, m, 403, "Contact is the GRUU of another account");
         return;
     }
     struct media_verdict v = core_judge(flow, m);
