@@ -415,13 +415,16 @@ static void hear_cancel(struct sim *s, struct phone *p, const struct sip_msg *m)
     (void)say_reply(s, p, m, 481, NULL, BODY_NONE);
 }
 
+/* The ACK of a refusal has the branch of its INVITE (RFC 3261 17.1.1.3), that of a 2xx its tags. */
 static void hear_ack(struct sim *s, struct phone *p, const struct sip_msg *m) {
     for (unsigned i = 0; i < UAS_MAX; i++) {
         struct uas *t = &p->uas[i];
         if (!t->is_used || t->method != SIP_INVITE || !t->is_final || t->cseq != m->cseq ||
             !slice_eq(m->call_id, slice_str(t->call_id)))
             continue;
-        if (t->status >= 300 && !slice_eq(m->via.branch, slice_str(t->branch))) continue;
+        if (t->status >= 300 ? !slice_eq(m->via.branch, slice_str(t->branch))
+                             : !slice_eq(m->to.tag, slice_str(t->local_tag)))
+            continue;
         struct call *c = t->call == NOBODY ? NULL : &p->calls[t->call];
         t->is_acked = true;
         t->again_at = MONO_NEVER;

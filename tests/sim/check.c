@@ -133,8 +133,9 @@ void check_answerer(struct sim *s, struct phone *p, const struct call *c, const 
 /* Is this phone still being asked, as far as a server can know? */
 static bool is_being_asked(struct sim *s, const struct phone *p, const struct uas *t) {
     const struct conn *c = net_conn(s, p);
-    return t->is_used && t->method == SIP_INVITE && !t->is_final && c && c->gen == t->conn_gen &&
-           c->troubled_at < t->began;
+    /* A branch that is refused counts as ended while its CANCEL is on the way. */
+    return t->is_used && t->method == SIP_INVITE && !t->is_final && !t->is_unkeyed && c &&
+           c->gen == t->conn_gen && c->troubled_at < t->began;
 }
 
 /* RFC 5393 5.3: what all branches of a request that are being tried may still fork to is no more
@@ -173,7 +174,9 @@ void check_final(struct sim *s, struct phone *p, struct uac *u, const struct sip
     bool is_invite = u->ask.method == SIP_INVITE;
     bool is_ok = m->status < 300;
     if (u->ask.is_forged || p->nature != HONEST) return; /* who repeats himself hears it twice */
-    if (u->has_final && is_invite &&
+    /* A guard that has enough says so without keeping anything: a copy may be judged otherwise. */
+    bool is_shed = p->transport == FLOW_UDP && (u->status == 503 || m->status == 503);
+    if (u->has_final && is_invite && !is_shed &&
         (is_ok != (u->status < 300) || (!is_ok && m->status != u->status)))
         (void)sim_fail(s, "phone %u got %u to an INVITE that was answered with %u", p->index,
                        m->status, u->status);
@@ -201,8 +204,8 @@ void check_unanswered(struct sim *s, struct phone *p, const struct uac *u) {
     if (u->ask.is_forged || p->nature != HONEST || !is_promised || p->link != LINK_UP) return;
     if (!c || c->gen != u->conn_gen || c->troubled_at >= u->began || c->is_silent) return;
     if (!n->is_up || n->epoch != u->node_epoch) return;
-    bool is_lossy = p->transport == FLOW_UDP && s->plan.drop;
-    if (is_lossy && !u->has_provisional) return; /* it may never have arrived */
+    /* It may never have arrived; nor may the only copy of a 2xx that the server got. */
+    if (p->transport == FLOW_UDP && s->drawn.drop) return;
     (void)sim_fail(s, "phone %u: no final answer to this:\n" SLICE_FMT, p->index,
                    SLICE_ARG(packet_slice(u->packet)));
 }

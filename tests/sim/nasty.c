@@ -175,9 +175,8 @@ static void repeat(struct sim *s, struct phone *p) {
     }
 }
 
-static void flood(struct sim *s, struct phone *p) {
-    const struct overheard *o = &s->stolen[dice_below(&p->dice, STOLEN_MAX)];
-    for (unsigned n = dice_below(&p->dice, 60); n > 0 && o->is_used; n--)
+static void flood(struct sim *s, struct phone *p, const struct overheard *o) {
+    for (unsigned n = dice_below(&p->dice, 60); n > 0; n--)
         replay(s, p, o, dice_chance(&p->dice, 500) ? "OPTIONS" : NULL);
 }
 
@@ -226,7 +225,7 @@ void nasty_act(struct sim *s, struct phone *p) {
         repeat(s, p);
         break;
     case 9:
-        flood(s, p);
+        if (o) flood(s, p, o);
         break;
     case 10:
         if (dice_chance(&p->dice, 200))

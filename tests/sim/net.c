@@ -97,6 +97,7 @@ static void tell_phone_closed(struct sim *s, struct conn *c, int64_t after_ms) {
 static void opened_at_node(struct sim *s, struct conn *c) {
     struct server *n = &s->servers[c->node];
     struct event e = event_of(s, EV_OPENED, c);
+    if (c->is_silent) return; /* the network's doing: the phone finds out by itself */
     bool is_welcome = n->is_up && core_may_connect(n->core[c->worker], &c->info.peer, s->now) &&
                       core_flow_open(n->core[c->worker], &c->info, s->now, &c->flow) == ERR_OK;
     if (!c->is_at_phone || !is_welcome) { /* the phone has given up, or is refused */
@@ -184,8 +185,8 @@ void net_node_gone(struct sim *s, struct server *n) {
         if (c->is_at_phone && c->is_at_node && !c->is_silent)
             tell_phone_closed(
                 s, c, dice_chance(&s->dice, 700) ? delay(s) : dice_about(&s->dice, PHONE_NOTES_MS));
+        c->is_silent = c->is_silent || c->is_at_node;
         c->is_at_node = false;
-        c->is_silent = c->is_silent || c->is_at_phone;
         conn_free_if_over(c);
     }
     memset(n->conn_at, 0, sizeof n->conn_at);

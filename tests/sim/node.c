@@ -106,6 +106,7 @@ static void forget_waiting(struct server *n) {
 void node_down(struct sim *s, struct server *n) {
     n->epoch++;
     n->down_at = s->now.mono;
+    for (unsigned i = 0; i < s->phone_count; i++) phone_doubts(s, &s->phones[i], n->index);
     for (unsigned i = 0; i < n->config.workers; i++) {
         core_free(n->core[i]);
         n->core[i] = NULL;

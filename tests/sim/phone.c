@@ -46,6 +46,11 @@ void phone_init(struct sim *s, struct phone *p, unsigned person, enum nature nat
     p->has_certificate = p->has_certificate && nature != STRANGER;
     if (nature != STRANGER && (p->lane == LANE_LEGACY || p->has_certificate))
         (void)node_put_device(s, &s->servers[p->node], p);
+    static const char *const transports[] = { "udp", "tcp", "tls", "wss" };
+    static const char *const natures[] = { "", ", nasty", ", a stranger" };
+    sim_say(s, "phone %u of %s on node %u: %s%s%s%s", index, who->user, p->node,
+            transports[p->transport], p->has_certificate ? ", certificate" : "",
+            p->has_instance ? ", instance" : "", natures[nature]);
     phone_rearm(p);
 }
 
@@ -137,6 +142,7 @@ void phone_register(struct sim *s, struct phone *p) {
     const char *old = p->grant_count ? p->grants[p->grant_count - 1].contact : "";
     if (!p->has_instance && old[0] && strcmp(old, p->contact) != 0) /* nobody else will remove it */
         (void)snprintf(a.extra + n, sizeof a.extra - (size_t)n, "Contact: <%s>;expires=0\r\n", old);
+    if (p->is_leaving) p->grant_count = 0;
     p->register_at = s->now.mono + 40000; /* if nothing at all comes back */
     (void)say_request(s, p, &a);
 }
@@ -184,7 +190,7 @@ static void registered(struct sim *s, struct phone *p, const struct uac *u,
     p->register_at = s->now.mono + (int64_t)expires_s * 500;
 }
 
-/* The disk of its node is full: what was to be written within the second is not. */
+/* Its node crashes, or its disk is full: what was to be written within the second is not. */
 void phone_doubts(struct sim *s, struct phone *p, unsigned node) {
     for (unsigned i = 0; i < p->grant_count && p->node == node; i++)
         if (p->grants[i].is_refresh && s->now.mono - p->grants[i].at < 1200)

@@ -84,11 +84,12 @@ struct uac { /* a client transaction: RFC 3261 17.1 */
 };
 struct uas { /* a server transaction: RFC 3261 17.2, and the 2xx of 13.3.1.4 */
     bool is_used, is_final, is_acked;
+    bool is_unkeyed; /* it said something that the server must refuse */
     enum sip_method method;
     unsigned status;
     uint32_t cseq, call_gen, breadth, conn_gen;
     unsigned call;
-    char branch[128], call_id[64];
+    char branch[128], call_id[64], local_tag[64];
     struct packet *request, *packet;
     mono_t began, again_at, end_at;
     int64_t interval;

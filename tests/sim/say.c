@@ -308,8 +308,12 @@ void say_reply_to(struct sim *s, struct phone *p, struct uas *t, unsigned status
     ASSERT(!b.full);
     mem_free(t->packet);
     t->packet = packet_new(buf_slice(&b));
+    if (c || request.to.tag.len)
+        put_text(t->local_tag, sizeof t->local_tag,
+                 request.to.tag.len ? request.to.tag : slice_str(c->local_tag));
     t->status = status;
     t->is_final = status >= 200;
+    t->is_unkeyed = t->is_unkeyed || body == BODY_PLAIN;
     bool is_repeated = t->is_final && t->method == SIP_INVITE &&
                        (status < 300 || p->transport == FLOW_UDP); /* 13.3.1.4, 17.2.1 */
     t->interval = T1_MS;

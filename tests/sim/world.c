@@ -324,7 +324,7 @@ static void probe(struct sim *s) {
         for (unsigned i = 0; i < s->phone_count && to; i++)
             if (is_ready(&s->phones[i]) && &s->phones[i] != to && s->phones[i].node == to->node)
                 from = &s->phones[i];
-        if (!to || !from) continue;
+        if (!to || !from || s->people[who].is_spoiled) continue;
         s->counts.probes++;
         (void)call_begin(s, &s->phones[from->index], who, true);
         run_until(s, s->now.mono + 1500);
