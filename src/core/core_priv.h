@@ -216,6 +216,9 @@ enum gruu_state {
 };
 enum gruu_state gruu_find(struct core *c, const struct sip_uri *uri, struct account *out,
                           uint64_t *out_instance);
+/* The registered contact of this flow when the URI is a GRUU of its device; else the URI as it is.
+ */
+slice gruu_contact(struct core *c, slice uri_text, flow_id flow);
 /* The targets of a request inside a dialog whose Request-URI is a GRUU of that side; left alone
  * when it is none. false: 404. */
 bool gruu_in_dialog(struct core *c, const struct sip_msg *m, const struct route_side *side,

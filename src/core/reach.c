@@ -131,3 +131,20 @@ bool gruu_in_dialog(struct core *c, const struct sip_msg *m, const struct route_
     *count = n;
     return true;
 }
+
+slice gruu_contact(struct core *c, slice uri_text, flow_id flow) {
+    struct sip_uri uri;
+    struct account account;
+    uint64_t instance;
+    struct binding all[LIMIT_FORKS];
+    unsigned found = 0;
+    if (sip_uri_read(uri_text, &uri) != ERR_OK) return uri_text;
+    enum gruu_state state = gruu_find(c, &uri, &account, &instance);
+    if (state == GRUU_NONE || state == GRUU_UNKNOWN ||
+        location_find(c->node->location, account.id, c->now.wall, &c->turn, all, LIMIT_FORKS,
+                      &found) != ERR_OK)
+        return uri_text;
+    for (unsigned i = 0; i < found; i++)
+        if (all[i].instance_hash == instance && all[i].flow == flow) return all[i].contact;
+    return uri_text;
+}

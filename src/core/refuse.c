@@ -56,6 +56,7 @@ static void send_own(struct core *c, flow_id to, struct uac_request *r) {
     tx_id tx = POOL_ID_NONE;
     if (!r->request_uri.len || !node_flow_face(c->node, to, &face)) return;
     bool is_bye = r->method == SIP_BYE;
+    r->request_uri = gruu_contact(c, r->request_uri, to);
     if (is_bye && tx_client_reserve(c->txs, TX_OTHER_CLIENT, 0, &tx) != ERR_OK) return;
     put_via(c, &via, &face, tx, siphash_slice(&c->node->keys.table, r->call_id) + r->cseq);
     r->via = buf_slice(&via);

@@ -273,7 +273,10 @@ static bool cmd_reopen(struct world *w, slice rest, struct script *s) {
 /* ping FLOW...: a keep-alive that io answers by itself */
 static bool ping_one(struct world *w, struct agent *a) {
     if (!a->is_open) return complain(w, SLICE_FMT " is closed", SLICE_ARG(a->name));
-    core_flow_heard(w->core[a->worker], a->flow, w->now);
+    if (a->info.transport == FLOW_UDP)
+        core_datagram_heard(w->core[a->worker], &a->info, w->now);
+    else
+        core_flow_heard(w->core[a->worker], a->flow, w->now);
     return world_pump(w);
 }
 static bool cmd_ping(struct world *w, slice rest, struct script *s) {
