@@ -237,6 +237,8 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
                          .own_routes = x->own_routes,
                          .max_breadth = b->breadth,
                          .asserted = asserted,
+                         .session_expires_s = x->session.expires_s,
+                         .min_se_s = x->session.min_se_s,
                          .lines = to->lines,
                          .diversion = to->diversion };
     if (!x->is_in_dialog && is_dialog_forming(m->method)) plan_record_route(c, x, to, &face, &f);

@@ -104,8 +104,15 @@ void context_forward(struct core *c, struct context *x, const struct sip_msg *m)
     char oc_mem[OVERLOAD_TEXT_MAX];
     struct buf oc = buf_over(oc_mem, sizeof oc_mem);
     overload_put(&c->load, (enum overload_algorithm)x->oc, &oc);
-    struct buf out = core_out_begin(c, m->all.len + challenges.len + sizeof oc_mem + 64);
-    if (forward_response(m, challenges, buf_slice(&oc), &out) != ERR_OK) return;
+    char lines_mem[96];
+    struct buf lines = buf_over(lines_mem, sizeof lines_mem);
+    if (m->status / 100 == 2) session_put_lines(x->session.seconds, x->session.has_uac, m, &lines);
+    struct forward_back back = { .challenges = challenges,
+                                 .oc = buf_slice(&oc),
+                                 .lines = buf_slice(&lines) };
+    struct buf out =
+        core_out_begin(c, m->all.len + challenges.len + sizeof oc_mem + sizeof lines_mem + 64);
+    if (forward_response(m, &back, &out) != ERR_OK) return;
     slice bytes = core_out_end(c, &out);
     if (m->status >= 200 && !x->sent_status) context_final_sent(c, x, m->status);
     context_send(c, x, m->status, bytes);
@@ -297,6 +304,19 @@ void context_stop(struct core *c, struct context *x, slice reason) {
     }
 }
 
+/* RFC 3326 2, RFC 9366 4: every Reason of the caller's CANCEL, as one value. */
+static slice all_reasons(struct core *c, const struct sip_msg *m) {
+    const struct sip_header *first = sip_first(m, HDR_REASON);
+    char *mem = first && sip_next(m, first) ? arena_alloc(&c->turn, m->all.len) : NULL;
+    if (!mem) return sip_value(m, HDR_REASON);
+    struct buf b = buf_over(mem, m->all.len);
+    for (const struct sip_header *h = first; h; h = sip_next(m, h)) {
+        if (h != first) buf_lit(&b, ", ");
+        buf_put(&b, h->value);
+    }
+    return b.full ? first->value : buf_slice(&b);
+}
+
 /* RFC 3261 16.10. Only who sent the INVITE may take it back: the same connection, or one that has
  * proved the same account. */
 void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t account_id,
@@ -313,7 +333,7 @@ void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t
     core_trace(c, m, "cancelled", 0, NULL);
     if (x->sent_status) return;
     x->is_cancelled = true;
-    context_stop(c, x, sip_value(m, HDR_REASON));
+    context_stop(c, x, all_reasons(c, m));
     context_settle(c, x);
 }
 
@@ -450,6 +470,13 @@ void context_forwarded(struct core *c, struct context *x, const struct sip_msg *
 void context_start(struct core *c, const struct relay_plan *plan) {
     const struct sip_msg *m = plan->msg;
     bool is_invite = m->method == SIP_INVITE;
+    struct session_timer session;
+    if (!session_request(m, node_settings(c->node)->session_timer_s, &session)) {
+        core_answer(c, plan->flow->id, m,
+                    &(struct answer){ .status = 422, .lines = SLICE("Min-SE: 90\r\n") });
+        mem_free(plan->divert);
+        return;
+    }
     if (c->draining && !plan->is_in_dialog && is_invite) {
         context_refuse_start(c, plan, "The server is about to stop");
         mem_free(plan->divert);
@@ -463,6 +490,7 @@ void context_start(struct core *c, const struct relay_plan *plan) {
         context_refuse_start(c, plan, "The server has too many calls");
         return;
     }
+    x->session = session;
     x->is_server_live = true;
     if (is_invite) {
         x->invite_key = tx_request_hash(&c->node->keys.table, m);

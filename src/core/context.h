@@ -31,6 +31,7 @@
 #include "base/addr.h"
 #include "base/timer.h"
 #include "proxy/dialogs.h"
+#include "proxy/session.h"
 #include "sip/flow.h"
 #include "sip/tx.h"
 
@@ -99,9 +100,10 @@ struct context {
     uint32_t challenges_len;
     char *best; /* the best final response so far */
     uint32_t best_len;
-    uint16_t best_status;  /* 0: none. Without `best` bytes we make the answer ourselves */
-    const char *best_why;  /* words for the Warning of an answer made by us, or NULL */
-    struct divert *divert; /* who is asked in whose place; NULL: nobody forwards */
+    uint16_t best_status;         /* 0: none. Without `best` bytes we make the answer ourselves */
+    const char *best_why;         /* words for the Warning of an answer made by us, or NULL */
+    struct session_timer session; /* RFC 4028: what was asked for in the copies */
+    struct divert *divert;        /* who is asked in whose place; NULL: nobody forwards */
     uint32_t breadth; /* Max-Breadth of all branches that are open at one time; 0: not counted */
     uint16_t sent_status; /* final status sent to the caller; 0: none yet */
     uint16_t group_q;     /* targets of this q and above have had their turn */

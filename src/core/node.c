@@ -23,6 +23,7 @@ void node_config_defaults(struct node_config *c) {
     c->timer_c_s = 180;
     c->group_ring_s = 20;
     c->recurse_own = true;
+    c->session_timer_s = 1800;
     c->flow_idle_s = 300;
     c->flows_max = 65536;
     guard_limits_defaults(&c->guard);

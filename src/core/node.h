@@ -51,12 +51,13 @@ struct node_config {
     bool digest_sha512_256;          /* the one challenge is SHA-512-256 instead of SHA-256 */
     uint32_t expires_min_s, expires_max_s, expires_default_s;
     uint32_t contacts_max;
-    uint32_t nonce_life_s; /* 300 */
-    uint32_t timer_c_s;    /* 180 */
-    bool recurse_own;      /* a 3xx that leads to an address of ours is followed here */
-    uint32_t group_ring_s; /* so long the devices of one q ring before those of the next: 20 */
-    uint32_t flow_idle_s;  /* a TLS flow without binding or call and silent for this long closes */
-    uint32_t flows_max;    /* per worker */
+    uint32_t nonce_life_s;    /* 300 */
+    uint32_t timer_c_s;       /* 180 */
+    uint32_t session_timer_s; /* RFC 4028: asked for in our name; 0: not, else 90 at least */
+    bool recurse_own;         /* a 3xx that leads to an address of ours is followed here */
+    uint32_t group_ring_s;    /* so long the devices of one q ring before those of the next: 20 */
+    uint32_t flow_idle_s; /* a TLS flow without binding or call and silent for this long closes */
+    uint32_t flows_max;   /* per worker */
     struct guard_limits guard; /* fixed at start */
     enum peers_policy peers;
     unsigned peer_count;

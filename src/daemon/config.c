@@ -399,6 +399,8 @@ static void check_together(struct reading *r) {
         report_late(r, "limits", "expires_min", "longer than expires_default");
     if (c->expires_default_s > c->expires_max_s)
         report_late(r, "limits", "expires_default", "longer than expires_max");
+    if (c->session_timer_s > 0 && c->session_timer_s < 90)
+        report_late(r, "calls", "session_timer", "shorter than 90s, which RFC 4028 forbids");
     if (c->listen_tls.count == 0)
         report_late(r, "listen", "tls", "empty: phones could not connect");
     check_listeners(r);

@@ -42,6 +42,7 @@ struct config {
     struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
     uint32_t log_level;      /* enum log_level */
     uint32_t auth_algorithm; /* enum config_algorithm */
+    uint32_t group_ring_s, recurse, session_timer_s;
     uint32_t expires_min_s, expires_default_s, expires_max_s;
     uint32_t contacts, flows, per_source;
     uint32_t handshake_s, message_s;

@@ -32,6 +32,9 @@ void config_to_node(const struct config *c, struct node_config *out) {
     out->contacts_max = c->contacts;
     out->nonce_life_s = c->nonce_life_s;
     out->timer_c_s = c->ring_time_s;
+    out->group_ring_s = c->group_ring_s;
+    out->recurse_own = c->recurse != 0;
+    out->session_timer_s = c->session_timer_s;
     out->flow_idle_s = c->flow_idle_s;
     out->flows_max = c->flows;
     config_to_guard(c, &out->guard);

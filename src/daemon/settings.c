@@ -14,6 +14,7 @@
 
 static const char *const log_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const tls_words[] = { "1.2", "1.3", NULL };
+static const char *const recurse_words[] = { "never", "own", NULL };
 static const char *const algorithm_words[] = { "sha-256", "sha-512-256", NULL };
 
 const struct setting settings[] = {
@@ -69,6 +70,20 @@ const struct setting settings[] = {
       RELOAD_LIVE, false,
       "The one digest algorithm that the main listeners offer (RFC 8760). Both forms of every "
       "secret are stored, so it can be changed at any time." },
+
+    { "calls", "group_ring", SETTING_DURATION, AT(group_ring_s), "20s", 3, 3 * MINUTE, NULL,
+      RELOAD_LIVE, false,
+      "How long the devices of one q value ring before those of the next lower one do (RFC 3261 "
+      "16.6). Phones that name no q ring together." },
+    { "calls", "recurse", SETTING_WORD, AT(recurse), "own", 0, 0, recurse_words, RELOAD_LIVE, false,
+      "What is done when a phone sends a call elsewhere by a 3xx answer. own: it is followed here "
+      "when all its addresses are of our domains, else the caller gets it; never: the caller "
+      "always gets it." },
+    { "calls", "session_timer", SETTING_DURATION, AT(session_timer_s), "30m", 0, DAY, NULL,
+      RELOAD_LIVE, false,
+      "Calls are refreshed by one of the two phones within this time, where one of them can (RFC "
+      "4028), so that a call whose phone has vanished ends. At least 90s; 0: Kith asks for no "
+      "refreshes, and changes none that the phones agree on." },
 
     { "limits", "expires_min", SETTING_DURATION, AT(expires_min_s), "60s", 10, HOUR, NULL,
       RELOAD_LIVE, false,

@@ -1,5 +1,6 @@
 #include "proxy/forward.h"
 
+#include "proxy/session.h"
 #include "sip/edit.h"
 #include "sip/hdr.h"
 
@@ -32,9 +33,11 @@ static enum err forward_put_lines(struct buf *out, size_t body_len, slice lines)
 
 enum err forward_write(const struct forward *f, struct buf *out) {
     struct sip_edit e;
-    char hops_mem[4], breadth_mem[12], via_mem[1024];
+    char hops_mem[4], breadth_mem[12], min_mem[12], session_mem[128], via_mem[1024];
     struct buf hops = buf_over(hops_mem, sizeof hops_mem);
     struct buf breadth = buf_over(breadth_mem, sizeof breadth_mem);
+    struct buf min_se = buf_over(min_mem, sizeof min_mem);
+    struct buf session = buf_over(session_mem, sizeof session_mem);
     struct buf via = buf_over(via_mem, sizeof via_mem);
 
     sip_edit_init(&e, f->req);
@@ -56,8 +59,17 @@ enum err forward_write(const struct forward *f, struct buf *out) {
     sip_edit_drop_all(&e, HDR_P_PREFERRED_IDENTITY);
     sip_edit_drop_all(&e, HDR_PROXY_AUTHORIZATION);
     if (f->asserted.len) sip_edit_insert(&e, HDR_P_ASSERTED_IDENTITY, f->asserted);
+    if (f->session_expires_s) {
+        session_put_expires(f->req, f->session_expires_s, &session);
+        forward_number(&e, HDR_SESSION_EXPIRES, &session);
+    }
+    if (f->min_se_s) {
+        buf_u64(&min_se, f->min_se_s);
+        forward_number(&e, HDR_MIN_SE, &min_se);
+    }
     if (f->diversion.len) sip_edit_insert(&e, HDR_DIVERSION, f->diversion);
     if (f->body.ptr) sip_edit_body(&e, f->body);
+    if (session.full) return ERR_FULL;
     enum err err = sip_edit_write(&e, out);
     if (err != ERR_OK || !f->lines.len) return err;
     return forward_put_lines(out, f->body.ptr ? f->body.len : f->req->body.len, f->lines);
@@ -79,19 +91,22 @@ static void forward_oc(struct sip_edit *e, const struct sip_msg *resp, slice oc,
     if (!text->full) sip_edit_replace(e, second, buf_slice(text));
 }
 
-enum err forward_response(const struct sip_msg *resp, slice challenges, slice oc, struct buf *out) {
+enum err forward_response(const struct sip_msg *resp, const struct forward_back *f,
+                          struct buf *out) {
     struct sip_edit e;
     char mem[1024];
     struct buf via = buf_over(mem, sizeof mem);
     sip_edit_init(&e, resp);
     sip_edit_drop_values(&e, HDR_VIA, 1);
-    if (oc.len) forward_oc(&e, resp, oc, &via);
+    if (f->oc.len) forward_oc(&e, resp, f->oc, &via);
     sip_edit_drop_all(&e, HDR_P_ASSERTED_IDENTITY);
-    if (challenges.len) {
+    if (f->challenges.len) {
         sip_edit_drop_all(&e, HDR_WWW_AUTHENTICATE);
         sip_edit_drop_all(&e, HDR_PROXY_AUTHENTICATE);
     }
     enum err err = sip_edit_write(&e, out);
-    if (err != ERR_OK || !challenges.len) return err;
-    return forward_put_lines(out, resp->body.len, challenges);
+    if (err == ERR_OK && f->challenges.len)
+        err = forward_put_lines(out, resp->body.len, f->challenges);
+    if (err == ERR_OK && f->lines.len) err = forward_put_lines(out, resp->body.len, f->lines);
+    return err;
 }

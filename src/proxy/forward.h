@@ -19,8 +19,9 @@ struct forward {
     uint32_t max_breadth;  /* 0: leave the header alone (ACK); RFC 5393 5.3.3 */
     slice body;            /* in place of the one it has; ptr NULL: as it is */
     slice lines;           /* further whole lines, each with CRLF, at the end of the head */
-    slice diversion;       /* a value for Diversion, before those that are there; empty: none */
-    slice asserted;        /* P-Asserted-Identity of the authenticated caller; empty: none */
+    uint32_t session_expires_s, min_se_s; /* RFC 4028 8.1; 0: as they came, if they did */
+    slice diversion; /* a value for Diversion, before those that are there; empty: none */
+    slice asserted;  /* P-Asserted-Identity of the authenticated caller; empty: none */
 };
 
 /* The message into `out`, Max-Forwards counted down (or 70 when there was none: 16.6 step 3). FULL:
@@ -29,11 +30,15 @@ struct forward {
  * nothing to show around (RFC 3261 22.3). */
 NODISCARD enum err forward_write(const struct forward *f, struct buf *out);
 
+struct forward_back { /* what is changed in a response; all empty: only what always goes */
+    slice challenges; /* whole WWW-Authenticate and Proxy-Authenticate lines, each with its CRLF, in
+                       * place of its own (RFC 3261 16.7 step 7) */
+    slice oc;         /* parameters for the Via of whom it goes to (RFC 7339 5.2) */
+    slice lines;      /* further whole lines at the end of the head */
+};
 /* A response on its way back: without our Via, and without P-Asserted-Identity that a client put
- * in (RFC 3325 5). `challenges`: whole WWW-Authenticate and Proxy-Authenticate lines, each with its
- * CRLF, that take the place of its own (RFC 3261 16.7 step 7); empty: as it is. `oc`: parameters
- * for the Via of whom it goes to (RFC 7339 5.2); empty: none. */
-NODISCARD enum err forward_response(const struct sip_msg *resp, slice challenges, slice oc,
+ * in (RFC 3325 5). */
+NODISCARD enum err forward_response(const struct sip_msg *resp, const struct forward_back *f,
                                     struct buf *out);
 
 #endif

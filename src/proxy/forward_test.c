@@ -88,7 +88,7 @@ static void a_response_goes_back(void **state) {
                                       "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"),
                            SIP_STREAM)
                   .err);
-    assert_ok(forward_response(&m, SLICE_NONE, SLICE_NONE, &out));
+    assert_ok(forward_response(&m, &(struct forward_back){ 0 }, &out));
     assert_slice(buf_slice(&out), "SIP/2.0 180 Ringing\r\n"
                                   "Via: SIP/2.0/TLS caller;branch=z9hG4bKa\r\n"
                                   "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"
@@ -121,7 +121,7 @@ static void load_is_told_upstream(void **state) {
                 SLICE_ARG(vias), rest);
         buf_fmt(&want, "SIP/2.0 180 Ringing\r\n%s%s", cases[i].wanted, rest);
         assert_ok(sip_msg_read(&m, buf_slice(&in), SIP_STREAM).err);
-        assert_ok(forward_response(&m, SLICE_NONE, SLICE(";oc=7"), &out));
+        assert_ok(forward_response(&m, &(struct forward_back){ .oc = SLICE(";oc=7") }, &out));
         assert_true(slice_eq(buf_slice(&out), buf_slice(&want)));
     }
 }
@@ -141,10 +141,10 @@ static void challenges_are_gathered(void **state) {
                                 "Call-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 2\r\n\r\nhi"),
                      SIP_STREAM)
             .err);
-    assert_ok(forward_response(&m,
-                               SLICE("Proxy-Authenticate: Digest realm=\"one\"\r\n"
-                                     "Proxy-Authenticate: Digest realm=\"two\"\r\n"),
-                               SLICE_NONE, &out));
+    struct forward_back back = { .challenges =
+                                     SLICE("Proxy-Authenticate: Digest realm=\"one\"\r\n"
+                                           "Proxy-Authenticate: Digest realm=\"two\"\r\n") };
+    assert_ok(forward_response(&m, &back, &out));
     assert_slice(buf_slice(&out), "SIP/2.0 407 Proxy Authentication Required\r\n"
                                   "Via: SIP/2.0/TLS caller\r\n"
                                   "From: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\n"

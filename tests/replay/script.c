@@ -70,6 +70,7 @@ static bool cmd_set(struct world *w, slice rest, struct script *s) {
         { "nonce_life_s", &w->config.nonce_life_s },
         { "timer_c_s", &w->config.timer_c_s },
         { "group_ring_s", &w->config.group_ring_s },
+        { "session_timer_s", &w->config.session_timer_s },
         { "flow_idle_s", &w->config.flow_idle_s },
         { "flows_max", &w->config.flows_max },
     };
