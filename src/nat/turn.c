@@ -94,6 +94,10 @@ void turn_stream_closed(struct turn *t, uint64_t stream) {
     if (a) allocation_end(t, a);
 }
 
+bool turn_has(struct turn *t, uint64_t stream) {
+    return turn_by_tuple(t, &(struct turn_tuple){ .stream = stream }) != NULL;
+}
+
 void turn_account_gone(struct turn *t, uint32_t account_id) {
     struct allocation *a;
     pool_id id;
@@ -113,19 +117,31 @@ mono_t turn_wake_at(const struct turn *t) {
 
 /* ---- who may be reached ---- */
 
-/* RFC 8656 21.2.1 and what went wrong with others: judged as what the packets would reach. The
- * host's own addresses are refused even where a network that holds them was named. */
+/* Is that the IP address of our own relay? Then the port decides, packet by packet. */
+static bool is_relay_ip(const struct turn *t, const struct addr *a) {
+    return t->config.ports && addr_ip_eq(a, ports_relay(t->config.ports, a->family));
+}
+
+/* RFC 8656 21.2.1 and what went wrong with others: judged as what the packets would reach. */
 bool turn_reachable(struct turn *t, const struct addr *peer) {
     const struct turn_config *c = &t->config;
     struct addr real = address_canonical(peer, c->nat64, c->nat64_count);
-    bool ok = peer->port != 0 && (address_scope(&real) == SCOPE_PUBLIC ||
-                                  address_in_any(&real, c->allowed, c->allowed_count));
+    if (address_in_any(&real, c->allowed, c->allowed_count) || is_relay_ip(t, peer)) return true;
+    bool ok = address_scope(&real) == SCOPE_PUBLIC;
     for (unsigned i = 0; i < c->own_count && ok; i++) {
         struct addr own = address_canonical(&c->own[i], c->nat64, c->nat64_count);
         ok = !addr_ip_eq(&real, &own);
     }
     if (!ok) COUNT(t, forbidden_peers, 1);
     return ok;
+}
+
+/* What a permission for our own relay's address does not give: its other ports. */
+static bool port_is_open(const struct turn *t, const struct addr *peer) {
+    struct port_owner owner;
+    if (peer->port == 0) return false;
+    return !is_relay_ip(t, peer) || ports_owner(t->config.ports, peer, &owner) ||
+           address_in_any(peer, t->config.allowed, t->config.allowed_count);
 }
 
 struct permission *allocation_permission(struct allocation *a, const struct addr *peer) {
@@ -157,11 +173,6 @@ static bool permits(struct allocation *a, const struct addr *peer, mono_t now) {
     return p && p->until > now;
 }
 
-bool turn_permits(struct turn *t, pool_id allocation, const struct addr *peer, mono_t now) {
-    struct allocation *a = pool_get(&t->allocations, allocation);
-    return a && permits(a, peer, now);
-}
-
 /* ---- a packet ---- */
 
 /* A bucket that holds one second's worth. */
@@ -190,7 +201,8 @@ static void put16(char *p, unsigned v) {
 
 static void to_peer(struct turn *t, struct allocation *a, const struct addr *peer, slice data,
                     mono_t now, struct turn_out *out) {
-    if (data.len > TURN_PAYLOAD_MAX || !permits(a, peer, now) || !spend(t, a, data.len, now)) {
+    if (data.len > TURN_PAYLOAD_MAX || !permits(a, peer, now) || !port_is_open(t, peer) ||
+        !spend(t, a, data.len, now)) {
         COUNT(t, dropped, 1);
         return;
     }

@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "base/pool.h"
 #include "nat/address.h"
+#include "nat/ports.h"
 #include "nat/stun.h"
 
 struct turn;
@@ -49,8 +50,11 @@ struct turn_config {          /* slices and pointers live as long as the turn */
     unsigned allowed_count;
     const struct network *nat64; /* of the operator's translator */
     unsigned nat64_count;
-    const struct addr *own; /* addresses of this host: never reachable, public or not */
+    const struct addr *own; /* addresses of this host: not reachable though public */
     unsigned own_count;
+    /* Relayed addresses of this node, reachable while they live: two clients of one relay. NULL:
+     * none. */
+    const struct ports *ports;
 };
 
 /* Where a client speaks from: RFC 8656 2.2's 5-tuple. */
@@ -130,9 +134,8 @@ bool turn_next_closed(struct turn *t, pool_id *out);
 
 const struct turn_counters *turn_counters(const struct turn *t);
 bool turn_each(struct turn *t, uint32_t *slot, struct now now, struct turn_use *out);
-/* Has this allocation a live permission for packets from that address? For what is passed from one
- * allocation to another inside the process: both must say yes. */
-bool turn_permits(struct turn *t, pool_id allocation, const struct addr *peer, mono_t now);
+/* Has this connection an allocation? */
+bool turn_has(struct turn *t, uint64_t stream);
 
 /* How long the message at the begin of a stream of an authenticated-or-not TURN client is, padding
  * included; 0: not yet known; SIZE_MAX: neither STUN nor ChannelData, or too long. */

@@ -292,7 +292,6 @@ static unsigned create_permission(struct turn *t, struct allocation *a, const st
     unsigned count = 0;
     while (stun_next(m, TURN_XOR_PEER_ADDRESS, &at, &v)) {
         if (stun_addr(m, v, &peer) != ERR_OK) return 400;
-        peer.port = 1; /* it is to be ignored */
         if (!has_family(a, &peer)) return 443;
         if (!turn_reachable(t, &peer)) return 403;
         count++;

@@ -645,11 +645,41 @@ static void the_operator_may_name_a_network(void **state) {
     assert_int_equal(status(&s), 200);
     permit(&s, "10.2.2.3:1");
     assert_int_equal(status(&s), 403);
-    permit(&s, "10.1.0.1:1"); /* the host itself, though in that network */
-    assert_int_equal(status(&s), 403);
-    permit(&s, "9.9.9.1:1"); /* and though public */
+    permit(&s, "9.9.9.1:1"); /* the host itself, though public */
     assert_int_equal(status(&s), 403);
     turn_free(s.turn);
+}
+
+/* Two clients of one relay: its own address is reachable, at the ports of live allocations. */
+static void relayed_addresses_of_this_node_are_reachable(void **state) {
+    (void)state;
+    struct scene s;
+    const struct addr own = at("9.9.9.1:0");
+    const struct port_owner owner = { 0, { 1, 1 } };
+    struct ports_config ports = { .first = 50000, .last = 50009, .relay = { own } };
+    begin(&s, 42);
+    struct ports *p = ports_new(&ports);
+    if (!p) return;
+    s.config.own = &own;
+    s.config.own_count = 1;
+    s.config.ports = p;
+    if (start(&s)) {
+        allocate(&s);
+        permit(&s, "9.9.9.1:1");
+        assert_int_equal(status(&s), 200);
+        permit(&s, "9.9.9.2:1");
+        send_to(&s, "9.9.9.1:50003", "x"); /* nobody's yet */
+        assert_int_equal(s.out.what, TURN_NOTHING);
+        assert_ok(ports_claim_one(p, ADDR_V4, 50003, &owner));
+        send_to(&s, "9.9.9.1:50003", "x");
+        assert_int_equal(s.out.what, TURN_TO_PEER);
+        send_to(&s, "9.9.9.1:22", "x");
+        assert_int_equal(s.out.what, TURN_NOTHING);
+        send_to(&s, "9.9.9.2:0", "x"); /* no port at all */
+        assert_int_equal(s.out.what, TURN_NOTHING);
+    }
+    turn_free(s.turn);
+    ports_free(p);
 }
 
 /* ---- the end ---- */
@@ -775,6 +805,7 @@ int main(void) {
         cmocka_unit_test(peers_are_bounded),
         cmocka_unit_test(inner_networks_are_out_of_reach),
         cmocka_unit_test(the_operator_may_name_a_network),
+        cmocka_unit_test(relayed_addresses_of_this_node_are_reachable),
         cmocka_unit_test(an_allocation_ends),
         cmocka_unit_test(it_does_not_outlive_its_credential),
         cmocka_unit_test(it_belongs_to_one_account),
