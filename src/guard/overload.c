@@ -3,14 +3,15 @@
 #include "base/scan.h"
 
 #define ONE           OVERLOAD_ONE
-#define STEPS_MAX     50          /* a longer sleep says no more */
-#define ACCEPT_MIN    (ONE / 64)  /* never nothing: else nobody would see that it is over */
-#define REFRESH_BELOW (ONE / 8)   /* registrations are shed only when new calls nearly all are */
-#define SPARE_MIN     30          /* thousandths of the time; less means that all of it was used */
+#define STEPS_MAX     50         /* a longer sleep says no more */
+#define ACCEPT_MIN    (ONE / 64) /* never nothing: else nobody would see that it is over */
+#define REFRESH_BELOW (ONE / 8)  /* registrations are shed only when new calls nearly all are */
+#define SPARE_MIN     30         /* thousandths of the time; less means that all of it was used */
 #define SECOND_MS     1000
 
 void overload_init(struct overload *o, struct now now) {
-    *o = (struct overload){ .accept = ONE, .second = 1, .second_at = now.mono, .told_at = now.wall };
+    *o =
+        (struct overload){ .accept = ONE, .second = 1, .second_at = now.mono, .told_at = now.wall };
 }
 
 bool overload_is_active(const struct overload *o) {

@@ -1,6 +1,6 @@
 /* A connection's life; how those begin that are ours stands in connect.c:
  *
- *   accept -> HANDSHAKE -> DECIDE -> SIP -> CLOSING -> LINGER -> DEAD
+ *   accept -> HANDSHAKE -> DECIDE -> SIP, TURN -> CLOSING -> LINGER -> DEAD
  *                 |  ALPN sip/2 ^      |
  *                 +-------------+      +-> DEAD (the peer closed, an error, a limit)
  *
@@ -17,7 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ACCEPT_PAUSE_MS 100 /* descriptors are short: give others time to be closed */
+#define TURN_IDLE_MS    60000 /* of a client without allocation */
+#define ACCEPT_PAUSE_MS 100   /* descriptors are short: give others time to be closed */
 
 /* ---- connections per source ---- */
 
@@ -97,6 +98,7 @@ static uint8_t conn_rank(const struct loop_source *source) {
         return LOOP_NEXT;
     case CONN_SIP:
         return core_flow_in_call(c->io->core, c->flow) ? LOOP_FIRST : LOOP_NEXT;
+    case CONN_TURN: /* media of calls */
     case CONN_CLOSING:
     case CONN_LINGER:
     case CONN_DEAD:
@@ -143,6 +145,7 @@ static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer
     if (!c) return NULL;
     c->transport = l->transport;
     c->lane = l->lane;
+    c->is_turn = l->is_turn;
     c->source_count = source;
     bool is_tls = l->transport == FLOW_TLS;
     if (is_tls && tls_accept(io->tls, &io->wire, &c->tls) != ERR_OK) {
@@ -291,6 +294,7 @@ void conn_kill(struct conn *c) {
         connect_failed(c, ERR_CLOSED, "the connection was closed during the TLS handshake");
         return;
     }
+    if (c->state == CONN_TURN) relay_stream_gone(c);
     c->state = CONN_DEAD;
     conn_forget_flow(c);
     timer_stop(&io->timers, &c->read_timer);
@@ -305,6 +309,7 @@ void conn_kill(struct conn *c) {
 void conn_finish(struct conn *c) {
     struct io *io = c->io;
     if (c->state >= CONN_CLOSING) return;
+    if (c->state == CONN_TURN) relay_stream_gone(c);
     if (c->state <= CONN_HANDSHAKE) {
         conn_kill(c);
         return;
@@ -366,6 +371,13 @@ void conn_expired(struct conn *c, enum conn_timer which) {
         break;
     case CONN_HANDSHAKE:
         io_count(&io->counters.handshakes_slow, 1);
+        break;
+    case CONN_TURN:
+        if (c->inbox == NULL && relay_has_stream(c)) { /* its allocation has a clock of its own */
+            timer_start(&io->timers, &c->read_timer, io->now.mono + TURN_IDLE_MS);
+            return;
+        }
+        io_count(&io->counters.closed_unfinished, 1);
         break;
     case CONN_DECIDE:
     case CONN_SIP:

@@ -58,6 +58,7 @@ static void refuse_http(struct conn *c, slice bytes) {
 /* True when SIP may be read from here on. */
 static bool decide(struct conn *c, slice bytes) {
     enum frame_protocol p = c->is_http ? PROTOCOL_HTTP : frame_protocol(bytes);
+    if (c->is_turn && p != PROTOCOL_STUN && p != PROTOCOL_UNKNOWN_YET) p = PROTOCOL_NONE;
     switch (p) {
     case PROTOCOL_UNKNOWN_YET:
         return false;
@@ -68,6 +69,10 @@ static bool decide(struct conn *c, slice bytes) {
         refuse_http(c, bytes);
         return false;
     case PROTOCOL_STUN:
+        if (!c->io->relay) break;
+        c->state = CONN_TURN;
+        timer_start(&c->io->timers, &c->read_timer, c->io->now.mono + c->io->limits.message_ms);
+        return false;
     case PROTOCOL_NONE:
         break;
     }
@@ -99,7 +104,7 @@ static size_t take_messages(struct conn *c, slice bytes) {
         io_drain_effects(io);
         used += len;
     }
-    return used;
+    return c->state == CONN_TURN ? used + relay_take_stream(c, slice_from(bytes, used)) : used;
 }
 
 /* ---- what is not complete ---- */
@@ -137,6 +142,8 @@ static void inbox_drop(struct conn *c, size_t used) {
 /* The rest of a message has message_ms from its first byte on; each new message its own time. */
 static void watch_rest(struct conn *c, bool is_new) {
     struct io *io = c->io;
+    if (c->state == CONN_TURN && !c->inbox) /* then conn_expired asks for an allocation */
+        timer_start(&io->timers, &c->read_timer, io->now.mono + io->limits.message_ms);
     if (c->state != CONN_SIP) return; /* DECIDE has its own clock, a closing one too */
     if (!c->inbox)
         connect_idle(c);

@@ -105,6 +105,7 @@ static void open_letter(struct io *io, const struct letter *letter) {
     switch (l.kind) {
     case LETTER_MAIL:
         l.mail.bytes = letter->bytes;
+        if (l.mail.kind == MAIL_ACCOUNT) relay_account_changed(io, (uint32_t)l.mail.number);
         core_mail_in(io->core, &l.mail, io->now);
         break;
     case LETTER_STORED:
@@ -146,7 +147,8 @@ static enum err listener_open(struct io *io, const struct io_listen *from, struc
     ASSERT(from->transport != FLOW_TLS || io->tls);
     bool is_udp = from->transport == FLOW_UDP;
     struct listener *l = &io->listeners[io->listener_count];
-    enum err e = is_udp && !io->udp ? udp_new(io, &io->udp) : ERR_OK;
+    bool is_sip_udp = is_udp && !from->is_turn;
+    enum err e = is_sip_udp && !io->udp ? udp_new(io, &io->udp) : ERR_OK;
     int fd = -1;
     if (e == ERR_OK)
         e = is_udp ? socket_bind_udp(&from->at, &fd, &l->at)
@@ -162,12 +164,17 @@ static enum err listener_open(struct io *io, const struct io_listen *from, struc
     l->io = io;
     l->transport = from->transport;
     l->lane = from->lane;
+    l->is_turn = from->is_turn;
     l->source = (struct loop_source){
         .on_ready = is_udp ? udp_ready : listener_ready,
         .fd = fd,
         .rank = is_udp ? LOOP_FIRST : LOOP_LAST,
     };
-    io->listener_count++; /* io_free closes it from here on */
+    io->listener_count++;          /* io_free closes it from here on */
+    if (is_udp && from->is_turn) { /* the relay reads it in a way of its own, and closes it */
+        l->source.fd = -1;
+        return relay_listen(io->relay, fd, &l->at);
+    }
     return loop_add(io->loop, &l->source, LOOP_READ);
 }
 
@@ -179,6 +186,7 @@ static enum err fill(struct io *io, const struct io_config *config, struct buf *
     io->wire = (struct tls_wire){ .out = io->wire_out, .out_cap = TLS_WIRE_OUT_BYTES };
     enum err e = loop_new(&io->loop);
     if (e == ERR_OK) e = mailbox_new(io->loop, LIMIT_MAILBOX, &io->mailbox);
+    if (e == ERR_OK && config->relay) e = relay_new(io, config->relay, &io->relay);
     for (size_t i = 0; e == ERR_OK && i < config->listen_count; i++)
         e = listener_open(io, &config->listen[i], why);
     return e;
@@ -257,6 +265,7 @@ void io_free(struct io *io) {
         if (head.kind == LETTER_TLS) tls_server_unref(head.tls);
         if (head.kind == LETTER_CLIENT) tls_client_unref(head.client);
     }
+    relay_free(io->relay);
     mailbox_free(io->mailbox);
     asker_free(io->asker);
     loop_free(io->loop);
@@ -319,6 +328,7 @@ static void run_timers(struct io *io) {
 
 /* Flushing may end connections, their end may make core speak, and so on. */
 static void finish_turn(struct io *io) {
+    relay_end_turn(io);
     do {
         io_drain_effects(io);
         io_flush(io);
@@ -377,6 +387,7 @@ static int wait_ms(struct io *io) {
         return 0;
     mono_t at = mono_min(core_wake_at(io->core), timers_wake_at(&io->timers));
     at = mono_min(mono_min(at, io->drain_until), dns_wake_at(io));
+    at = mono_min(at, relay_wake_at(io));
     return clock_wait_ms(io->now.mono, at);
 }
 

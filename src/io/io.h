@@ -34,11 +34,14 @@
 struct io;
 struct tls_client;
 struct tls_server;
+struct relay_config; /* io/relay.h */
+struct turn_counters;
 
 struct io_listen {
     struct addr at;
     uint8_t transport; /* FLOW_UDP, FLOW_TCP (legacy lane) or FLOW_TLS */
     uint8_t lane;      /* enum flow_lane */
+    bool is_turn;      /* UDP or TCP for clients of the relay, and for nobody else */
 };
 #define IO_LISTEN_MAX      32
 #define IO_DNS_SERVERS_MAX 8u
@@ -79,8 +82,9 @@ struct io_config {
     const struct addr *dns_servers; /* for FX_DNS; copied */
     size_t dns_server_count;        /* 0: those of resolv.conf; at most IO_DNS_SERVERS_MAX */
     struct io_limits limits;
-    struct io_hooks hooks; /* members may be NULL */
-    struct core *core;     /* the caller's; outlives the io */
+    struct io_hooks hooks;            /* members may be NULL */
+    struct core *core;                /* the caller's; outlives the io */
+    const struct relay_config *relay; /* copied; NULL: STUN and TURN are not spoken */
 };
 
 /* All sockets are open when it returns. `why` (may be NULL) names the address that failed. EXISTS,
@@ -126,5 +130,6 @@ struct io_counters {              /* written by the worker, read by anybody: rel
     _Atomic uint64_t turns, mails_refused;
 };
 const struct io_counters *io_counters(const struct io *io);
+const struct turn_counters *io_turn_counters(const struct io *io); /* NULL: no relay */
 
 #endif

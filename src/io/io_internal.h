@@ -7,9 +7,13 @@
 #include "base/timer.h"
 #include "io/frame.h"
 #include "io/io.h"
+#include "io/relay.h"
 #include "os/loop.h"
 #include "os/mailbox.h"
 #include "os/tls.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #define IO_WIRE_BYTES 65536u /* cipher text per read */
 #define IO_PLAIN_BYTES                                                                             \
@@ -27,6 +31,7 @@ enum conn_state {
     CONN_HANDSHAKE,  /* TLS is not up */
     CONN_DECIDE,     /* no protocol known: ALPN said nothing, or plain TCP */
     CONN_SIP,        /* core knows it as `flow` */
+    CONN_TURN,       /* a client of the relay */
     CONN_CLOSING,    /* nothing is read any more; what waits is still sent */
     CONN_LINGER, /* our side is shut: waiting for the peer's end, so that no RST eats our words */
     CONN_DEAD    /* closed; memory is freed at the end of the turn */
@@ -69,6 +74,7 @@ struct conn {
     uint8_t transport, lane;
     uint8_t crlf;    /* how much of CRLFCRLF has come between messages */
     bool is_http;    /* ALPN said so */
+    bool is_turn;    /* came to a port of the relay: nothing else is spoken there */
     bool is_ending;  /* the peer sends no more: what is left is to be read to its end */
     bool is_ours;    /* we began it */
     bool is_awaited; /* core waits for the answer to FX_CONNECT */
@@ -88,6 +94,7 @@ struct listener {
     struct timer pause; /* no descriptors were left: try again later */
     struct addr at;     /* as bound */
     uint8_t transport, lane;
+    bool is_turn;
 };
 
 /* Mail that a full mailbox refused. core hears of it after the present drain, because effects'
@@ -109,8 +116,13 @@ struct answer {
     const char *why; /* static */
 };
 
-struct asker; /* ask.c */
-struct udp;   /* udp.c */
+struct asker;     /* ask.c */
+struct udp;       /* udp.c */
+struct udp_slot { /* one datagram on its way in or out */
+    struct sockaddr_storage peer;
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+    struct iovec iov;
+};
 
 struct io {
     struct core *core;
@@ -142,7 +154,8 @@ struct io {
     uint8_t *wire_in, *wire_out;
     char *plain;
     struct out_block *free_blocks;
-    struct udp *udp; /* NULL when no listener is UDP */
+    struct udp *udp;     /* NULL when no listener is UDP */
+    struct relay *relay; /* NULL: no TURN here */
 
     struct listener listeners[IO_LISTEN_MAX];
     size_t listener_count;
@@ -223,5 +236,21 @@ void udp_free(struct udp *u);
 void udp_ready(struct loop_source *s, unsigned events);
 void udp_say(struct io *io, const struct flow_info *info, slice bytes);
 void udp_flush(struct io *io);
+/* The address of ours that a datagram came to, or is to leave from (IP_PKTINFO). */
+void udp_read_local(struct msghdr *m, struct addr *local);
+void udp_write_local(struct msghdr *m, const struct addr *local);
+
+/* ---- relay.c ---- */
+NODISCARD enum err relay_new(struct io *io, const struct relay_config *config, struct relay **out);
+void relay_free(struct relay *r);
+/* A bound socket where clients come by UDP; it is the relay's from here on. */
+NODISCARD enum err relay_listen(struct relay *r, int fd, const struct addr *at);
+/* Whole messages of a client by TCP or TLS; how much of `bytes` is done with. */
+size_t relay_take_stream(struct conn *c, slice bytes);
+bool relay_has_stream(const struct conn *c); /* has it an allocation? */
+void relay_stream_gone(struct conn *c);
+void relay_account_changed(struct io *io, uint32_t account_id);
+void relay_end_turn(struct io *io); /* what has ended, what waits to be sent */
+mono_t relay_wake_at(const struct io *io);
 
 #endif

@@ -15,8 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 20000 /* a test that waits this long has failed */
-
 static struct pki_id *local_ca, *cert_org, *cert_com, *device_ca, *device;
 static struct tls_tickets *tickets;
 
@@ -123,14 +121,6 @@ static uint64_t sum(struct house *h, size_t offset) {
     return n;
 }
 #define COUNTED(house, name) sum((house), offsetof(struct io_counters, name))
-
-/* What another thread will have counted soon. */
-#define EVENTUALLY(condition)                                                                      \
-    do {                                                                                           \
-        mono_t until_ = clock_mono() + PATIENCE_MS;                                                \
-        while (!(condition) && clock_mono() < until_) (void)poll(NULL, 0, 1);                      \
-        assert_true(condition);                                                                    \
-    } while (0)
 
 /* ---- a phone ---- */
 

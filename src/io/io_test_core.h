@@ -19,6 +19,8 @@
 #define IO_IO_TEST_CORE_H
 
 #include "core/core.h"
+#include "os/loop.h"
+#include <poll.h>
 #include <stdatomic.h>
 
 struct fake {
@@ -27,5 +29,15 @@ struct fake {
     _Atomic uint64_t flow_in_call, waited_ms;
 };
 struct fake *fake_of(struct core *c);
+
+#define PATIENCE_MS 20000 /* a test that waits this long has failed */
+
+/* What another thread will have done soon. */
+#define EVENTUALLY(condition)                                                                      \
+    do {                                                                                           \
+        mono_t until_ = clock_mono() + PATIENCE_MS;                                                \
+        while (!(condition) && clock_mono() < until_) (void)poll(NULL, 0, 1);                      \
+        assert_true(condition);                                                                    \
+    } while (0)
 
 #endif

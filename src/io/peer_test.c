@@ -16,8 +16,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 20000 /* a test that waits this long has failed */
-
 static struct pki_id *local_ca, *cert_org, *cert_com, *device_ca, *device;
 static struct tls_tickets *tickets;
 static struct cert_roots *roots;
@@ -122,13 +120,6 @@ static void expect(struct house *h, const char *words) {
 }
 
 #define COUNT(h, name) atomic_load_explicit(&io_counters((h)->io)->name, memory_order_relaxed)
-#define EVENTUALLY(condition)                                                                      \
-    do {                                                                                           \
-        mono_t end_ = clock_mono() + PATIENCE_MS;                                                  \
-        while (!(condition) && clock_mono() < end_) poll(NULL, 0, 1);                              \
-        assert_true(condition);                                                                    \
-    } while (0)
-
 static unsigned tls_port(const struct house *h) {
     return io_address(h->io, 0).port;
 }

@@ -14,22 +14,15 @@
 #define DATAGRAM_BYTES LIMIT_MSG_BYTES
 #define ROUNDS         4u /* batches per socket and turn */
 
-/* One datagram on its way in or out. */
-struct slot {
-    struct sockaddr_storage peer;
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-    struct iovec iov;
-};
-
 struct udp {
     struct mmsghdr in[BATCH], out[BATCH];
-    struct slot in_slots[BATCH], out_slots[BATCH];
+    struct udp_slot in_slots[BATCH], out_slots[BATCH];
     struct listener *out_from; /* all gathered ones leave here */
     unsigned out_count;
     char *in_bytes, *out_bytes; /* BATCH * DATAGRAM_BYTES each */
 };
 
-static void slot_bind(struct mmsghdr *m, struct slot *s, char *bytes) {
+static void slot_bind(struct mmsghdr *m, struct udp_slot *s, char *bytes) {
     s->iov = (struct iovec){ bytes, DATAGRAM_BYTES };
     m->msg_hdr = (struct msghdr){ .msg_name = &s->peer,
                                   .msg_namelen = sizeof s->peer,
@@ -63,7 +56,7 @@ void udp_free(struct udp *u) {
 /* ---- in ---- */
 
 /* The address of ours that it came to; without it, the listener's. */
-static void read_local(struct msghdr *m, struct addr *local) {
+void udp_read_local(struct msghdr *m, struct addr *local) {
     for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
         if (h->cmsg_level == IPPROTO_IP && h->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
@@ -104,7 +97,7 @@ static void take_datagram(struct listener *l, struct mmsghdr *m) {
         bytes = slice_from(bytes, 1);
     if (bytes.len == 0) return;
     flow_id flow;
-    read_local(&m->msg_hdr, &info.local);
+    udp_read_local(&m->msg_hdr, &info.local);
     if ((m->msg_hdr.msg_flags & MSG_TRUNC) ||
         addr_from_sockaddr(m->msg_hdr.msg_name, &info.peer) != ERR_OK ||
         (!is_stun && core_flow_datagram(io->core, &info, io->now, &flow) != ERR_OK)) {
@@ -138,7 +131,7 @@ void udp_ready(struct loop_source *s, unsigned events) {
 
 /* ---- out ---- */
 
-static void write_local(struct msghdr *m, const struct addr *local) {
+void udp_write_local(struct msghdr *m, const struct addr *local) {
     struct cmsghdr *h = CMSG_FIRSTHDR(m);
     if (local->family == ADDR_V4) {
         struct in_pktinfo info = { 0 };
@@ -198,11 +191,11 @@ void udp_say(struct io *io, const struct flow_info *info, slice bytes) {
     if (u->out_count == BATCH || (u->out_count && u->out_from != from)) udp_flush(io);
     u->out_from = from;
     unsigned i = u->out_count++;
-    struct slot *s = &u->out_slots[i];
+    struct udp_slot *s = &u->out_slots[i];
     slot_bind(&u->out[i], s, u->out_bytes + i * DATAGRAM_BYTES);
     memcpy(s->iov.iov_base, bytes.ptr, bytes.len);
     s->iov.iov_len = bytes.len;
     u->out[i].msg_hdr.msg_namelen = addr_to_sockaddr(&info->peer, &s->peer);
     memset(s->control, 0, sizeof s->control);
-    write_local(&u->out[i].msg_hdr, &info->local);
+    udp_write_local(&u->out[i].msg_hdr, &info->local);
 }

@@ -134,6 +134,17 @@ enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound)
     return finish(fd, ok, out_fd, bound);
 }
 
+enum err socket_bind_relay(const struct addr *at, int *out_fd) {
+    struct sockaddr_storage sa;
+    struct addr bound;
+    socklen_t len = addr_to_sockaddr(at, &sa);
+    int fd = socket_new(at, SOCK_DGRAM);
+    if (fd < 0) return err_of_errno(errno);
+    bool ok = (at->family != ADDR_V6 || set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
+              bind(fd, (const struct sockaddr *)&sa, len) == 0;
+    return finish(fd, ok, out_fd, &bound);
+}
+
 enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer) {
     struct sockaddr_storage sa = { 0 };
     socklen_t len = sizeof sa;

@@ -24,6 +24,8 @@ bool addr_is_any(const struct addr *a); /* 0.0.0.0 or :: */
 NODISCARD enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct addr *bound);
 /* With IP_PKTINFO / IPV6_RECVPKTINFO, so that answers leave from the address they came to. */
 NODISCARD enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound);
+/* One that is nobody else's: no other socket may share the port. Errors as above. */
+NODISCARD enum err socket_bind_relay(const struct addr *at, int *out_fd);
 /* AGAIN: nobody waits. FULL: no descriptors left. IO: this one is gone already, try again. */
 NODISCARD enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer);
 NODISCARD enum err socket_local(int fd, struct addr *out);
