@@ -53,8 +53,10 @@ static struct tls_client *client_of(struct pki_id *identity) {
 
 static void house_open(struct house *h, struct plan p) {
     static const uint8_t seed[32];
-    struct io_listen listen[] = { { loopback, FLOW_TLS, LANE_MAIN },
-                                  { loopback, FLOW_TCP, LANE_LEGACY } };
+    struct io_listen listen[] = {
+        { .at = loopback, .transport = FLOW_TLS, .lane = LANE_MAIN },
+        { .at = loopback, .transport = FLOW_TCP, .lane = LANE_LEGACY },
+    };
     struct tls_server_config tls = { .certs = &p.cert,
                                      .cert_count = 1,
                                      .device_cas = &device_ca,
