@@ -182,3 +182,14 @@ bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg 
     }
     return true;
 }
+
+void core_put_aor(struct core *c, uint32_t account_id, struct buf *b) {
+    char mem[ACCOUNT_USER_MAX + ACCOUNT_DOMAIN_MAX + 2];
+    struct buf text = buf_over(mem, sizeof mem);
+    accounts_put_aor(c->node->accounts, account_id, &text);
+    slice aor = buf_slice(&text);
+    size_t at = slice_find(aor, '@');
+    if (at == aor.len) return;
+    sip_escape_user(b, slice_head(aor, at));
+    buf_put(b, slice_from(aor, at));
+}

@@ -181,6 +181,9 @@ bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg 
 bool core_who_digest(struct core *c, struct flow *flow, const struct sip_msg *m, slice realm,
                      enum sip_header_id which, struct account *out, uint32_t *out_device);
 
+/* The account's address as it stands in a URI: alice@example.org. Nothing when it is gone. */
+void core_put_aor(struct core *c, uint32_t account_id, struct buf *b);
+
 /* Guard: false: the request has been answered (or dropped). */
 bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m);
 bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg *m,

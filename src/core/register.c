@@ -161,7 +161,7 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
                                        config->expires_default_s, config->contacts_max };
     char aor_mem[ACCOUNT_USER_MAX * 3 + ACCOUNT_DOMAIN_MAX + 2];
     struct buf aor = buf_over(aor_mem, sizeof aor_mem);
-    accounts_put_aor(c->node->accounts, account.id, &aor);
+    core_put_aor(c, account.id, &aor);
     struct registrar_request req = { .msg = m,
                                      .account_id = account.id,
                                      .device_id = device_id,

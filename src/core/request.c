@@ -286,7 +286,7 @@ slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t accoun
     struct buf b = buf_over(mem, 640);
     buf_lit(&b, "<sip:");
     size_t before = b.len;
-    accounts_put_aor(c->node->accounts, account_id, &b);
+    core_put_aor(c, account_id, &b);
     if (b.full || b.len == before) return SLICE_NONE;
     buf_lit(&b, ">");
     return b.full ? SLICE_NONE : buf_slice(&b);
