@@ -111,9 +111,8 @@ static void put_settings(struct buf *out) {
         }
         buf_fmt(out, "*%s*\n", s->name);
         setting_put_range(s, &facts);
-        if (s->kind != SETTING_NOT_YET)
-            buf_fmt(&facts, ". Default: %s. %s", s->fallback[0] ? s->fallback : "none",
-                    s->reload == RELOAD_LIVE ? "A reload applies it" : "A change needs a restart");
+        buf_fmt(&facts, ". Default: %s. %s", s->fallback[0] ? s->fallback : "none",
+                s->reload == RELOAD_LIVE ? "A reload applies it" : "A change needs a restart");
         buf_byte(&facts, '.');
         if (facts.len) mem[0] = (char)(mem[0] >= 'a' && mem[0] <= 'z' ? mem[0] - 32 : mem[0]);
         put_paragraph(out, "\t", buf_slice(&facts));

@@ -136,6 +136,13 @@ static void show_status(const struct json *s) {
     (void)printf("memory       " SLICE_FMT "\n", SLICE_ARG(buf_slice(&b)));
     (void)printf("certificate  until " SLICE_FMT "\n",
                  SLICE_ARG(slice_head(json_text(json_member(s, "certificate_until")), 10)));
+    if (number(s, "connects_ok") || number(s, "connects_failed") || number(s, "dns_questions"))
+        (void)printf("other domains  %llu connections of ours, %llu failed; %llu questions to DNS, "
+                     "%llu without an answer\n",
+                     (unsigned long long)number(s, "connects_up"),
+                     (unsigned long long)number(s, "connects_failed"),
+                     (unsigned long long)number(s, "dns_questions"),
+                     (unsigned long long)number(s, "dns_failures"));
     show_legacy(json_member(s, "legacy_devices"));
     const struct json *store = json_member(s, "store");
     if (json_bool(json_member(store, "failing")))

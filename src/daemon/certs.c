@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/scan.h"
+#include "os/cert.h"
 #include "os/socket.h"
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -254,20 +255,41 @@ static enum err load_pair(const struct config *config, unsigned i, wall_t now, s
     return e;
 }
 
+static void blame(const struct config *config, const struct setting *at, slice text,
+                  struct config_errors *errors) {
+    struct config_error one = { .line = config->lines[at - settings] };
+    (void)snprintf(one.setting, sizeof one.setting, "[tls] %s", at->name);
+    (void)snprintf(one.text, sizeof one.text, SLICE_FMT, SLICE_ARG(text));
+    if (errors->count < CONFIG_ERRORS_MAX) errors->at[errors->count] = one;
+    errors->count++;
+}
+
+/* Each file alone, so that each fault is told. */
+static void check_client_ca(const struct config *config, struct config_errors *errors) {
+    for (unsigned i = 0; i < config->tls_client_ca.count; i++) {
+        char mem[256];
+        struct buf why = buf_over(mem, sizeof mem);
+        struct cert_roots_config c = { .files = &config->tls_client_ca.at[i], .file_count = 1 };
+        struct cert_roots *roots = NULL;
+        enum err e = cert_roots_new(&c, &roots, &why);
+        cert_roots_unref(roots);
+        if (e == ERR_OK) continue;
+        if (!why.len) buf_put(&why, slice_str(err_text(e)));
+        blame(config, setting_find(SLICE("tls"), SLICE("client_ca")), buf_slice(&why), errors);
+    }
+}
+
 enum err certs_check(const struct config *config, wall_t now, struct config_errors *errors) {
     for (unsigned i = 0; i < config->tls_certificate.count; i++) {
+        char mem[256];
         const struct setting *at;
         struct pki_id *id = NULL;
-        struct config_error one = { 0 };
-        struct buf why = buf_over(one.text, sizeof one.text - 1);
+        struct buf why = buf_over(mem, sizeof mem);
         enum err e = load_pair(config, i, now, &id, &at, &why);
         pki_unref(id);
-        if (e == ERR_OK) continue;
-        one.line = config->lines[at - settings];
-        (void)snprintf(one.setting, sizeof one.setting, "[tls] %s", at->name);
-        if (errors->count < CONFIG_ERRORS_MAX) errors->at[errors->count] = one;
-        errors->count++;
+        if (e != ERR_OK) blame(config, at, buf_slice(&why), errors);
     }
+    check_client_ca(config, errors);
     return errors->count ? ERR_CONFIG : ERR_OK;
 }
 

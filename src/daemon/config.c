@@ -6,6 +6,7 @@
 #include "base/scan.h"
 #include "base/units.h"
 #include "daemon/suggest.h"
+#include "io/io.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
@@ -83,7 +84,7 @@ static const char *read_domains(struct reading *r, slice value, struct config_do
     for (slice one; slice_split(&value, ',', &one);) {
         one = slice_trim(one);
         if (!is_host(one, true)) return "not a domain name: write names such as example.org";
-        if (out->count >= NODE_DOMAINS_MAX) return "too many domains: there may be 64";
+        if (out->count >= CONFIG_DOMAINS_MAX) return "too many domains: there may be 64";
         char lower[256];
         for (size_t i = 0; i < one.len; i++)
             lower[i] =
@@ -182,8 +183,6 @@ static const char *read_value(struct reading *r, const struct setting *s, slice 
     case SETTING_COUNT:
     case SETTING_DURATION:
         return read_number(s, value, member);
-    case SETTING_NOT_YET:
-        return NULL;
     case SETTING_WORD:
         return read_word(s, value, member, near);
     }
@@ -191,7 +190,8 @@ static const char *read_value(struct reading *r, const struct setting *s, slice 
 }
 
 static void clear_value(struct config *c, const struct setting *s) {
-    if (s->kind == SETTING_DOMAINS) c->domains.count = 0;
+    if (s->kind == SETTING_DOMAINS)
+        ((struct config_domains *)(void *)((char *)c + s->offset))->count = 0;
     if (s->kind == SETTING_ADDRS)
         ((struct config_addrs *)(void *)((char *)c + s->offset))->count = 0;
     if (s->kind == SETTING_PATHS)
@@ -282,10 +282,6 @@ static int on_value(void *user, const char *section_text, const char *name_text,
         return 1;
     }
     size_t row = (size_t)(s - settings);
-    if (s->kind == SETTING_NOT_YET) {
-        report_row(r, s, s->manual);
-        return 1;
-    }
     if (more && !may_continue(s, r->config->values[row])) {
         report_row(r, s,
                    "this line is indented, so it continues the setting above; begin it "
@@ -385,6 +381,37 @@ static void check_listeners(struct reading *r) {
                                     "a port of its own");
 }
 
+static bool has_domain(const struct config_domains *list, slice domain) {
+    for (unsigned i = 0; i < list->count; i++)
+        if (slice_eq(list->at[i], domain)) return true;
+    return false;
+}
+
+static void check_peers(struct reading *r) {
+    const struct config *c = r->config;
+    static const char *const names[] = { "peers", "trusted", "refused" };
+    const struct config_domains *lists[] = { &c->peers, &c->peers_trusted, &c->peers_refused };
+    unsigned count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        for (unsigned d = 0; d < lists[i]->count; d++) {
+            if (has_domain(&c->domains, lists[i]->at[d]))
+                report_late(r, "federation", names[i],
+                            "a domain of this server stands there, which is no other domain");
+            for (size_t j = 0; j < i; j++)
+                if (has_domain(lists[j], lists[i]->at[d]))
+                    report_late(r, "federation", names[i],
+                                "a domain stands there and in another list below [federation] too: "
+                                "one place says it all");
+        }
+        count += lists[i]->count;
+    }
+    if (count > LIMIT_PEERS)
+        report_late(r, "federation", "peers",
+                    "more than 64 domains in peers, trusted and refused together");
+    if (c->dns_servers.count > IO_DNS_SERVERS_MAX)
+        report_late(r, "dns", "servers", "more than 8 servers");
+}
+
 static void check_together(struct reading *r) {
     const struct config *c = r->config;
     if (c->tls_certificate.count && !c->tls_key.count)
@@ -404,6 +431,7 @@ static void check_together(struct reading *r) {
     if (c->listen_tls.count == 0)
         report_late(r, "listen", "tls", "empty: phones could not connect");
     check_listeners(r);
+    check_peers(r);
 }
 
 static enum err read_defaults(struct reading *r) {

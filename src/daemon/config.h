@@ -15,7 +15,10 @@
 #define CONFIG_FILE_BYTES_MAX (256u << 10) /* a file of 64 domains has 2 kB */
 #define CONFIG_ADDRS_MAX      16u
 #define CONFIG_PATHS_MAX      16u
-#define CONFIG_ERRORS_MAX     32u /* shown; more are counted */
+#define CONFIG_DOMAINS_MAX    64u
+_Static_assert(CONFIG_DOMAINS_MAX >= NODE_DOMAINS_MAX && CONFIG_DOMAINS_MAX >= LIMIT_PEERS,
+               "room for the longest list");
+#define CONFIG_ERRORS_MAX 32u /* shown; more are counted */
 
 struct config_addrs {
     unsigned count;
@@ -27,7 +30,7 @@ struct config_paths {
 };
 struct config_domains {
     unsigned count;
-    slice at[NODE_DOMAINS_MAX]; /* lower case */
+    slice at[CONFIG_DOMAINS_MAX]; /* lower case */
 };
 enum config_algorithm { CONFIG_SHA_256, CONFIG_SHA_512_256 };
 enum config_tls { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
@@ -39,6 +42,10 @@ struct config {
     slice listen_name;
     struct config_paths tls_certificate, tls_key; /* as many of one as of the other */
     uint32_t tls_oldest;                          /* enum config_tls */
+    struct config_paths tls_client_ca;
+    uint32_t peers_policy; /* enum peers_policy */
+    struct config_domains peers, peers_trusted, peers_refused;
+    struct config_addrs dns_servers;
     struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
     uint32_t log_level;      /* enum log_level */
     uint32_t auth_algorithm; /* enum config_algorithm */
@@ -47,6 +54,7 @@ struct config {
     uint32_t contacts, flows, per_source;
     uint32_t handshake_s, message_s;
     uint32_t source_failures, source_requests, source_connections, account_requests; /* a minute */
+    uint32_t domain_requests;
     uint32_t nonce_life_s, ring_time_s, flow_idle_s, drain_s;
 
     slice file;                   /* as given; empty: no file */

@@ -17,6 +17,13 @@ static void config_to_guard(const struct config *c, struct guard_limits *out) {
         sources[i]->connections = budget(c->source_connections, 3, times);
     }
     out->account = budget(c->account_requests, 6, 1);
+    out->domain = budget(c->domain_requests, 6, 1);
+}
+
+static void add_peers(const struct config_domains *from, enum peer_rule rule,
+                      struct node_config *out) {
+    for (unsigned i = 0; i < from->count && out->peer_count < LIMIT_PEERS; i++)
+        out->peer[out->peer_count++] = (struct node_peer){ from->at[i], rule };
 }
 
 void config_to_node(const struct config *c, struct node_config *out) {
@@ -37,5 +44,10 @@ void config_to_node(const struct config *c, struct node_config *out) {
     out->session_timer_s = c->session_timer_s;
     out->flow_idle_s = c->flow_idle_s;
     out->flows_max = c->flows;
+    out->peers = (enum peers_policy)c->peers_policy;
+    out->peer_count = 0;
+    add_peers(&c->peers, PEER_ALLOW, out);
+    add_peers(&c->peers_trusted, PEER_TRUST, out);
+    add_peers(&c->peers_refused, PEER_REFUSE, out);
     config_to_guard(c, &out->guard);
 }

@@ -138,10 +138,6 @@ static void a_setting_in_the_wrong_place(void **state) {
         "k:2: certificate: there is no such setting here; did you mean certificate in [tls]?\n");
     bad("[tls]\nworkers = 1\n", "k:2: workers: there is no such setting here; did you mean workers "
                                 "above the first [section]?\n");
-    bad("[tls]\nclient_ca = roots.pem\n",
-        "k:2: [tls] client_ca: This setting is not used yet: roots that verify the certificates of "
-        "other domains come with calls from domain to domain. Phones need none: their device "
-        "certificates come from the server's own device CA.\n");
     bad("[tls]\ncleint_ca = roots.pem\n",
         "k:2: cleint_ca: there is no such setting; did you mean client_ca?\n");
     bad("[wild]\n", "k:1: [wild]: there is no such section\n");
@@ -212,6 +208,49 @@ static void settings_must_fit_together(void **state) {
         "of its own\n");
     bad("domain = 192.0.2.1\n",
         "k:1: domain: `192.0.2.1` is not a domain name: write names such as example.org\n");
+}
+
+static void other_domains_are_told_apart(void **state) {
+    (void)state;
+    struct node_config nc;
+    struct config *c = good("domain = a.org\n[tls]\nclient_ca = roots.pem, /r.pem\n"
+                            "[dns]\nservers = 127.0.0.1:5353, [::1]:53\n"
+                            "[federation]\npolicy = listed\npeers = B.org,\n  c.org\n"
+                            "trusted = d.org\nrefused = e.org\n"
+                            "[limits]\ndomain_requests_per_minute = 600\n");
+    assert_int_equal(c->tls_client_ca.count, 2);
+    assert_slice(c->tls_client_ca.at[0], "/etc/kith/roots.pem");
+    assert_int_equal(c->dns_servers.count, 2);
+    config_to_node(c, &nc);
+    assert_int_equal(nc.peers, PEERS_LISTED);
+    assert_int_equal(nc.peer_count, 4);
+    assert_slice(nc.peer[0].domain, "b.org");
+    assert_int_equal(nc.peer[1].rule, PEER_ALLOW);
+    assert_slice(nc.peer[2].domain, "d.org");
+    assert_int_equal(nc.peer[2].rule, PEER_TRUST);
+    assert_int_equal(nc.peer[3].rule, PEER_REFUSE);
+    assert_int_equal(nc.guard.domain.per_min, 600);
+    assert_int_equal(nc.guard.domain.burst, 100);
+    config_free(c);
+    assert_ok(config_defaults(&c));
+    config_to_node(c, &nc);
+    assert_int_equal(nc.peers, PEERS_OPEN);
+    assert_int_equal(nc.peer_count, 0);
+    config_free(c);
+    bad("[federation]\npolicy = any\n",
+        "k:2: [federation] policy: `any` will not do; allowed: open, listed or closed\n");
+    bad("[federation]\npeers = a.org\nrefused = a.org\n",
+        "k:3: [federation] refused: a domain stands there and in another list below [federation] "
+        "too: one place says it all\n");
+    bad("domain = a.org\n[federation]\ntrusted = a.org\n",
+        "k:3: [federation] trusted: a domain of this server stands there, which is no other "
+        "domain\n");
+    bad("[federation]\npeers = sip:a.org\n",
+        "k:2: [federation] peers: `sip:a.org` is not a domain name: write names such as "
+        "example.org\n");
+    bad("[dns]\nservers = ns.example.org\n",
+        "k:2: [dns] servers: `ns.example.org` is not an address with port: write 192.0.2.1:5061 or "
+        "[2001:db8::1]:5061\n");
 }
 
 static void many_errors_are_counted(void **state) {
@@ -293,6 +332,7 @@ int main(void) {
         cmocka_unit_test(indented_lines),
         cmocka_unit_test(lines_that_are_no_settings),
         cmocka_unit_test(settings_must_fit_together),
+        cmocka_unit_test(other_domains_are_told_apart),
         cmocka_unit_test(many_errors_are_counted),
         cmocka_unit_test(a_diff_names_what_changed),
         cmocka_unit_test(files_that_cannot_be_read),

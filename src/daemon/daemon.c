@@ -180,26 +180,6 @@ static enum err make_world(struct daemon *d, struct buf *why) {
     return e;
 }
 
-enum err daemon_tls_servers(struct daemon *d, const struct config *config,
-                            const struct certs *certs, struct tls_server *out[NODE_WORKERS_MAX],
-                            struct buf *why) {
-    struct tls_server_config c = { .certs = certs->server,
-                                   .cert_count = certs->count,
-                                   .device_cas = (struct pki_id *const *)&d->world.device_ca,
-                                   .device_ca_count = 1,
-                                   .tickets = d->tickets,
-                                   .only_tls13 = config->tls_oldest == CONFIG_TLS_1_3 };
-    for (unsigned i = 0; i < d->worker_count; i++) out[i] = NULL;
-    for (unsigned i = 0; i < d->worker_count; i++) {
-        enum err e = tls_server_new(&c, &out[i]);
-        if (e == ERR_OK) continue;
-        buf_fmt(why, "TLS cannot be set up with this certificate: %s", tls_trouble());
-        for (unsigned j = 0; j < i; j++) tls_server_unref(out[j]);
-        return e;
-    }
-    return ERR_OK;
-}
-
 static enum err make_certs(struct daemon *d, struct buf *why) {
     struct certs_wish wish = { .domains = d->domains,
                                .domain_count = d->domain_count,
@@ -223,8 +203,8 @@ static void set_limits(const struct daemon *d, struct io_limits *l) {
 }
 
 static enum err make_workers(struct daemon *d, struct buf *why) {
-    struct tls_server *tls[NODE_WORKERS_MAX];
-    enum err e = daemon_tls_servers(d, d->config, &d->certs, tls, why);
+    struct daemon_tls tls;
+    enum err e = daemon_tls_make(d, d->config, &d->certs, &tls, why);
     if (e != ERR_OK) return e;
     for (unsigned i = 0; i < d->worker_count && e == ERR_OK; i++) {
         struct worker *w = &d->workers[i];
@@ -237,16 +217,20 @@ static enum err make_workers(struct daemon *d, struct buf *why) {
         struct io_config c = { .worker = i,
                                .listen = d->listen,
                                .listen_count = d->listen_count,
-                               .tls = tls[i],
+                               .tls = tls.server[i],
+                               .tls_client = tls.client[i],
+                               .dns_servers = d->config->dns_servers.at,
+                               .dns_server_count = d->config->dns_servers.count,
                                .hooks = { .ctx = d, .on_store = on_store, .on_trace = on_trace },
                                .core = w->core };
         set_limits(d, &c.limits);
         e = w->core ? io_new(&c, &w->io, why) : ERR_MEMORY;
+        if (e == ERR_OK) tls.client[i] = NULL; /* the io's now */
         /* Port 0: what the first worker got is everybody's. */
         for (size_t l = 0; e == ERR_OK && i == 0 && l < d->listen_count; l++)
             d->listen[l].at.port = io_address(w->io, l).port;
     }
-    for (unsigned i = 0; i < d->worker_count; i++) tls_server_unref(tls[i]);
+    daemon_tls_drop(&tls);
     return e;
 }
 

@@ -52,10 +52,17 @@ struct daemon {
     int log_fd; /* the demo's log file, or -1 */
 };
 
-/* daemon.c */
-NODISCARD enum err daemon_tls_servers(struct daemon *d, const struct config *config,
-                                      const struct certs *certs,
-                                      struct tls_server *out[NODE_WORKERS_MAX], struct buf *why);
+/* daemon_tls.c: the contexts of each worker, for those who connect and for those we connect to. */
+struct daemon_tls {
+    struct tls_server *server[NODE_WORKERS_MAX];
+    struct tls_client *client[NODE_WORKERS_MAX];
+};
+NODISCARD enum err daemon_tls_make(struct daemon *d, const struct config *config,
+                                   const struct certs *certs, struct daemon_tls *out,
+                                   struct buf *why);
+void daemon_tls_drop(struct daemon_tls *t); /* what is not NULL */
+/* Gives them to the workers; what one does not take in a second is dropped, and logged. */
+void daemon_tls_post(struct daemon *d, struct daemon_tls *t);
 
 /* daemon_config.c: the configuration as a file, the defaults or the demo. */
 NODISCARD enum err daemon_config_load(struct daemon *d, struct config **out, struct buf *why);

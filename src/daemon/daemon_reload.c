@@ -7,9 +7,6 @@
 #include "base/mem.h"
 #include "daemon/daemon_priv.h"
 #include "os/loop.h"
-#include <time.h>
-
-#define POST_TRIES 1000 /* times 1 ms */
 
 static void refuse(const char *why_text, slice why) {
     LOG(LOG_ERROR, "reload.refused", LOG_F_STR("why", why_text), LOG_F_SLICE("detail", why));
@@ -42,22 +39,8 @@ static bool log_change(void *ctx, const struct setting *s, slice was, slice is) 
     return true;
 }
 
-static void post_tls(struct daemon *d, struct tls_server *tls[NODE_WORKERS_MAX]) {
-    for (unsigned i = 0; i < d->worker_count; i++) {
-        enum err e = ERR_FULL;
-        for (int tries = 0; tries < POST_TRIES && e != ERR_OK; tries++) {
-            struct timespec pause = { .tv_nsec = 1000000 };
-            e = io_post_tls(d->workers[i].io, tls[i]);
-            if (e != ERR_OK) (void)nanosleep(&pause, NULL);
-        }
-        if (e == ERR_OK) continue;
-        LOG(LOG_ERROR, "reload.certificate_late", LOG_F_U64("worker", i));
-        tls_server_unref(tls[i]);
-    }
-}
-
-static void take_certs(struct daemon *d, struct certs *fresh, struct tls_server *tls[]) {
-    post_tls(d, tls);
+static void take_certs(struct daemon *d, struct certs *fresh, struct daemon_tls *tls) {
+    daemon_tls_post(d, tls);
     world_begin(&d->world); /* status reads them */
     certs_fini(&d->certs);
     d->certs = *fresh;
@@ -69,7 +52,7 @@ struct plan {
     slice domains[NODE_DOMAINS_MAX];
     unsigned domain_count;
     struct certs certs;
-    struct tls_server *tls[NODE_WORKERS_MAX];
+    struct daemon_tls tls;
 };
 
 static enum err prepare_certs(struct daemon *d, struct plan *p, struct buf *why) {
@@ -79,7 +62,7 @@ static enum err prepare_certs(struct daemon *d, struct plan *p, struct buf *why)
                                .lan = d->options.lan };
     enum err e = certs_load(p->config, &d->dir, &wish, clock_wall(), &p->certs, why);
     if (e != ERR_OK) return e;
-    e = daemon_tls_servers(d, p->config, &p->certs, p->tls, why);
+    e = daemon_tls_make(d, p->config, &p->certs, &p->tls, why);
     if (e != ERR_OK) certs_fini(&p->certs);
     return e;
 }
@@ -105,7 +88,7 @@ static void save_domains(struct daemon *d) {
 }
 
 static void take_plan(struct daemon *d, struct plan *p) {
-    take_certs(d, &p->certs, p->tls);
+    take_certs(d, &p->certs, &p->tls);
     log_set_level((enum log_level)p->config->log_level);
     world_begin(&d->world);
     memcpy(d->domains, p->domains, sizeof d->domains);
@@ -147,7 +130,7 @@ void daemon_reload(struct daemon *d) {
         e = configure_node(d, p);
         if (e != ERR_OK) {
             refuse("the settings were not taken; nothing was changed", slice_str(err_text(e)));
-            for (unsigned i = 0; i < d->worker_count; i++) tls_server_unref(p->tls[i]);
+            daemon_tls_drop(&p->tls);
             certs_fini(&p->certs);
         }
     }
@@ -174,7 +157,7 @@ void daemon_renew(struct daemon *d) {
     memcpy(p->domains, d->domains, sizeof p->domains);
     p->domain_count = d->domain_count;
     if (prepare_certs(d, p, &why) == ERR_OK) {
-        take_certs(d, &p->certs, p->tls);
+        take_certs(d, &p->certs, &p->tls);
         LOG(LOG_INFO, "tls.renewed", LOG_F_STR("why", "the old certificate was near its end"));
     } else {
         LOG(LOG_ERROR, "tls.not_renewed", LOG_F_SLICE("why", buf_slice(&why)));

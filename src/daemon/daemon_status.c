@@ -59,7 +59,9 @@ static void put_counters(struct daemon *d, struct json_writer *w) {
                     IO_ROW(handshakes_failed), IO_ROW(handshakes_slow), IO_ROW(closed_stalled),
                     IO_ROW(closed_unfinished), IO_ROW(closed_bad),      IO_ROW(bytes_in),
                     IO_ROW(bytes_out),         IO_ROW(datagrams_in),    IO_ROW(datagrams_out),
-                    IO_ROW(datagrams_dropped), IO_ROW(mails_refused) };
+                    IO_ROW(datagrams_dropped), IO_ROW(mails_refused),   IO_ROW(connects_up),
+                    IO_ROW(connects_ok),       IO_ROW(connects_failed), IO_ROW(closed_silent),
+                    IO_ROW(dns_questions),     IO_ROW(dns_failures) };
 #undef CORE_ROW
 #undef IO_ROW
     for (size_t r = 0; r < ARRAY_LEN(core_rows); r++) {

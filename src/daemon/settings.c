@@ -6,6 +6,7 @@
 #include "daemon/config.h"
 #include "daemon/suggest.h"
 #include "guard/guard.h"
+#include "io/io.h"
 
 #define AT(member) offsetof(struct config, member)
 #define MINUTE     60u
@@ -15,6 +16,7 @@
 static const char *const log_words[] = { "error", "warn", "info", "debug", NULL };
 static const char *const tls_words[] = { "1.2", "1.3", NULL };
 static const char *const recurse_words[] = { "never", "own", NULL };
+static const char *const policy_words[] = { "open", "listed", "closed", NULL };
 static const char *const algorithm_words[] = { "sha-256", "sha-512-256", NULL };
 
 const struct setting settings[] = {
@@ -47,10 +49,31 @@ const struct setting settings[] = {
       "The oldest version of TLS that the listeners speak; 1.3 is taken by whoever has it. With "
       "1.3 "
       "here older phones cannot connect (RFC 9325 3.1.1, RFC 9852 4)." },
-    { "tls", "client_ca", SETTING_NOT_YET, 0, "", 0, 0, NULL, RELOAD_LIVE, false,
-      "This setting is not used yet: roots that verify the certificates of other domains come with "
-      "calls from domain to domain. Phones need none: their device certificates come from the "
-      "server's own device CA." },
+    { "tls", "client_ca", SETTING_PATHS, AT(tls_client_ca), "", 0, CONFIG_PATHS_MAX, NULL,
+      RELOAD_LIVE, false,
+      "Files with roots (PEM) that verify the certificates of other domains, beside those that the "
+      "system trusts. Phones need none: their device certificates come from the server's own "
+      "device CA, which never speaks for a domain." },
+
+    { "federation", "policy", SETTING_WORD, AT(peers_policy), "open", 0, 0, policy_words,
+      RELOAD_LIVE, false,
+      "Which other domains may call and be called, always over TLS and by the name that their "
+      "certificate proves. open: all but those refused; listed: those of `peers` and `trusted`; "
+      "closed: none." },
+    { "federation", "peers", SETTING_DOMAINS, AT(peers), "", 0, LIMIT_PEERS, NULL, RELOAD_LIVE,
+      false, "Domains that may call and be called when the policy is `listed`." },
+    { "federation", "trusted", SETTING_DOMAINS, AT(peers_trusted), "", 0, LIMIT_PEERS, NULL,
+      RELOAD_LIVE, false,
+      "Domains as in `peers` that moreover belong to our trust domain (RFC 3325): they are told "
+      "who "
+      "called, and what they say of that is believed." },
+    { "federation", "refused", SETTING_DOMAINS, AT(peers_refused), "", 0, LIMIT_PEERS, NULL,
+      RELOAD_LIVE, false, "Domains that may neither call nor be called, whatever the policy." },
+
+    { "dns", "servers", SETTING_ADDRS, AT(dns_servers), "", 0, IO_DNS_SERVERS_MAX, NULL,
+      RELOAD_RESTART, false,
+      "Name servers that are asked for other domains, such as 127.0.0.1:53. Default: those of the "
+      "system (/etc/resolv.conf, looked at again when it changes)." },
 
     { "legacy", "tls", SETTING_ADDRS, AT(legacy_tls), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
       false,
@@ -122,6 +145,10 @@ const struct setting settings[] = {
       GUARD_BUDGET_MAX, NULL, RELOAD_RESTART, false,
       "Requests of one account over all its devices; a sixth of them may come at once. More are "
       "answered with 503." },
+    { "limits", "domain_requests_per_minute", SETTING_COUNT, AT(domain_requests), "30000", 6,
+      GUARD_BUDGET_MAX, NULL, RELOAD_RESTART, false,
+      "Requests of one other domain, over all its connections; a sixth of them may come at once. "
+      "More are answered with 503." },
     { "limits", "nonce_life", SETTING_DURATION, AT(nonce_life_s), "5m", 30, HOUR, NULL, RELOAD_LIVE,
       false, "How long the nonce of a digest challenge may be used." },
     { "limits", "ring_time", SETTING_DURATION, AT(ring_time_s), "181s", 181, HOUR, NULL,
@@ -214,9 +241,6 @@ void setting_put_range(const struct setting *s, struct buf *out) {
         buf_lit(out, " to ");
         put_seconds(out, s->max);
         break;
-    case SETTING_NOT_YET:
-        buf_lit(out, "not accepted yet");
-        break;
     case SETTING_WORD:
         for (size_t i = 0; s->words[i]; i++)
             buf_fmt(out, "%s%s", i == 0 ? "" : s->words[i + 1] ? ", " : " or ", s->words[i]);
@@ -265,11 +289,6 @@ void settings_put_manual(struct buf *out) {
         }
         buf_fmt(out, "\n**%s** - ", s->name);
         setting_put_range(s, out);
-        if (s->kind == SETTING_NOT_YET) {
-            buf_lit(out, ".\n\n");
-            put_wrapped(out, slice_str(s->manual));
-            continue;
-        }
         const char *tick = s->fallback[0] ? "`" : "";
         buf_fmt(out, ". Default: %s%s%s. Reload: %s%s\n\n", tick,
                 s->fallback[0] ? s->fallback : "none", tick,

@@ -16,8 +16,7 @@ enum setting_kind {
     SETTING_PATHS,    /* struct config_paths; each made absolute by the folder of the file */
     SETTING_COUNT,    /* uint32_t */
     SETTING_DURATION, /* uint32_t, seconds */
-    SETTING_WORD,     /* uint32_t, index into words */
-    SETTING_NOT_YET   /* nothing reads it: refused with the manual's words, not taken in silence */
+    SETTING_WORD      /* uint32_t, index into words */
 };
 enum setting_reload { RELOAD_LIVE, RELOAD_RESTART };
 
@@ -33,7 +32,7 @@ struct setting {
     const char *manual;
 };
 
-#define SETTINGS_MAX 48
+#define SETTINGS_MAX 64
 extern const struct setting settings[];
 extern const size_t settings_count;
 

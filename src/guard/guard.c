@@ -60,6 +60,7 @@ void guard_limits_defaults(struct guard_limits *l) {
         .source = { { 30, 30 }, { 1200, 400 }, { 600, 200 } },
         .loopback = { { 3000, 3000 }, { 120000, 40000 }, { 60000, 20000 } },
         .account = { 3000, 500 },
+        .domain = { 30000, 5000 },
         .good_factor = 4,
     };
 }
@@ -320,19 +321,27 @@ static struct meter *meter_take(struct meter_set *s, uint32_t account) {
     return emptiest;
 }
 
-enum guard_verdict guard_account(struct guard *g, uint32_t account_id, mono_t now) {
-    const struct guard_budget *b = &g->limits.account;
+static enum guard_verdict count(struct guard *g, const struct guard_budget *b, uint32_t id,
+                                mono_t now) {
     int64_t each_us = b->per_min ? 60000000 / b->per_min : NEVER_LEAKS_US;
     int64_t now_us = now * 1000;
-    uint32_t at = (uint32_t)siphash(&g->key, &account_id, sizeof account_id) & g->accounts.mask;
+    uint32_t at = (uint32_t)siphash(&g->key, &id, sizeof id) & g->accounts.mask;
     struct lock *lock = &g->accounts.locks[at % STRIPES];
     lock_take(lock);
-    struct meter *m = meter_take(&g->accounts.sets[at], account_id);
+    struct meter *m = meter_take(&g->accounts.sets[at], id);
     int64_t empty_us = (m->empty_us > now_us ? m->empty_us : now_us) + each_us;
     bool fits = empty_us - now_us <= each_us * (int64_t)b->burst;
     if (fits) m->empty_us = empty_us;
     lock_give(lock);
     return fits ? GUARD_OK : GUARD_SLOW_DOWN;
+}
+
+enum guard_verdict guard_account(struct guard *g, uint32_t account_id, mono_t now) {
+    return count(g, &g->limits.account, account_id, now);
+}
+
+enum guard_verdict guard_domain(struct guard *g, uint32_t domain_id, mono_t now) {
+    return count(g, &g->limits.domain, domain_id | 1u << 31, now); /* no account has that bit */
 }
 
 uint32_t guard_wait_s(struct guard *g, const struct addr *source, mono_t now) {

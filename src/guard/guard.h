@@ -48,11 +48,13 @@ struct guard_limits {
     struct guard_source_limits source;
     struct guard_source_limits loopback; /* the same rules, other figures */
     struct guard_budget account;         /* requests of one account */
+    struct guard_budget domain;          /* requests of one other domain */
     uint32_t good_factor;                /* 1: no difference */
 };
 /* 65,536 sources (5 MB) and accounts (1 MB). A source: 30 failures a minute; 20 requests a second,
  * 400 at once (an office of 200 phones that comes back after a power cut); 10 connections a second,
- * 200 at once. Loopback: a hundred times that. An account: 50 requests a second, 500 at once. */
+ * 200 at once. Loopback: a hundred times that. An account: 50 requests a second, 500 at once.
+ * Another domain: 500 a second, 5,000 at once. */
 void guard_limits_defaults(struct guard_limits *l);
 
 #define GUARD_WAYS 8u
@@ -75,6 +77,8 @@ enum guard_verdict guard_request(struct guard *g, const struct addr *source, boo
 enum guard_verdict guard_connection(struct guard *g, const struct addr *source, mono_t now);
 /* A request of this account: OK or SLOW_DOWN. */
 enum guard_verdict guard_account(struct guard *g, uint32_t account_id, mono_t now);
+/* The same for another domain that has proved itself; domains share the accounts' places. */
+enum guard_verdict guard_domain(struct guard *g, uint32_t domain_id, mono_t now);
 /* For Retry-After: seconds (1 to 900) until a request of this source is welcome again. */
 uint32_t guard_wait_s(struct guard *g, const struct addr *source, mono_t now);
 

@@ -198,6 +198,17 @@ static void accounts_have_their_own(void **state) {
     guard_free(g);
 }
 
+static void domains_are_not_accounts(void **state) {
+    (void)state;
+    struct guard *g = make(64);
+    for (int i = 0; i < 5000; i++) assert_int_equal(guard_domain(g, 7, 0), GUARD_OK);
+    assert_int_equal(guard_domain(g, 7, 0), GUARD_SLOW_DOWN);
+    assert_int_equal(guard_account(g, 7, 0), GUARD_OK);
+    assert_int_equal(guard_domain(g, 8, 0), GUARD_OK);
+    assert_int_equal(guard_domain(g, 7, 2), GUARD_OK);
+    guard_free(g);
+}
+
 static void a_flood_does_not_wash_a_ban_away(void **state) {
     (void)state;
     struct guard *g = make(256);
@@ -298,6 +309,7 @@ int main(void) {
         cmocka_unit_test(the_longest_unheard_gives_way),
         cmocka_unit_test(a_clock_that_steps_back_gives_nothing_away),
         cmocka_unit_test(accounts_have_their_own),
+        cmocka_unit_test(domains_are_not_accounts),
         cmocka_unit_test(a_flood_does_not_wash_a_ban_away),
         cmocka_unit_test(bans_everywhere_leave_a_common_budget),
         cmocka_unit_test(no_more_than_the_budget_passes),

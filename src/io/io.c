@@ -27,14 +27,7 @@ void io_limits_defaults(struct io_limits *l) {
 
 /* ---- letters ---- */
 
-enum io_letter_kind {
-    LETTER_MAIL,
-    LETTER_STORED,
-    LETTER_CALL,
-    LETTER_TLS,
-    LETTER_CLIENT,
-    LETTER_DRAIN
-};
+enum io_letter_kind { LETTER_MAIL, LETTER_STORED, LETTER_CALL, LETTER_TLS, LETTER_DRAIN };
 struct io_letter {
     enum io_letter_kind kind;
     union {
@@ -47,8 +40,10 @@ struct io_letter {
             void (*fn)(struct io *io, void *ctx);
             void *ctx;
         } call;
-        struct tls_server *tls;
-        struct tls_client *client;
+        struct {
+            struct tls_server *server;
+            struct tls_client *client;
+        } tls;
         uint32_t grace_ms;
     };
 };
@@ -68,13 +63,8 @@ enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void 
     return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
 }
 
-enum err io_post_tls(struct io *io, struct tls_server *tls) {
-    struct io_letter l = { .kind = LETTER_TLS, .tls = tls };
-    return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
-}
-
-enum err io_post_tls_client(struct io *io, struct tls_client *client) {
-    struct io_letter l = { .kind = LETTER_CLIENT, .client = client };
+enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client) {
+    struct io_letter l = { .kind = LETTER_TLS, .tls = { tls, client } };
     return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
 }
 
@@ -116,11 +106,10 @@ static void open_letter(struct io *io, const struct letter *letter) {
         break;
     case LETTER_TLS:
         tls_server_unref(io->tls);
-        io->tls = l.tls;
-        break;
-    case LETTER_CLIENT:
+        io->tls = l.tls.server;
+        if (!l.tls.client) break;
         tls_client_unref(io->tls_client);
-        io->tls_client = l.client;
+        io->tls_client = l.tls.client;
         break;
     case LETTER_DRAIN:
         listeners_close(io);
@@ -262,8 +251,9 @@ void io_free(struct io *io) {
     for (struct letter *l; io->mailbox && (l = mailbox_take(io->mailbox)) != NULL; mem_free(l)) {
         struct io_letter head;
         memcpy(&head, l->head, sizeof head);
-        if (head.kind == LETTER_TLS) tls_server_unref(head.tls);
-        if (head.kind == LETTER_CLIENT) tls_client_unref(head.client);
+        if (head.kind != LETTER_TLS) continue;
+        tls_server_unref(head.tls.server);
+        tls_client_unref(head.tls.client);
     }
     relay_free(io->relay);
     mailbox_free(io->mailbox);

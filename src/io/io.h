@@ -113,10 +113,9 @@ NODISCARD enum err io_post_mail(struct io *io, const struct core_mail *mail);
 NODISCARD enum err io_post_stored(struct io *io, uint64_t ticket, enum err result);
 /* Run fn on the worker's thread, between two inputs of its core. */
 NODISCARD enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void *ctx);
-/* New contexts for connections that begin from now on; takes over the caller's reference, on
- * failure it stays the caller's. */
-NODISCARD enum err io_post_tls(struct io *io, struct tls_server *tls);
-NODISCARD enum err io_post_tls_client(struct io *io, struct tls_client *client);
+/* New contexts for connections that begin from now on; takes over the caller's references, on
+ * failure they stay the caller's. `client` NULL: the old one goes on. */
+NODISCARD enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client);
 
 struct io_counters {              /* written by the worker, read by anybody: relaxed atomics */
     _Atomic uint64_t connections; /* now */

@@ -686,7 +686,7 @@ static void names_choose_certificates_and_new_ones_come_live(void **state) {
     assert_true(shows("example.com")); /* the client checks the name */
     assert_true(shows("127.0.0.1"));   /* no SNI: the first */
     assert_false(shows("example.net"));
-    assert_ok(io_post_tls(house.ios[0], server_with(cert_com, NULL)));
+    assert_ok(io_post_tls(house.ios[0], server_with(cert_com, NULL), NULL));
     EVENTUALLY(!shows("example.org"));
     assert_true(shows("example.com"));
     phone_say(&two, SLICE(REQUEST("echo"))); /* the old connection goes on */
