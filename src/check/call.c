@@ -39,7 +39,9 @@ static void dialog_called(struct call *c, const struct rep *more) {
                                      more && more->to_tag ? more->to_tag : ua_tag(c->b)));
 }
 
-static struct msg *deliver(struct ua *a, struct ua *b, const struct req *r, const char *method) {
+/* `why`: what it means when it does not arrive. */
+static struct msg *deliver(struct ua *a, struct ua *b, const struct req *r, const char *method,
+                           enum verdict why) {
     struct test *t = ua_test(a);
     struct req again = *r;
     ua_send(a, r);
@@ -51,19 +53,25 @@ static struct msg *deliver(struct ua *a, struct ua *b, const struct req *r, cons
         if (is(msg_cseq_method(m), "INVITE")) ua_ack(a, m);
         const char *login = ua_challenged(a, r, m);
         if (!login || again.headers != r->headers) {
-            test_unclear(t, "%s was refused: %u " SLICE_FMT, method, m->status,
-                         SLICE_ARG(m->reason));
+            const char *text_why =
+                text(t, "%s was refused: %u " SLICE_FMT, method, m->status, SLICE_ARG(m->reason));
+            test_settle(t, why, m->at, text_why);
             return NULL;
         }
         again.headers = text(t, "%s%s", r->headers ? r->headers : "", login);
         ua_send(a, &again);
     }
-    test_unclear(t, "%s did not arrive in 4 s", method);
+    test_settle(t, why, t->event_count, text(t, "%s did not arrive in 4 s", method));
     return NULL;
 }
 
 struct msg *ask_through(struct ua *a, struct ua *b, const struct req *r) {
-    return a && b && !ua_test(a)->verdict ? deliver(a, b, r, r->method) : NULL;
+    return a && b && !ua_test(a)->verdict ? deliver(a, b, r, r->method, VERDICT_INCONCLUSIVE)
+                                          : NULL;
+}
+
+struct msg *must_reach(struct ua *a, struct ua *b, const struct req *r) {
+    return a && b && !ua_test(a)->verdict ? deliver(a, b, r, r->method, VERDICT_FAIL) : NULL;
 }
 
 struct msg *call_between(struct ua *a, struct ua *b, const struct req *more) {
@@ -71,7 +79,7 @@ struct msg *call_between(struct ua *a, struct ua *b, const struct req *more) {
     struct req r = more ? *more : (struct req){ 0 };
     r.method = "INVITE";
     if (!r.body) r.body = sdp_offer;
-    return deliver(a, b, &r, "INVITE");
+    return deliver(a, b, &r, "INVITE", VERDICT_INCONCLUSIVE);
 }
 
 bool call_ring(struct test *t, struct call *c, const struct req *more) {

@@ -18,8 +18,8 @@ enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 
 
 struct wishes {
     struct run *run;
-    const char *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name, *udp,
-        *tcp;
+    const char *also, *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name,
+        *udp, *tcp;
     bool resume, list, yes;
 };
 
@@ -34,6 +34,8 @@ static const struct option options[] = {
     { "name", "NAME", "what the certificate must say (default: the SIP domain)" },
     { "udp", "HOST:PORT", "where the target speaks UDP, if it is not the given place" },
     { "tcp", "HOST:PORT", "the same for TCP" },
+    { "also", "HOST:PORT",
+      "the target's address of the other IP family, if its name does not tell" },
     { "area", "AREA", "only requirements of this area, such as parse" },
     { "level", "LEVEL", "only MUST, SHOULD or MAY" },
     { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
@@ -93,6 +95,7 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "ca", &run->ca_file, NULL },
         { "name", &w->name, NULL },
         { "udp", &w->udp, NULL },
+        { "also", &w->also, NULL },
         { "tcp", &w->tcp, NULL },
         { "area", &w->area, NULL },
         { "level", &w->level, NULL },
@@ -239,6 +242,8 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
         g->at[WIRE_UDP] = other;
     if (good && w->tcp && (good = resolve(slice_str(w->tcp), 5060, host, &other, NULL)))
         g->at[WIRE_TCP] = other;
+    if (good && w->also && (good = resolve(slice_str(w->also), at.port, host, &other, NULL)))
+        w->run->other[other.family == ADDR_V6] = other;
     if (!good) {
         (void)snprintf(why, why_len, "%s: no such place", given);
         return false;

@@ -74,14 +74,18 @@ static void one_in_many(struct test *t) {
     PASS(t, r->at);
 }
 
-static unsigned bindings(struct test *t, const char *first, const char *second, unsigned *at) {
+/* How many bindings with `mark` in their URI there are after both were registered. */
+static unsigned bindings(struct test *t, const char *mark, const char *first, const char *second,
+                         unsigned *at) {
     struct ua *a = ua_new(t, WIRE_BEST, 0);
     (void)ua_register(a, &(struct req){ .contact = first });
     struct msg *r = ua_register(a, &(struct req){ .contact = second });
     if (!t->verdict && (!r || r->status != 200)) test_unclear(t, "the registration was refused");
     if (t->verdict) return 0;
     *at = r->at;
-    unsigned n = msg_values(r, "Contact");
+    unsigned n = 0;
+    for (unsigned i = 0; i < msg_values(r, "Contact"); i++)
+        n += has(msg_value(r, "Contact", i), mark);
     (void)ua_register(a, &(struct req){ .contact = first, .headers = "Expires: 0\r\n" });
     (void)ua_register(a, &(struct req){ .contact = second, .headers = "Expires: 0\r\n" });
     return n;
@@ -90,7 +94,7 @@ static unsigned bindings(struct test *t, const char *first, const char *second, 
 /* RFC 3261 19.1.4: case of scheme and host, escapes, order of parameters do not count */
 static void equal_uris(struct test *t) {
     unsigned at = 0;
-    unsigned n = bindings(t, "<sip:x1@PHONE.example:5070;a=1;transport=tcp>",
+    unsigned n = bindings(t, ":5070", "<sip:x1@PHONE.example:5070;a=1;transport=tcp>",
                           "<SIP:%781@phone.EXAMPLE:5070;transport=TCP;a=1>", &at);
     MUST(t, at, n == 1, "%u bindings for two spellings of one URI", n);
     PASS(t, at);
@@ -99,7 +103,7 @@ static void equal_uris(struct test *t) {
 /* ... but a default port that is written does */
 static void default_port(struct test *t) {
     unsigned at = 0;
-    unsigned n = bindings(t, "<sip:x2@phone.example;transport=tcp>",
+    unsigned n = bindings(t, "x2@", "<sip:x2@phone.example;transport=tcp>",
                           "<sip:x2@phone.example:5060;transport=tcp>", &at);
     MUST(t, at, n == 2, "%u binding(s) for two URIs that differ in the port", n);
     PASS(t, at);
@@ -108,8 +112,8 @@ static void default_port(struct test *t) {
 /* RFC 5954 4.2 */
 static void equal_addresses(struct test *t) {
     unsigned at = 0;
-    unsigned n =
-        bindings(t, "<sip:x3@[2001:db8::9:1]:5070>", "<sip:x3@[2001:DB8:0:0:0:0:9:1]:5070>", &at);
+    unsigned n = bindings(t, "x3@", "<sip:x3@[2001:db8::9:1]:5070>",
+                          "<sip:x3@[2001:DB8:0:0:0:0:9:1]:5070>", &at);
     MUST(t, at, n == 1, "%u bindings for one IPv6 address in two spellings", n);
     PASS(t, at);
 }
@@ -141,7 +145,7 @@ static void escaped_user(struct test *t) {
     OVER(t);
     const char *user = ua_account(b)->user;
     const char *uri = text(t, "sip:%%%02X%s@{domain}", (unsigned)(unsigned char)user[0], user + 1);
-    struct msg *in = ask_through(
+    struct msg *in = must_reach(
         a, b,
         &(struct req){ .method = "MESSAGE", .uri = uri, .type = "text/plain", .body = "hello" });
     ua_reply(b, in, 200, NULL);
@@ -171,11 +175,16 @@ static void udp_trailing(struct test *t) {
                                        "Max-Forwards: 70\r\nFrom: <sip:x@{local}>;tag=2\r\nTo: "
                                        "<sip:{domain}>\r\nCall-ID: tail{n}\r\n"
                                        "CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n" });
-    struct msg *r = ua_wait(a, "final", 3000), *second = NULL;
+    struct msg *r = NULL, *second = NULL;
+    for (struct msg *m; !second && (m = ua_wait(a, "final", r ? 500 : 3000));) {
+        if (slice_starts(msg_header(m, "Call-ID"), SLICE("tail"))) {
+            second = m;
+        } else {
+            r = m;
+        }
+    }
     OVER(t);
     MUST(t, t->event_count, r, "no answer to the first");
-    for (struct msg *m; !second && (m = ua_wait(a, "final", 500));)
-        if (slice_starts(msg_header(m, "Call-ID"), SLICE("tail"))) second = m;
     MUST(t, second ? second->at : 0, !second,
          "the bytes behind the body were taken as another request");
     PASS(t, r->at);

@@ -21,7 +21,9 @@ static void forwards_lowered(struct test *t) {
 }
 
 static void forwards_added(struct test *t) {
-    struct msg *in = through(t, &(struct req){ MESSAGE, .forwards = "" });
+    struct ua *b = ua_registered(t, 1), *a = ua_registered(t, 0);
+    struct msg *in = must_reach(a, b, &(struct req){ MESSAGE, .forwards = "" });
+    ua_reply(b, in, 200, NULL);
     OVER(t);
     MUST(t, in->at, is(msg_header(in, "Max-Forwards"), "70"), "no Max-Forwards 70 was added");
     PASS(t, in->at);
@@ -89,7 +91,9 @@ static void body_untouched(struct test *t) {
 }
 
 static void unknown_method(struct test *t) {
-    struct msg *in = through(t, &(struct req){ .method = "KITHTEST", .uri = "sip:{peer}" });
+    struct ua *b = ua_registered(t, 1), *a = ua_registered(t, 0);
+    struct msg *in = must_reach(a, b, &(struct req){ .method = "KITHTEST", .uri = "sip:{peer}" });
+    ua_reply(b, in, 200, NULL);
     OVER(t);
     PASS(t, in->at);
 }

@@ -115,6 +115,14 @@ void test_unclear(struct test *t, const char *why, ...) {
     va_end(args);
 }
 
+void test_settle(struct test *t, enum verdict v, unsigned proof, const char *why) {
+    if (v == VERDICT_FAIL) {
+        test_fail(t, proof, "%s", why);
+    } else {
+        test_unclear(t, "%s", why);
+    }
+}
+
 bool test_expect(struct test *t, const struct msg *r, const char *pattern) {
     if (t->verdict) return false;
     if (!r) {

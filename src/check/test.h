@@ -85,6 +85,7 @@ void test_pass(struct test *t, unsigned proof); /* without such evidence: inconc
 PRINTF_LIKE(3, 4) void test_fail(struct test *t, unsigned proof, const char *why, ...);
 PRINTF_LIKE(2, 3) void test_na(struct test *t, const char *capability, ...);
 PRINTF_LIKE(2, 3) void test_unclear(struct test *t, const char *why, ...);
+void test_settle(struct test *t, enum verdict v, unsigned proof, const char *why);
 bool test_expect(struct test *t, const struct msg *r, const char *pattern);
 
 #define OVER(t)                                                                                    \

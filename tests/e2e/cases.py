@@ -52,9 +52,9 @@ class House:
     """What most tests begin with: names, a running Kith, people, and phones for them."""
 
     def __init__(self, r, tls=(rig.V4,), legacy=("tls",), domains=(rig.DOMAIN,), more="",
-                 six=None):
+                 four=rig.V4, six=None):
         self.r = r
-        r.dns(domains, six=six)
+        r.dns(domains, four=four, six=six)
         self.kith = rig.Kith(r, domains, tls, legacy, more=more)
         self.secrets = {}
 

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""The tester is tested: each test of `kith check` against a right server and against one that is wrong
+in just that clause.
+
+  tests/check/run.py [--kith BINARY] [-k PATTERN] [--jobs N] [--show]
+
+The right server (fake.py) must pass every test; each broken one must fail the test that it is broken
+for. A test of which neither holds, or which has no switch in fake.py, makes this run fail. One line
+each: PASS name, FAIL name: reason.
+"""
+import argparse
+import asyncio
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE))
+import fake  # noqa: E402
+
+PEOPLE = {f"u{i}": f"secret-{i}-of-the-fake" for i in range(1, 31)}
+
+
+class Cert:
+    def __init__(self, directory):
+        self.file, self.dh = str(directory / "cert.pem"), str(directory / "dh.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+                        "/CN=fake", "-addext", f"subjectAltName=DNS:{fake.DOMAIN}", "-keyout", self.file + ".key",
+                        "-out", self.file + ".crt"], check=True, capture_output=True)
+        pathlib.Path(self.file).write_text(pathlib.Path(self.file + ".key").read_text()
+                                           + pathlib.Path(self.file + ".crt").read_text())
+        subprocess.run(["openssl", "genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048",
+                        "-out", self.dh], check=True, capture_output=True)
+
+
+async def check(kith, cert, directory, broken, tests):
+    """The verdicts of these tests against a fake that is broken so: {id: (verdict, why)}."""
+    f = fake.Fake(PEOPLE, cert, broken)
+    await f.start()
+    out = directory / f"{broken.replace('/', '_') or 'good'}.json"
+    args = [kith, "check", "server", f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
+            directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load", "--quiet", "--json", out]
+    if not f.bad("TRANS-001/udp-and-tcp"):
+        args += ["--udp", f"127.0.0.1:{f.ports['UDP']}", "--tcp", f"127.0.0.1:{f.ports['TCP']}"]
+    if "TLS6" in f.ports:
+        args += ["--also", f"[::1]:{f.ports['TLS6']}"]
+    if len(tests) == 1:
+        args += ["--row", tests[0]]
+    process = await asyncio.create_subprocess_exec(*[str(a) for a in args], stdout=subprocess.PIPE,
+                                                   stderr=subprocess.STDOUT)
+    said, _ = await process.communicate()
+    await f.stop()
+    if not out.exists():
+        return {t: ("none", said.decode(errors="replace").strip()[-300:]) for t in tests}
+    report = json.loads(out.read_text())
+    return {t["test"]: (t["verdict"], t["why"]) for t in report["tests"]}
+
+
+async def judge(kith, cert, directory, tests, jobs, pattern):
+    source = (HERE / "fake.py").read_text() + (HERE / "run.py").read_text()
+    wrong = {}
+    if not pattern:
+        good = await check(kith, cert, directory, "", tests)
+    else:
+        good = {}
+        for t in tests:
+            good.update(await check(kith, cert, directory, "", [t]))
+    limit = asyncio.Semaphore(jobs)
+
+    async def one(t):
+        verdict, why = good.get(t, ("none", "it did not run"))
+        if verdict != "pass":
+            wrong[t] = f"the right server gets {verdict}: {why}"
+        elif f'"{t}"' not in source:
+            wrong[t] = "no broken counterpart in fake.py"
+        else:
+            async with limit:
+                verdict, why = (await check(kith, cert, directory, t, [t]))[t]
+            if verdict != "fail":
+                wrong[t] = f"the broken server gets {verdict}: {why}"
+        print(f"FAIL {t}: {wrong[t]}" if t in wrong else f"PASS {t}", flush=True)
+    await asyncio.gather(*[one(t) for t in tests])
+    return wrong
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--kith", default=os.environ.get("KITH", ROOT / "build" / "kith"))
+    p.add_argument("-k", default="", metavar="PATTERN")
+    p.add_argument("--jobs", type=int, default=8)
+    a = p.parse_args()
+    listed = subprocess.run([a.kith, "check", "server", "--list"], capture_output=True, text=True, check=True)
+    tests = [line.split("\t")[0] for line in listed.stdout.splitlines() if a.k in line.split("\t")[0]]
+    with tempfile.TemporaryDirectory() as d:
+        directory = pathlib.Path(d)
+        (directory / "people.csv").write_text("".join(f"{u}@{fake.DOMAIN},{w}\n" for u, w in PEOPLE.items()))
+        wrong = asyncio.run(judge(a.kith, Cert(directory), directory, tests, a.jobs, a.k))
+    print(f"{len(tests) - len(wrong)} passed, {len(wrong)} failed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

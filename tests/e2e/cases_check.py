@@ -1,0 +1,52 @@
+"""`kith check` against Kith itself: what fails is known, listed, and nothing else."""
+import json
+import pathlib
+
+import rig
+from cases import House, test
+from rig import DOMAIN, Failure
+
+EXPECTED = pathlib.Path(__file__).parent.parent / "check" / "kith.tsv"
+PEOPLE = 24
+
+
+def expected():
+    """{row: (verdict, why)} of the rows that Kith is known not to pass."""
+    rows = [line.split("\t") for line in EXPECTED.read_text().splitlines()
+            if line and not line.startswith("#")]
+    return {row: (verdict, why) for row, verdict, why in rows}
+
+
+def run_check(r, target, people, *more, seconds=170):
+    out = r.dir / "report.json"
+    done = r.run([r.kith_binary, "check", "server", target, "--accounts", people, "--allow-writes",
+                  "--quiet", "--json", out, *more], seconds=seconds, must=False)
+    if not out.exists():
+        raise Failure(f"no report: {done.stderr.strip()[-300:]}")
+    return json.loads(out.read_text())
+
+
+@test(seconds=240)
+def check_kith(r):
+    """Every requirement that Kith fails stands in tests/check/kith.tsv, and none there passes."""
+    h = House(r, tls=("127.0.0.1", "::1"), legacy=(), four="127.0.0.1", six="::1")
+    people = r.dir / "people.csv"
+    people.write_text("".join(f"u{i}@{DOMAIN},{rig.SECRET.format(i)}\n" for i in range(PEOPLE)))
+    h.kith.cli("user", "import", people)
+    h.kith.start()
+    report = run_check(r, f"sips:{DOMAIN}", people, "--ca", h.kith.ca)
+    known, wrong = expected(), []
+    for row, verdict in sorted(report["rows"].items()):
+        want = known.get(row, (None,))[0]
+        if verdict in ("fail", "inconclusive") and verdict != want:
+            why = [t["test"] + ": " + t["why"] for t in report["tests"]
+                   if t["row"] == row and t["verdict"] == verdict]
+            wrong.append(f"{row} is now {verdict} ({'; '.join(why)})")
+        if want and verdict not in ("fail", "inconclusive"):
+            wrong.append(f"{row} is now {verdict}: strike it from {EXPECTED.name}")
+    if len(report["rows"]) < 100:
+        wrong.append(f"only {len(report['rows'])} requirements were tested")
+    if report["took_ms"] > 180000:
+        wrong.append(f"it took {report['took_ms'] / 1000:.0f} s")
+    if wrong:
+        raise Failure("; ".join(wrong))
