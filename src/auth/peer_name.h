@@ -1,6 +1,6 @@
 /* auth/peer_name.h - for which domains may the holder of a certificate speak? RFC 5922 7, 5924.
  *
- * Pure functions over the facts that os read from the certificate (sip/flow.h, struct peer_cert).
+ * Pure functions over the facts that os read from the certificate (base/cert.h).
  * The domain is always the one that was asked for (the host of the URI), never the name of a server
  * that the DNS led to: who can forge DNS answers would else be whoever he likes.
  *

@@ -41,13 +41,17 @@
 #define LIMIT_EXPIRES_DEFAULT_S 3600u /* RFC 3261 10.3 */
 
 /* Other domains. */
-#define LIMIT_DNS_RECORDS   32u   /* of one answer: two dozen servers are a large domain */
-#define LIMIT_DNS_QUESTIONS 1024u /* a worker's, under way at one time */
-#define LIMIT_DNS_CACHE     2048u /* answers a worker keeps, those under way included */
-#define LIMIT_SEARCHES      512u  /* domains a worker looks for at one time */
-#define LIMIT_PLACES        16u   /* addresses tried for one request, and servers of one domain */
-#define LIMIT_TARGET_MEMORY 4096u /* addresses a worker knows to have failed or answered lately */
-#define LIMIT_CONNECTS      512u  /* a worker's, not up yet */
+#define LIMIT_DNS_RECORDS   32u    /* of one answer: two dozen servers are a large domain */
+#define LIMIT_DNS_QUESTIONS 1024u  /* a worker's, under way at one time */
+#define LIMIT_DNS_CACHE     2048u  /* answers a worker keeps, those under way included */
+#define LIMIT_SEARCHES      512u   /* domains a worker looks for at one time */
+#define LIMIT_PLACES        16u    /* addresses tried for one request, and servers of one domain */
+#define LIMIT_TARGET_MEMORY 4096u  /* addresses a worker knows to have failed or answered lately */
+#define LIMIT_CONNECTS      512u   /* a worker's, not up yet */
+#define LIMIT_HOPS          1024u  /* next hops outside that a worker knows */
+#define LIMIT_WAITERS       4096u  /* requests that wait for one next hop */
+#define LIMIT_PEER_ROWS     16384u /* domains on connections, of all workers */
+#define LIMIT_PEER_FLOWS    64u    /* connections of one domain that are known to all workers */
 #define LIMIT_CERT_NAMES    32u /* of each kind; hosters put up to a hundred on one: not domains' */
 #define LIMIT_PEERS         64u /* rows of policy in the settings */
 

@@ -91,7 +91,6 @@ const struct cli_command cli_commands[] = {
       "forward-busy=bob@example.org                  when a phone is busy\n"
       "forward-no-answer=sip:bob@example.org,20s     when nobody answers for 20 s (3s to 170s)\n"
       "forward-unreachable=tel:+15551234             when no phone can be reached\n"
-      "refuse-anonymous=on                           callers who hide who they are hear so\n"
       "An empty value takes a setting away. Where several apply, the first of this list of four\n"
       "forwards does; a call is forwarded five times at most, and never twice to one person.",
       "kith user set alice@example.org forward-no-answer=bob@example.org,15s dnd=", NULL,

@@ -142,7 +142,7 @@ bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg 
 bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m) {
     char mem[40];
     struct buf line = buf_over(mem, sizeof mem);
-    if (flow->who.count) return true; /* its account is counted instead */
+    if (flow_is_proved(flow)) return true; /* its account or domain is counted instead */
     switch (guard_request(c->node->guard, &flow->info.peer, false, c->now.mono)) {
     case GUARD_OK:
         return true;

@@ -129,6 +129,7 @@ void branch_instance_ended(struct context *x, const struct branch *b, bool has_a
 /* RFC 3263 4.3: a server that could not be reached, or has no room, is followed by the next. */
 void branch_next_server(struct context *x, const struct branch *b) {
     struct target to = b->to;
+    if (b->is_heard && b->status != 503) return; /* "without ever having received any response" */
     if (!to.ticket || x->branch_count == LIMIT_TARGETS) return;
     to.flow = FLOW_NONE;
     to.q = x->group_q;
@@ -178,14 +179,18 @@ static bool is_dialog_forming(enum sip_method method) {
 
 /* What we write into Record-Route for a side: RFC 3261 16.6 step 4, and architecture.md section 4
  * on transport=tls. */
-static slice record_route(struct core *c, const struct flow_face *face, slice token, bool is_sips) {
+static slice record_route(struct core *c, const struct flow_face *face, slice host, slice token,
+                          bool is_sips) {
     char *mem = arena_alloc(&c->turn, 512);
     if (!mem) return SLICE_NONE;
     struct buf b = buf_over(mem, 512);
     buf_put(&b, is_sips ? SLICE("<sips:") : SLICE("<sip:"));
     buf_put(&b, token);
     buf_byte(&b, '@');
-    put_host(c, &b, face);
+    if (host.len)
+        buf_put(&b, host);
+    else
+        put_host(c, &b, face);
     if (!is_sips) buf_put(&b, slice_str(transport_param(face->transport)));
     buf_lit(&b, ";lr>");
     return b.full ? SLICE_NONE : buf_slice(&b);
@@ -207,9 +212,17 @@ static void plan_record_route(struct core *c, const struct context *x, const str
     if (face->transport < FLOW_TLS) t.policy |= ROUTE_PLAIN_SIDE(SIDE_CALLEE);
     route_token_write(c->node->keys.token, &t, &token);
     bool is_sips = f->req->uri.scheme == URI_SIPS;
-    f->record_route[0] = record_route(c, face, buf_slice(&token), is_sips);
-    slice caller = record_route(c, &from, buf_slice(&token), is_sips);
+    slice host = peer_route_host(c, to->account_id, to->bid, x->account_id);
+    f->record_route[0] = record_route(c, face, host, buf_slice(&token), is_sips);
+    host = peer_route_host(c, x->account_id, x->bid, to->account_id);
+    slice caller = record_route(c, &from, host, buf_slice(&token), is_sips);
     if (!slice_eq(caller, f->record_route[0])) f->record_route[1] = caller;
+}
+
+/* RFC 3325 5: who calls, as we know him; or as a domain says that we trust. */
+static slice context_asserted(struct core *c, const struct context *x, const struct sip_msg *m) {
+    if (x->is_in_dialog) return SLICE_NONE;
+    return x->account_id ? asserted_identity(c, m, x->account_id) : peer_asserted(c, m, x->bid);
 }
 
 /* Write and send the request for one branch; a status when it cannot be. */
@@ -228,6 +241,7 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
     b->is_live = true;
 
     put_via(c, &via, &face, b->tx, loop_hash(c, m));
+    if (!to->account_id && to->bid) buf_lit(&via, ";alias"); /* RFC 5923 8.1 */
     sip_via_put_source(&source, &m->via, &x->peer, keep_alive_s(m->method));
     struct forward f = { .req = m,
                          .request_uri = to->request_uri,
@@ -236,7 +250,7 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
                          .route = to->path,
                          .own_routes = x->own_routes,
                          .max_breadth = b->breadth,
-                         .asserted = asserted,
+                         .asserted = peer_is_trusted(c, to) ? asserted : SLICE_NONE,
                          .session_expires_s = x->session.expires_s,
                          .min_se_s = x->session.min_se_s,
                          .lines = to->lines,
@@ -318,7 +332,7 @@ void branches_start(struct core *c, struct context *x, const struct sip_msg *m) 
             branches_pass(x);
             return;
         }
-        slice asserted = x->is_in_dialog ? SLICE_NONE : asserted_identity(c, m, x->account_id);
+        slice asserted = context_asserted(c, x, m);
         for (struct branch *b = &x->first; b && due && !x->is_over; b = b->next) {
             if (!is_due(x, b)) continue;
             due--;
@@ -355,7 +369,7 @@ bool context_branch_flow(struct core *c, uint64_t owner, unsigned branch, flow_i
         return false;
     }
     b->to.flow = flow;
-    branch_start(c, x, b, m, x->is_in_dialog ? SLICE_NONE : asserted_identity(c, m, x->account_id));
+    branch_start(c, x, b, m, context_asserted(c, x, m));
     context_settle(c, x);
     return true;
 }

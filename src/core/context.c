@@ -30,7 +30,8 @@ static void context_forget_request(struct context *x) {
     mem_free(x->request);
     mem_free(x->best);
     mem_free(x->challenges);
-    x->request = x->best = x->challenges = NULL;
+    mem_free(x->best_why);
+    x->request = x->best = x->challenges = x->best_why = NULL;
 }
 
 void context_fini(struct context *x) {
@@ -171,13 +172,15 @@ static void context_keep_challenges(struct context *x, const struct sip_msg *m) 
 
 static void context_keep_best(struct context *x, unsigned status, const struct sip_msg *m,
                               const char *why) {
-    if (!best_is_better(status, x->best_status)) return;
+    bool is_worded = why && status == x->best_status && !x->best && !x->best_why;
+    if (!best_is_better(status, x->best_status) && !is_worded) return;
     char *copy = m ? mem_dup(m->all.ptr, m->all.len) : NULL; /* without it we answer ourselves */
     mem_free(x->best);
     x->best = copy;
     x->best_len = copy ? (uint32_t)m->all.len : 0;
     x->best_status = (uint16_t)status;
-    x->best_why = why;
+    mem_free(x->best_why);
+    x->best_why = why ? mem_dup(why, strlen(why)) : NULL;
 }
 
 /* Did the phone answer? RFC 5626 5.3: 408 and 430 say that its flow has failed, not what it says;
@@ -193,6 +196,8 @@ void branch_ended(struct core *c, struct context *x, struct branch *b, unsigned 
         status = 408;
         m = NULL;
     }
+    /* The connection with another domain's server is gone: that is no phone that is away. */
+    if (b->to.ticket && !m && status == 480) status = 503;
     b->status = (uint16_t)status;
     if (b->dialog && !x->is_in_dialog) dialogs_remove(c->node->dialogs, b->dialog);
     if (x->sent_status) return;
@@ -262,6 +267,7 @@ void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip
     struct context *x = context_get(c, owner);
     struct branch *b = x ? context_branch(x, tx) : NULL;
     if (!b) return;
+    b->is_heard = true;
     if (m->status == 100) return; /* 16.7 step 5: a 100 is hop by hop */
     if (refuse_response(c, x, b, m)) return;
     if (m->status < 200) {
@@ -323,8 +329,10 @@ void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t
                  const struct sip_msg *m, tx_id invite) {
     struct context *x = context_get(c, tx_owner(c->txs, invite));
     struct flow *flow = flow_get(c, f);
-    bool is_his = x && (x->flow == f || (is_same_account_known && account_id == x->account_id) ||
-                        (flow && core_holds(c, flow, x->account_id)));
+    bool is_his =
+        x &&
+        (x->flow == f || (is_same_account_known && account_id && account_id == x->account_id) ||
+         (x->account_id ? flow && core_holds(c, flow, x->account_id) : peer_holds(c, f, x->bid)));
     if (!is_his) {
         core_answer(c, f, m, &(struct answer){ .status = 481 });
         return;

@@ -71,6 +71,7 @@ struct branch {
     uint8_t state;    /* enum branch_state */
     uint8_t index;    /* in its context: what the doors below call `branch` */
     bool is_live;     /* its transaction has not ended */
+    bool is_heard;    /* a response came, if only a 100 */
     bool is_refused;  /* media policy: its answers are not forwarded, it counts as 488 */
     bool is_answered; /* a 2xx came and was forwarded */
     bool is_in_call;  /* counted at its flow: node_flow_call */
@@ -101,7 +102,7 @@ struct context {
     char *best; /* the best final response so far */
     uint32_t best_len;
     uint16_t best_status;         /* 0: none. Without `best` bytes we make the answer ourselves */
-    const char *best_why;         /* words for the Warning of an answer made by us, or NULL */
+    char *best_why;               /* words for the Warning of an answer made by us, or NULL */
     struct session_timer session; /* RFC 4028: what was asked for in the copies */
     struct divert *divert;        /* who is asked in whose place; NULL: nobody forwards */
     uint32_t breadth; /* Max-Breadth of all branches that are open at one time; 0: not counted */

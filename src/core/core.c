@@ -37,7 +37,8 @@ struct core *core_new(struct node *node, unsigned worker, const uint8_t seed[sta
     c->out = mem_alloc(LIMIT_TURN_BYTES);
     c->effects = mem_array(EFFECTS_FIRST, sizeof *c->effects);
     c->effect_cap = EFFECTS_FIRST;
-    if (!c->txs || !c->out || !c->effects) {
+    c->find_flow = peer_find_flow;
+    if (!c->txs || !c->out || !c->effects || peers_new(c) != ERR_OK) {
         core_free(c);
         return NULL;
     }
@@ -50,6 +51,7 @@ void core_free(struct core *c) {
     pool_id id;
     for (struct flow *f; (f = pool_each(&c->flows, &at, &id));) {
         node_flow_down(c->node, f->id);
+        peer_flow_closed(c, f);
         identities_fini(&f->who);
     }
     at = 0;
@@ -63,6 +65,7 @@ void core_free(struct core *c) {
     pool_fini(&c->contexts);
     pool_fini(&c->pendings);
     map_fini(&c->peers);
+    peers_free(c);
     tx_table_free(c->txs);
     arena_fini(&c->turn);
     while (c->out_full_count) mem_free(c->out_full[--c->out_full_count]);
@@ -92,7 +95,7 @@ bool core_next_effect(struct core *c, struct core_effect *out) {
     return true;
 }
 
-static struct core_effect *core_effect(struct core *c, enum core_effect_kind kind) {
+struct core_effect *core_effect(struct core *c, enum core_effect_kind kind) {
     if (c->effect_count == c->effect_cap) {
         size_t cap = c->effect_cap * 2;
         struct core_effect *more =
@@ -202,7 +205,7 @@ void core_trace(struct core *c, const struct sip_msg *m, const char *what, unsig
 
 /* ---- what the transactions want ---- */
 
-void core_pump(struct core *c) {
+static void core_pump_txs(struct core *c) {
     struct tx_effect fx;
     while (tx_next_effect(c->txs, &fx)) {
         switch (fx.what) {
@@ -225,6 +228,11 @@ void core_pump(struct core *c) {
             break;
         }
     }
+}
+
+void core_pump(struct core *c) {
+    core_pump_txs(c);
+    while (peers_pump(c)) core_pump_txs(c);
     atomic_store_explicit(&c->counters.open, c->open_contexts + c->pendings.used,
                           memory_order_relaxed);
     atomic_store_explicit(&c->counters.transactions, tx_count(c->txs), memory_order_relaxed);
@@ -265,7 +273,9 @@ static void core_response(struct core *c, flow_id from, uint32_t account_id,
     if (tx_flow(c->txs, tx) != from) {
         struct context *x = context_get(c, tx_owner(c->txs, tx));
         const struct branch *b = x ? context_branch(x, tx) : NULL;
-        if (!b || account_id == 0 || b->to.account_id != account_id) return;
+        if (!b) return;
+        if (b->to.account_id ? b->to.account_id != account_id : !peer_holds(c, from, b->to.bid))
+            return;
     }
     /* RFC 3261 16.7 step 3: with no Via below ours there is nobody to forward it to. (What we asked
      * ourselves, CANCEL included, has only ours.) */
@@ -378,20 +388,6 @@ void core_stored(struct core *c, uint64_t ticket, enum err result, struct now no
     core_pump(c);
 }
 
-void core_dns(struct core *c, uint64_t ticket, const struct dns_answer *answer, struct now now) {
-    core_begin(c, now);
-    (void)ticket, (void)answer; /* nobody asks yet */
-    core_pump(c);
-}
-
-enum err core_connected(struct core *c, uint64_t ticket, enum err result, const char *why,
-                        const struct flow_info *info, struct now now, flow_id *out) {
-    core_begin(c, now);
-    (void)ticket, (void)result, (void)why, (void)info, (void)out; /* nobody asks yet */
-    core_pump(c);
-    return ERR_GONE;
-}
-
 /* ---- time ---- */
 
 /* The first core looks after the tables that all share. */
@@ -409,6 +405,7 @@ static void core_sweep(struct core *c) {
 void core_run_timers(struct core *c, struct now now) {
     core_begin(c, now);
     tx_run_timers(c->txs, now.mono);
+    peers_run_timers(c);
     core_pump(c);
     timers_advance(&c->timers, now.mono);
     for (struct timer *t; (t = timers_next(&c->timers));) {
@@ -423,6 +420,7 @@ void core_run_timers(struct core *c, struct now now) {
 
 mono_t core_wake_at(const struct core *c) {
     mono_t at = mono_min(tx_wake_at(c->txs), timers_wake_at(&c->timers));
+    at = mono_min(at, peers_wake_at(c));
     return c->worker == 0 ? mono_min(at, c->sweep_at) : at;
 }
 

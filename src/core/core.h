@@ -55,7 +55,8 @@ enum core_effect_kind {
     FX_STORE,   /* commit `change`; answer with core_stored(ticket). ticket 0: no answer wanted */
     FX_TRACE,   /* one JSON line for `kith trace` */
     FX_DNS,     /* ask `name`, `dns_type`; answer with core_dns(ticket) */
-    FX_CONNECT, /* open `transport` to `addr` with our certificate, asking for `name` (TLS: SNI);
+    FX_CONNECT, /* open `transport` to `addr`, asking for `name` (TLS: SNI), with our certificate
+                 * that names `own`, the domain of ours on whose behalf (RFC 5923 9.3);
                  * answer with core_connected(ticket) */
     FX_CONNECT_CANCEL /* nobody waits for `ticket` any more: close it, do not answer */
 };
@@ -68,7 +69,7 @@ struct core_effect {
     struct core_mail mail;
     const struct store_change *change;
     uint64_t ticket;
-    slice name;
+    slice name, own;
     struct addr addr;
     uint8_t transport; /* enum flow_transport */
     uint8_t dns_type;  /* enum dns_type */

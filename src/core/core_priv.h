@@ -8,6 +8,7 @@
  *   register.c  REGISTER and the wait for its commit
  *   context.c   response contexts: answers, the best of them, CANCEL, timers (16.7 to 16.10)
  *   branch.c    where a request goes, and when: targets, groups by q, the copies (16.6)
+ *   peer.c      other domains: requests to them; peer_in.c: from them
  *   dialog.c    requests inside a dialog, by route token
  *   reach.c     where a side of a dialog, or a GRUU, can be reached now
  *   route.c     whose address a URI is, and his targets (16.5)
@@ -25,6 +26,7 @@
 #include "core/context.h"
 #include "core/core.h"
 #include "core/node_priv.h"
+#include "core/peer.h"
 #include "crypto/crypto.h"
 #include "guard/overload.h"
 #include "media/policy.h"
@@ -50,6 +52,7 @@ struct flow {
     uint64_t peer_hash;      /* datagram flows: key in the map of peers */
     wall_t registered_until; /* till then not closed for being silent */
     uint32_t bad;            /* messages that could not be read */
+    bool is_alias;           /* RFC 5923: our requests may go over it too */
     bool keeps_alive;        /* its phone was told a Flow-Timer: silent for longer, it is dead */
     uint32_t oc_seen;        /* overload_heard */
 };
@@ -79,7 +82,8 @@ struct core {
     unsigned worker;
     struct now now;
     struct pool flows, contexts, pendings;
-    struct map peers; /* datagram flows by peer */
+    struct map peers;      /* datagram flows by peer */
+    struct peers *domains; /* others */
     struct tx_table *txs;
     struct timers timers;
     struct rng rng;
@@ -114,6 +118,7 @@ slice core_out_end(struct core *c, const struct buf *b); /* empty when b is full
 /* false: the flow is gone (for a flow of another worker MAIL_SENT tells later, with tag). */
 bool core_send(struct core *c, flow_id f, slice bytes, bool must_arrive, uint64_t tag);
 void core_close(struct core *c, flow_id f, const char *why);
+struct core_effect *core_effect(struct core *c, enum core_effect_kind kind); /* NULL: too many */
 void core_mail(struct core *c, unsigned worker, const struct core_mail *mail);
 void core_store(struct core *c, const struct store_change *change, uint64_t ticket);
 void core_pump(struct core *c);
@@ -123,6 +128,12 @@ void core_trace(struct core *c, const struct sip_msg *m, const char *what, unsig
 
 /* flows.c */
 struct flow *flow_get(const struct core *c, flow_id f);
+/* `asked`: the domain that a connection of ours was made for, empty for one that we accepted. */
+NODISCARD enum err flow_make(struct core *c, const struct flow_info *info, slice asked,
+                             struct flow **out);
+static inline bool flow_is_proved(const struct flow *flow) {
+    return flow->who.count || identities_have_domains(&flow->who);
+}
 void flow_touch(struct core *c, struct flow *flow);
 void flow_prove(struct core *c, struct flow *flow); /* device certificate -> identity */
 /* Remember an identity on the flow, and when it ends. FULL, MEMORY: not remembered. */
@@ -154,6 +165,8 @@ void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *
 uint64_t loop_hash(const struct core *c, const struct sip_msg *m);
 NODISCARD bool core_check_hops(struct core *c, struct flow *flow, const struct sip_msg *m);
 struct media_verdict core_judge(const struct flow *flow, const struct sip_msg *m);
+NODISCARD bool core_check_breadth(struct core *c, struct flow *flow, const struct sip_msg *m,
+                                  uint32_t *out);
 NODISCARD bool core_check_offer(struct core *c, struct flow *flow, const struct sip_msg *m,
                                 const struct media_verdict *v);
 
@@ -236,7 +249,7 @@ struct divert_call { /* what the targets of a request depend on besides the call
     const struct sip_msg *msg;
     flow_id from;
     uint32_t sender;
-    bool is_sips, is_anonymous;
+    bool is_sips;
 };
 /* Whose address is this? 0, or 403: of another domain, 404: nobody's. */
 unsigned route_callee(struct core *c, const struct sip_uri *uri, struct callee *out);
@@ -253,10 +266,6 @@ unsigned route_targets(struct core *c, const struct divert_call *call, const str
 unsigned divert_first(struct core *c, const struct divert_call *call, uint32_t account_id,
                       struct target out[static LIMIT_FORKS], struct divert **out_divert,
                       const char **why);
-/* Has this person said that callers must not withhold who they are? */
-bool divert_refuses_anonymous(struct core *c, const struct account *account);
-/* Is this an INVITE whose caller withholds who he is? RFC 5079 3. */
-bool call_is_anonymous(const struct sip_msg *m);
 bool divert_is_forwarded(const struct divert *d);
 uint32_t divert_no_answer_s(const struct divert *d); /* 0: no such wish */
 void divert_note(struct context *x,

@@ -101,8 +101,10 @@ static bool may_speak(struct core *c, struct flow *flow, const struct sip_msg *m
     const struct route_side *side = &token->side[from];
     if (!flow_is_secure(&flow->info) && (token->policy & ROUTE_PLAIN_SIDE(from)))
         return is_still_registered(c, flow, m, side);
-    if (core_holds(c, flow, side->account_id)) return true;
-    if (flow_is_secure(&flow->info) && flow->who.count == 0 && m->method != SIP_ACK) {
+    bool is_domain = !side->account_id && side->bid; /* core/peer.h */
+    if (is_domain ? peer_holds(c, flow->id, side->bid) : core_holds(c, flow, side->account_id))
+        return true;
+    if (!is_domain && flow_is_secure(&flow->info) && flow->who.count == 0 && m->method != SIP_ACK) {
         uint32_t who;
         if (!core_who(c, flow, m, &who)) return false;
         if (core_holds(c, flow, side->account_id)) return true;
@@ -166,8 +168,12 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
         return;
     }
     struct target targets[LIMIT_FORKS];
-    unsigned count = side_targets(c, &token.side[to], targets);
-    if (!gruu_in_dialog(c, m, &token.side[to], targets, &count)) {
+    const struct route_side *there = &token.side[to];
+    bool is_peer = !there->account_id && there->bid;
+    unsigned count =
+        is_peer ? peer_side_targets(c, there, token.side[from].account_id, m, routes, targets)
+                : side_targets(c, there, targets);
+    if (!is_peer && !gruu_in_dialog(c, m, there, targets, &count)) {
         core_refuse(c, flow, m, 404, "That GRUU is none of ours");
         return;
     }
@@ -179,6 +185,10 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     }
     dialog_note(c, key, from, m);
     if (m->method == SIP_ACK) {
+        if (!targets[0].flow) { /* the caller repeats it with each 200; then we may have one */
+            peer_prepare(c, &targets[0], token.side[from].account_id);
+            return;
+        }
         slice body = refuse_ack_body(c, flow, targets[0].flow, m);
         forward_ack(c, m, &targets[0], routes, body);
         if (body.ptr) refuse_end_call(c, key);

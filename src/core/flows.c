@@ -17,7 +17,7 @@ struct flow *flow_get(const struct core *c, flow_id f) {
 
 static int64_t flow_idle_ms(const struct core *c, const struct flow *flow) {
     if (flow->keeps_alive) return (LIMIT_FLOW_TIMER_S + LIMIT_FLOW_GRACE_S) * INT64_C(1000);
-    if (flow_is_reliable(&flow->info) && flow->who.count) return PROVEN_IDLE_MS;
+    if (flow_is_reliable(&flow->info) && flow_is_proved(flow)) return PROVEN_IDLE_MS;
     return flow_is_reliable(&flow->info) ? (int64_t)node_settings(c->node)->flow_idle_s * 1000
                                          : DATAGRAM_IDLE_MS;
 }
@@ -70,7 +70,7 @@ enum err flow_add_identity(struct core *c, struct flow *flow, const struct accou
     return err;
 }
 
-static enum err flow_new(struct core *c, const struct flow_info *info, struct flow **out) {
+enum err flow_make(struct core *c, const struct flow_info *info, slice asked, struct flow **out) {
     pool_id slot;
     struct flow *flow = pool_new(&c->flows, &slot);
     if (!flow) return ERR_FULL;
@@ -84,6 +84,7 @@ static enum err flow_new(struct core *c, const struct flow_info *info, struct fl
         pool_free(&c->flows, slot);
         return err;
     }
+    peer_flow_open(c, flow, info->cert, asked);
     flow->idle.kind = TIMER_FLOW_IDLE;
     timer_start(&c->timers, &flow->idle, c->now.mono + flow_idle_ms(c, flow));
     flow_prove(c, flow);
@@ -100,7 +101,7 @@ enum err core_flow_open(struct core *c, const struct flow_info *info, struct now
                         flow_id *out) {
     struct flow *flow;
     core_begin(c, now);
-    enum err err = flow_new(c, info, &flow);
+    enum err err = flow_make(c, info, SLICE_NONE, &flow);
     if (err == ERR_OK) *out = flow->id;
     return err;
 }
@@ -124,7 +125,7 @@ enum err core_flow_datagram(struct core *c, const struct flow_info *info, struct
     uint64_t hash = peer_hash(c, info);
     struct flow *flow = flow_by_peer(c, info, hash);
     if (!flow) {
-        enum err err = flow_new(c, info, &flow);
+        enum err err = flow_make(c, info, SLICE_NONE, &flow);
         if (err != ERR_OK) return err;
         flow->peer_hash = hash;
         err = map_add(&c->peers, hash, flow->slot.slot);
@@ -150,6 +151,7 @@ void core_flow_closed(struct core *c, flow_id f, struct now now) {
     node_flow_down(c->node, f);
     timer_stop(&c->timers, &flow->idle);
     if (!flow_is_reliable(&flow->info)) map_remove(&c->peers, flow->peer_hash, flow->slot.slot);
+    peer_flow_closed(c, flow);
     identities_fini(&flow->who);
     pool_free(&c->flows, flow->slot);
     UNCOUNT(c, flows);

@@ -25,6 +25,7 @@ void node_config_defaults(struct node_config *c) {
     c->recurse_own = true;
     c->session_timer_s = 1800;
     c->flow_idle_s = 300;
+    c->sip_port = 5061;
     c->flows_max = 65536;
     guard_limits_defaults(&c->guard);
 }
@@ -353,6 +354,7 @@ static enum err node_tables(struct node *n, const struct node_config *config, mo
     n->dialogs = dialogs_new(NODE_DIALOGS_MAX, &n->keys.table);
     n->guard = guard_new(&config->guard, &n->keys.table, now);
     n->directory = directory_new(txs);
+    if (node_peers_new(n) != ERR_OK) return ERR_MEMORY;
     n->digest.used = digest_used_new(NODE_USED_NONCES, &n->keys.table);
     n->locals = mem_array(LOCALS_MAX, sizeof *n->locals);
     if (!n->accounts || !n->location || !n->dialogs || !n->guard || !n->directory ||
@@ -413,6 +415,7 @@ void node_free(struct node *n) {
     mem_free(n->locals);
     digest_used_free(n->digest.used);
     directory_free(n->directory);
+    node_peers_free(n);
     guard_free(n->guard);
     dialogs_free(n->dialogs);
     location_free(n->location);

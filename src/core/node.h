@@ -59,6 +59,7 @@ struct node_config {
     uint32_t flow_idle_s; /* a TLS flow without binding or call and silent for this long closes */
     uint32_t flows_max;   /* per worker */
     struct guard_limits guard; /* fixed at start */
+    uint16_t sip_port;         /* where other domains reach us: 5061 */
     enum peers_policy peers;
     unsigned peer_count;
     struct node_peer peer[LIMIT_PEERS];

@@ -40,6 +40,7 @@ struct node_keys {
     struct hash_key table, durable; /* of this run; of all runs (binding ids) */
 };
 
+struct peer_table;
 struct directory; /* INVITE server transactions of all workers, by branch and sent-by */
 
 struct node {
@@ -50,6 +51,7 @@ struct node {
     struct dialogs *dialogs;
     struct guard *guard;
     struct directory *directory;
+    struct peer_table *peers;
     struct digest digest;
     struct node_keys keys;
     uint16_t number;
@@ -80,6 +82,30 @@ void node_flow_call(struct node *n, flow_id f, int change);
 bool node_flow_in_call(const struct node *n, flow_id f);
 /* false: gone. */
 bool node_flow_face(struct node *n, flow_id f, struct flow_face *out);
+
+/* node_peers.c: connections with other domains. A domain is known by a keyed, durable number that
+ * is never 0. */
+struct peer_row {         /* one domain that a flow has proved */
+    uint32_t domain, own; /* own: ours, for which the flow may be used again */
+    flow_id flow;
+    struct addr addr; /* family NONE: our requests may not go over it (RFC 5923) */
+};
+struct peer_query {       /* what is 0 or NULL does not matter */
+    uint32_t domain, own; /* domain always */
+    flow_id flow;
+    const struct addr *addr;
+    bool is_reusable;
+};
+NODISCARD enum err node_peers_new(struct node *n);
+void node_peers_free(struct node *n);
+uint32_t node_domain_id(struct node *n, slice domain);
+/* FULL: so many flows of that domain are known that this one is not needed; MEMORY. */
+NODISCARD enum err node_peer_add(struct node *n, const struct peer_row *row);
+/* All rows of the flow may be used again, by `own`, for what resolves to addr. */
+void node_peer_reuse(struct node *n, flow_id flow, uint32_t own, const struct addr *addr);
+void node_peer_remove(struct node *n, flow_id flow);
+/* A row whose flow lives. */
+bool node_peer_find(struct node *n, const struct peer_query *q, struct peer_row *out);
 
 /* Is this host (of a URI) one of our domains? */
 bool node_is_domain(struct node *n, slice host);

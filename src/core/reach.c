@@ -63,6 +63,7 @@ unsigned side_targets(struct core *c, const struct route_side *side,
 flow_id side_flow(struct core *c, const struct route_side *side) {
     struct target targets[LIMIT_FORKS];
     if (node_flow_lives(c->node, side->flow)) return side->flow;
+    if (!side->account_id && side->bid) return peer_side_flow(c, side);
     return side_targets(c, side, targets) ? targets[0].flow : FLOW_NONE;
 }
 

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "proxy/best.h"
 
+#define GUARD_DOMAIN       0x80000000u /* domains are counted beside accounts */
 #define TAG_BYTES          8
 #define ANSWER_LINES_BYTES 1024u /* Warning and Server, beside what the caller gives */
 #define BAD_MESSAGES_MAX   32u /* of one flow; a broken phone repeats itself, an attacker goes on */
@@ -294,8 +295,7 @@ slice asserted_identity(struct core *c, const struct sip_msg *m, uint32_t accoun
 
 /* RFC 5393 5.3.3: what the branches share. With too little of it they are tried one after another
  * (branch.c); with none of it, nobody. */
-static bool core_check_breadth(struct core *c, struct flow *flow, const struct sip_msg *m,
-                               uint32_t *out) {
+bool core_check_breadth(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t *out) {
     uint32_t breadth = LIMIT_MAX_BREADTH;
     enum err err = hdr_u32_of(m, HDR_MAX_BREADTH, &breadth);
     if (err != ERR_OK && err != ERR_MISSING) {
@@ -321,20 +321,26 @@ static bool is_others_gruu(struct core *c, const struct sip_msg *m, uint32_t sen
     return (state == GRUU_VALID || state == GRUU_VOID) && account.id != sender;
 }
 
+/* Whom a request speaks for: an account of ours, or (account 0) another domain. */
+struct sender {
+    uint32_t account_id, domain_id;
+};
+
 static void core_to_account(struct core *c, struct flow *flow, const struct sip_msg *m,
-                            uint32_t sender, unsigned routes) {
+                            struct sender sender, unsigned routes) {
     struct callee callee;
     struct target targets[LIMIT_FORKS];
-    struct relay_plan plan = {
-        .flow = flow, .msg = m, .account_id = sender, .own_routes = routes, .targets = targets
-    };
+    struct relay_plan plan = { .flow = flow,
+                               .msg = m,
+                               .account_id = sender.account_id,
+                               .own_routes = routes,
+                               .targets = targets };
     unsigned status = route_callee(c, &m->uri, &callee);
     if (status) {
-        core_refuse(c, flow, m, status,
-                    status == 403 ? "This server does not call other domains" : NULL);
+        core_refuse(c, flow, m, status, NULL);
         return;
     }
-    if (m->method == SIP_INVITE && is_others_gruu(c, m, sender)) {
+    if (m->method == SIP_INVITE && is_others_gruu(c, m, sender.account_id)) {
         core_refuse(c, flow, m, 403, "Contact is the GRUU of another account");
         return;
     }
@@ -342,14 +348,10 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     if (!core_check_offer(c, flow, m, &v)) return;
     plan.is_sdes = v.keys == MEDIA_KEYED_SDES;
     plan.has_offer = v.keys != MEDIA_NO_SDP;
-    struct divert_call call = {
-        .msg = m, .from = flow->id, .sender = sender, .is_sips = m->uri.scheme == URI_SIPS
-    };
-    call.is_anonymous = call_is_anonymous(m);
-    if (call.is_anonymous && divert_refuses_anonymous(c, &callee.account)) {
-        core_refuse(c, flow, m, 433, "Callers must say here who they are");
-        return;
-    }
+    struct divert_call call = { .msg = m,
+                                .from = flow->id,
+                                .sender = sender.account_id,
+                                .is_sips = m->uri.scheme == URI_SIPS };
     const char *why = NULL;
     bool is_wished = m->method == SIP_INVITE && !callee.instance && callee.account.has_settings;
     plan.target_count = is_wished
@@ -369,7 +371,9 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
     }
     /* A token names the sender's binding, so that his side of the call can be found again after he
      * has reconnected. */
-    plan.bid = location_bid_of_flow(c->node->location, sender, flow->id, c->now.wall);
+    plan.bid = sender.account_id ? location_bid_of_flow(c->node->location, sender.account_id,
+                                                        flow->id, c->now.wall)
+                                 : sender.domain_id;
     plan.call_hash = call_hash_of(c, m->call_id, m->from.tag);
     context_start(c, &plan);
 }
@@ -429,12 +433,31 @@ static bool core_check_privacy(struct core *c, struct flow *flow, const struct s
     return false;
 }
 
-static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
-    uint32_t sender;
-    enum route last;
-    if (!core_who(c, flow, m, &sender)) return;
+/* Who sent it, and may he, now? false: it has been answered. */
+static bool core_sender(struct core *c, struct flow *flow, const struct sip_msg *m,
+                        struct sender *out) {
+    *out = (struct sender){ 0 };
+    if (peer_is_sender(c, flow, m)) {
+        if (!peer_who(c, flow, m, &out->domain_id)) return false;
+        c->is_proved = true;
+        peer_alias(c, flow, m);
+        return core_guard_account(c, flow, m, out->domain_id | GUARD_DOMAIN);
+    }
+    if (!core_who(c, flow, m, &out->account_id)) return false;
     c->is_proved = true;
-    if (!core_guard_account(c, flow, m, sender)) return;
+    return core_guard_account(c, flow, m, out->account_id);
+}
+
+/* The Request-URI of somebody at another domain. */
+static bool is_elsewhere(struct core *c, const struct sip_msg *m) {
+    return m->uri.scheme != URI_TEL && !node_is_domain(c->node, m->uri.host) &&
+           !node_is_self(c->node, m->uri.host);
+}
+
+static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    struct sender sender;
+    enum route last;
+    if (!core_sender(c, flow, m, &sender)) return;
     unsigned routes = own_routes(c, m, &last);
     if (last == ROUTE_FORGED) {
         core_refuse(c, flow, m, 403, "This server did not make that Route");
@@ -449,6 +472,8 @@ static void core_new_request(struct core *c, struct flow *flow, const struct sip
         core_for_us(c, flow, m);
     else if (m->method == SIP_PUBLISH)
         core_refuse(c, flow, m, 489, NULL); /* RFC 3903 6: no event package of ours takes it yet */
+    else if (is_elsewhere(c, m))
+        peer_call(c, flow, m, sender.account_id, routes);
     else
         core_to_account(c, flow, m, sender, routes);
 }

@@ -87,6 +87,7 @@ enum err target_search(struct targets *t, const struct target_wanted *w, mono_t 
     t->seed += 0x9e3779b97f4a7c15u;
     s->seed = t->seed;
     s->port = w->port;
+    s->user = w->user;
     s->is_retry = w->is_retry;
     s->domain_len = keep_lower(s->domain, w->domain);
     s->host_len = keep_lower(s->host, w->host);
@@ -132,13 +133,11 @@ static struct search *ticket_search(const struct targets *t, uint64_t ticket, un
     return is_awaited ? s : NULL;
 }
 
-bool targets_ticket(const struct targets *t, uint64_t ticket, target_id *search, slice *domain) {
+bool targets_ticket(const struct targets *t, uint64_t ticket, uint64_t *user) {
     unsigned i;
     const struct search *s = ticket_search(t, ticket, &i);
-    if (!s) return false;
-    *search = s->id;
-    *domain = search_domain(s);
-    return true;
+    if (s) *user = s->user;
+    return s != NULL;
 }
 
 void targets_dns(struct targets *t, uint64_t ticket, const struct dns_answer *answer, mono_t now) {
@@ -237,6 +236,7 @@ static bool search_step(struct targets *t, struct search *s, struct target_effec
             s->last_at = t->now;
             *out = (struct target_effect){ .what = TARGET_CONNECT,
                                            .search = s->id,
+                                           .user = s->user,
                                            .ticket = attempt_ticket(s, s->attempt_count++),
                                            .addr = a->addr,
                                            .domain = search_domain(s) };
@@ -261,6 +261,7 @@ static bool search_cancels(struct search *s, struct target_effect *out) {
             s->attempts[i].state = ATTEMPT_FAILED;
             *out = (struct target_effect){ .what = TARGET_CONNECT_CANCEL,
                                            .search = s->id,
+                                           .user = s->user,
                                            .ticket = attempt_ticket(s, i) };
             return true;
         }
@@ -272,6 +273,7 @@ static bool search_tell_end(struct targets *t, struct search *s, struct target_e
     bool is_told = s->state != SEARCH_CANCELLED;
     *out = (struct target_effect){ .what = TARGET_NONE,
                                    .search = s->id,
+                                   .user = s->user,
                                    .fault = (enum target_fault)s->fault,
                                    .words = s->words };
     if (s->state == SEARCH_FOUND) {

@@ -91,6 +91,7 @@ struct target_wanted {
     slice host;    /* RFC 3263 4: TARGET; the domain itself, or maddr; a name or an address */
     uint16_t port; /* 0: none was written */
     bool is_retry; /* some address was just reported as failed: those that are dead do not count */
+    uint64_t user; /* the caller's, comes back in effects */
 };
 /* Is this a name that can be looked up: letters, digits, '-', '_' and dots, no address? */
 bool target_is_name(slice s);
@@ -106,8 +107,8 @@ void targets_dns(struct targets *t, uint64_t ticket, const struct dns_answer *an
  * says enough. false: nobody waits for it: close it. */
 bool targets_connected(struct targets *t, uint64_t ticket, enum target_fault fault,
                        const char *words, mono_t now);
-/* The search and its domain that a ticket of TARGET_CONNECT is for; false: nobody waits. */
-bool targets_ticket(const struct targets *t, uint64_t ticket, target_id *search, slice *domain);
+/* Whose search a ticket of TARGET_CONNECT is for; false: nobody waits. */
+bool targets_ticket(const struct targets *t, uint64_t ticket, uint64_t *user);
 /* RFC 3263 4.3: this server answered 503, or not at all: others come first for ms. */
 void targets_failed(struct targets *t, slice domain, const struct addr *addr, int64_t ms,
                     mono_t now);
@@ -126,6 +127,7 @@ struct target_effect {
     struct addr addr;
     slice domain; /* like question.name valid until the next call that takes `now` */
     target_id search;
+    uint64_t user;
     enum target_fault fault;
     const char
         *words; /* "offers no TLS" follows the domain's name; with NOT_IT those of the report */

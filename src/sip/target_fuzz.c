@@ -107,7 +107,7 @@ static void step(void) {
     struct dns_record records[RECORD_MAX];
     uint8_t what = byte();
     if (what < 40 && search_count < 6) {
-        struct target_wanted w = { SLICE("other.org"), text(), byte() % 3, what & 1 };
+        struct target_wanted w = { SLICE("other.org"), text(), byte() % 3, what & 1, 1 };
         target_id id;
         if (target_search(t, &w, now, &id) == ERR_OK) {
             searches[search_count].id = id;

@@ -86,7 +86,8 @@ struct search {
     struct list ready; /* in targets.ready when there may be an effect to take */
     struct timer timer;
     mono_t started, last_at; /* last_at: the last attempt, or the start */
-    uint64_t seed;           /* keeps the choice by weight the same for the whole search */
+    uint64_t user;
+    uint64_t seed; /* keeps the choice by weight the same for the whole search */
     uint16_t port;
     bool is_retry;
     uint8_t state; /* enum search_state */

@@ -141,10 +141,10 @@ static bool take(struct rig *r) {
         break;
     }
     case TARGET_CONNECT: {
-        target_id id;
-        slice domain;
-        assert_true(targets_ticket(r->t, fx.ticket, &id, &domain));
-        assert_slice_eq(domain, fx.domain);
+        uint64_t user = 0;
+        assert_true(targets_ticket(r->t, fx.ticket, &user));
+        assert_int_equal(user, 77);
+        assert_int_equal(fx.user, 77);
         r->tried[r->tried_count].at = r->now;
         r->tried[r->tried_count].ticket = fx.ticket;
         r->tried[r->tried_count].is_cancelled = false;
@@ -190,7 +190,7 @@ static void pass(struct rig *r, int64_t ms) {
 }
 
 static void search_of(struct rig *r, const char *host, uint16_t port, bool is_retry) {
-    struct target_wanted w = { slice_str(host), slice_str(host), port, is_retry };
+    struct target_wanted w = { slice_str(host), slice_str(host), port, is_retry, 77 };
     r->tried_count = r->asked_count = 0;
     r->end = WAITS;
     assert_ok(target_search(r->t, &w, r->now, &r->search));
@@ -312,7 +312,7 @@ static void takes_ports_and_addresses_as_written(void **state) {
     assert_tried(r, 0, "[2001:db8::7]:5061");
     search_of(r, "192.0.2.7", 7, false);
     assert_tried(r, 0, "192.0.2.7:7");
-    struct target_wanted w = { SLICE("a..b"), SLICE("a..b"), 0, false };
+    struct target_wanted w = { SLICE("a..b"), SLICE("a..b"), 0, false, 77 };
     assert_err(target_search(r->t, &w, r->now, &r->search), ERR_BAD);
     done(r);
 }
@@ -590,7 +590,7 @@ static void keeps_what_is_used(void **state) {
         char name[32];
         struct target_wanted w;
         (void)snprintf(name, sizeof name, "n%u.example", i);
-        w = (struct target_wanted){ slice_str(name), slice_str(name), 5061, false };
+        w = (struct target_wanted){ slice_str(name), slice_str(name), 5061, false, 77 };
         r->asked_count = 0;
         assert_ok(target_search(r->t, &w, r->now, &r->search));
         drain(r);
@@ -601,7 +601,7 @@ static void keeps_what_is_used(void **state) {
         target_cancel(r->t, r->search, r->now);
         drain(r);
     }
-    struct target_wanted w = { SLICE("n1.example"), SLICE("n1.example"), 5061, false };
+    struct target_wanted w = { SLICE("n1.example"), SLICE("n1.example"), 5061, false, 77 };
     r->asked_count = 0;
     assert_ok(target_search(r->t, &w, r->now, &r->search));
     drain(r);
@@ -678,7 +678,7 @@ static void waits_for_naptr_but_not_long(void **state) {
 
 static void is_bounded(void **state) {
     RIG;
-    struct target_wanted w = { SLICE("192.0.2.1"), SLICE("192.0.2.1"), 0, false };
+    struct target_wanted w = { SLICE("192.0.2.1"), SLICE("192.0.2.1"), 0, false, 77 };
     target_id id, first = POOL_ID_NONE;
     for (unsigned i = 0; i < LIMIT_SEARCHES; i++) {
         assert_ok(target_search(r->t, &w, r->now, &id));
@@ -717,7 +717,7 @@ static enum err run_short(void *ctx) {
     r->now = 1000;
     r->t = targets_new(&key, 42, r->now);
     if (!r->t) return ERR_MEMORY;
-    struct target_wanted w = { SLICE("other.org"), SLICE("other.org"), 0, false };
+    struct target_wanted w = { SLICE("other.org"), SLICE("other.org"), 0, false, 77 };
     enum err err = target_search(r->t, &w, r->now, &r->search);
     if (err == ERR_OK) {
         drain(r);

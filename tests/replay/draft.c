@@ -67,6 +67,8 @@ static slice contact_value(struct world *w, const struct agent *a, slice method)
 }
 
 static slice address(struct world *w, slice user) {
+    if (slice_find(user, '@') < user.len)
+        return text_make(w, "<sip:" SLICE_FMT ">", SLICE_ARG(user));
     return text_make(w, "<sip:" SLICE_FMT "@" SLICE_FMT ">", SLICE_ARG(user),
                      SLICE_ARG(world_domain(w)));
 }

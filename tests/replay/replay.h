@@ -29,7 +29,9 @@ enum {
     VARS_MAX = 64,
     MAILS_MAX = 256,
     STORES_MAX = 256,
-    ROUNDS_MAX = 10000
+    ROUNDS_MAX = 10000,
+    ZONE_MAX = 64,
+    QUESTIONS_MAX = 64
 };
 
 /* ---- messages ---- */
@@ -96,6 +98,12 @@ struct agent {
     struct draft *last; /* the last request it sent */
     slice last_bytes;
     uint32_t register_cseq;
+    slice cert, cert_is; /* names on its certificate, and what is wrong with it */
+    char server;         /* 0: it connects to us; else what becomes of a connection to it */
+    bool is_called;      /* a connection to it is under way: its ticket, and the name asked for */
+    uint64_t ticket;
+    slice asked_for;
+    unsigned tries;
 };
 
 /* ---- the world ---- */
@@ -121,6 +129,17 @@ struct stored {
     struct store_change *change; /* held back: not yet committed */
     enum err result;
 };
+struct zone_row { /* a dns line */
+    slice name, data;
+    enum dns_type type;
+    uint32_t ttl_s;
+};
+struct question {
+    unsigned worker;
+    uint64_t ticket;
+    slice name;
+    enum dns_type type;
+};
 struct world {
     const char *file;
     unsigned line;                     /* being carried out */
@@ -145,6 +164,9 @@ struct world {
     struct stored stored[STORES_MAX];
     unsigned mail_count, stored_count;
     bool is_mail_reversed, is_mail_refused, is_store_held;
+    struct zone_row zone[ZONE_MAX];
+    struct question questions[QUESTIONS_MAX];
+    unsigned zone_count, question_count, asked;
     uint64_t serial; /* for tags, branches and Call-IDs */
 };
 
@@ -218,6 +240,23 @@ struct script { /* a file, or the block of a repeat */
 bool script_more(struct script *s, slice *out);
 bool script_run(struct world *w, struct script *s);
 bool script_read(struct world *w, slice bytes, struct script *out);
+
+/* ---- peers.c ---- */
+
+const struct peer_cert *cert_of(struct world *w, const struct agent *a);
+bool keep_question(struct world *w, unsigned worker, const struct core_effect *fx);
+bool keep_connect(struct world *w, unsigned worker, const struct core_effect *fx);
+bool cancel_connect(struct world *w, unsigned worker, const struct core_effect *fx);
+bool answer_question(struct world *w); /* false: there is none */
+bool answer_connect(struct world *w);
+bool server_kind(struct world *w, struct agent *a, slice value);
+bool cmd_peers(struct world *w, slice rest, struct script *s);
+bool cmd_peer(struct world *w, slice rest, struct script *s);
+bool cmd_dns(struct world *w, slice rest, struct script *s);
+bool cmd_asked(struct world *w, slice rest, struct script *s);
+bool cmd_become(struct world *w, slice rest, struct script *s);
+bool cmd_connects(struct world *w, slice rest, struct script *s);
+bool cmd_tried(struct world *w, slice rest, struct script *s);
 
 bool say(struct world *w, struct agent *a, slice rest, struct script *s);
 bool expect(struct world *w, struct agent *a, slice rest, struct script *s);

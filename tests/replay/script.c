@@ -178,11 +178,12 @@ static bool read_peer(struct world *w, struct agent *a, slice word) {
     char mem[64];
     struct buf b = buf_over(mem, sizeof mem);
     addr_put(&b, &a->info.peer);
-    a->contact = text_make(w, "sip:" SLICE_FMT "@" SLICE_FMT "%s", SLICE_ARG(a->user),
-                           SLICE_ARG(buf_slice(&b)),
-                           a->info.transport == FLOW_TCP   ? ";transport=tcp"
-                           : a->info.transport == FLOW_WSS ? ";transport=ws"
-                                                           : "");
+    slice user = slice_head(a->user, slice_find(a->user, '@'));
+    a->contact =
+        text_make(w, "sip:" SLICE_FMT "@" SLICE_FMT "%s", SLICE_ARG(user), SLICE_ARG(buf_slice(&b)),
+                  a->info.transport == FLOW_TCP   ? ";transport=tcp"
+                  : a->info.transport == FLOW_WSS ? ";transport=ws"
+                                                  : "");
     return true;
 }
 
@@ -198,6 +199,12 @@ static bool flow_option(struct world *w, struct agent *a, slice word, slice valu
         a->reg_id = n;
     } else if (slice_eq(word, SLICE("instance"))) {
         a->instance = slice_eq(value, SLICE("none")) ? SLICE_NONE : text_keep(w, value);
+    } else if (slice_eq(word, SLICE("cert"))) {
+        a->cert = text_keep(w, value);
+    } else if (slice_eq(word, SLICE("cert-is"))) {
+        a->cert_is = text_keep(w, value);
+    } else if (slice_eq(word, SLICE("that")) && a->server) {
+        return server_kind(w, a, value);
     } else if (slice_eq(word, SLICE("key"))) {
         const struct phone *p = phone_named(w, value);
         if (!p) return false;
@@ -212,15 +219,16 @@ static bool flow_option(struct world *w, struct agent *a, slice word, slice valu
 
 /* flow NAME TRANSPORT PEER [as USER] [worker N] [key PHONE] [lane legacy] [instance URN|none]
  * [reg-id N] */
-static bool cmd_flow(struct world *w, slice rest, struct script *s) {
-    (void)s;
+static bool new_agent(struct world *w, slice rest, bool is_server) {
     if (!world_start(w)) return false;
     if (w->agent_count == AGENTS_MAX) return complain(w, "too many agents");
     struct agent *a = &w->agents[w->agent_count];
     memset(a, 0, sizeof *a);
     a->name = text_keep(w, text_word(&rest));
     if (world_agent(w, a->name)) return complain(w, "that flow exists: close and reopen it");
-    if (!read_transport(w, text_word(&rest), &a->info.transport)) return false;
+    a->server = is_server ? 'o' : 0;
+    a->info.transport = FLOW_TLS;
+    if (!is_server && !read_transport(w, text_word(&rest), &a->info.transport)) return false;
     slice peer = text_word(&rest);
     a->user = w->user_count ? w->users[w->agent_count % w->user_count].name : SLICE("nobody");
     if (w->spread) a->worker = w->agent_count % w->config.workers;
@@ -230,8 +238,18 @@ static bool cmd_flow(struct world *w, slice rest, struct script *s) {
         if (!flow_option(w, a, word, value)) return false;
     }
     if (!read_peer(w, a, peer)) return false;
+    if (is_server && !a->cert.len) a->cert = slice_from(a->user, slice_find(a->user, '@') + 1);
     w->agent_count++;
-    return agent_open(w, a);
+    return is_server || agent_open(w, a);
+}
+static bool cmd_flow(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    return new_agent(w, rest, false);
+}
+/* peers.c tells of servers. */
+static bool cmd_server(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    return new_agent(w, rest, true);
 }
 
 static bool each_agent(struct world *w, slice rest, bool (*visit)(struct world *, struct agent *)) {
@@ -584,6 +602,9 @@ static const struct {
     { "register", cmd_register }, { "call", cmd_call },       { "hangup", cmd_hangup },
     { "wants", cmd_wants },       { "repeat", cmd_repeat },   { "connect", cmd_connect },
     { "load", cmd_load },         { "waited", cmd_waited },   { "ping", cmd_ping },
+    { "server", cmd_server },     { "peers", cmd_peers },     { "peer", cmd_peer },
+    { "dns", cmd_dns },           { "asked", cmd_asked },     { "become", cmd_become },
+    { "connects", cmd_connects }, { "tried", cmd_tried },
 };
 
 /* A -> ..., A <- ..., A closed */

@@ -34,7 +34,8 @@ static void stop(struct world *w) {
         w->core[i] = NULL;
     }
     for (unsigned i = 0; i < w->stored_count; i++) mem_free(w->stored[i].change);
-    w->stored_count = w->mail_count = 0;
+    w->stored_count = w->mail_count = w->question_count = 0;
+    for (unsigned i = 0; i < w->agent_count; i++) w->agents[i].is_called = false;
     node_free(w->node);
     w->node = NULL;
 }
@@ -138,8 +139,10 @@ bool world_restart(struct world *w) {
 
 bool agent_open(struct world *w, struct agent *a) {
     struct core *c = w->core[a->worker];
+    a->info.cert = cert_of(w, a);
     a->is_open =
         a->info.transport == FLOW_UDP || core_flow_open(c, &a->info, w->now, &a->flow) == ERR_OK;
+    a->info.cert = NULL;
     a->is_dropped = false;
     if (!a->is_open) return complain(w, "the server refused the connection");
     return world_pump(w);
@@ -227,10 +230,13 @@ static bool perform(struct world *w, unsigned worker, const struct core_effect *
     case FX_STORE:
         return keep_stored(w, worker, fx);
     case FX_TRACE:
-    case FX_DNS:
-    case FX_CONNECT:
-    case FX_CONNECT_CANCEL:
         return true;
+    case FX_DNS:
+        return keep_question(w, worker, fx);
+    case FX_CONNECT:
+        return keep_connect(w, worker, fx);
+    case FX_CONNECT_CANCEL:
+        return cancel_connect(w, worker, fx);
     }
     return true;
 }
@@ -292,8 +298,8 @@ bool world_pump(struct world *w) {
         if (!drain(w, &any)) return false;
         if (w->mail_count)
             deliver_mail(w);
-        else if (!deliver_stored(w) && !any)
-            return true;
+        else if (!deliver_stored(w) && !answer_question(w) && !answer_connect(w) && !any)
+            return !w->is_failed;
     }
     return complain(w, "the core does not come to rest");
 }
