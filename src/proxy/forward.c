@@ -31,6 +31,15 @@ static enum err forward_put_lines(struct buf *out, size_t body_len, slice lines)
     return ERR_OK;
 }
 
+/* RFC 7044 10.1.2: at the border of our domain. */
+static void forward_history(struct sip_edit *e, const struct history_out *h) {
+    if (h->has_history) sip_edit_drop_all(e, HDR_HISTORY_INFO);
+    if (h->history.len) sip_edit_insert(e, HDR_HISTORY_INFO, h->history);
+    if (h->has_privacy) sip_edit_drop_all(e, HDR_PRIVACY);
+    if (h->privacy.len) sip_edit_insert(e, HDR_PRIVACY, h->privacy);
+    if (h->no_diversion) sip_edit_drop_all(e, HDR_DIVERSION);
+}
+
 enum err forward_write(const struct forward *f, struct buf *out) {
     struct sip_edit e;
     char hops_mem[4], breadth_mem[12], min_mem[12], session_mem[128], via_mem[1024];
@@ -59,6 +68,7 @@ enum err forward_write(const struct forward *f, struct buf *out) {
     sip_edit_drop_all(&e, HDR_P_PREFERRED_IDENTITY);
     sip_edit_drop_all(&e, HDR_PROXY_AUTHORIZATION);
     if (f->asserted.len) sip_edit_insert(&e, HDR_P_ASSERTED_IDENTITY, f->asserted);
+    if (f->leaving) forward_history(&e, f->leaving);
     if (f->session_expires_s) {
         session_put_expires(f->req, f->session_expires_s, &session);
         forward_number(&e, HDR_SESSION_EXPIRES, &session);

@@ -6,6 +6,7 @@
 #define PROXY_FORWARD_H
 
 #include "base/buf.h"
+#include "proxy/history.h"
 #include "sip/msg.h"
 
 struct forward {
@@ -22,6 +23,7 @@ struct forward {
     uint32_t session_expires_s, min_se_s; /* RFC 4028 8.1; 0: as they came, if they did */
     slice diversion; /* a value for Diversion, before those that are there; empty: none */
     slice asserted;  /* P-Asserted-Identity of the authenticated caller; empty: none */
+    const struct history_out *leaving; /* what of the call's history leaves; NULL: as it is */
 };
 
 /* The message into `out`, Max-Forwards counted down (or 70 when there was none: 16.6 step 3). FULL:
