@@ -48,6 +48,7 @@ static void branches_cut(struct context *x, unsigned count) {
     for (struct branch *b = last->next, *next; b; b = next) {
         next = b->next;
         mem_free(b->text);
+        mem_free(b->early);
         mem_free(b);
     }
     last->next = NULL;
@@ -67,7 +68,8 @@ void branches_fini(struct context *x) {
     if (!x->branch_count) return;
     branches_cut(x, 1);
     mem_free(x->first.text);
-    x->first.text = NULL;
+    mem_free(x->first.early);
+    x->first.text = x->first.early = NULL;
 }
 
 enum err context_add_targets(struct core *c, struct context *x, const struct target *targets,

@@ -18,6 +18,7 @@
 
 #define CHALLENGES_MAX  8192u /* lines of LIMIT_FORKS phones at most; more say nothing new */
 #define CANCEL_AGAIN_MS 1000
+#define EARLY_BYTES_MAX 512u /* To tags of one branch; a phone has one, a fork beyond us some */
 #define CALLER_GRACE_MS 8000 /* a phone that lost its connection comes back within this, or not */
 
 struct context *context_get(const struct core *c, uint64_t owner) {
@@ -170,10 +171,15 @@ static void context_keep_challenges(struct context *x, const struct sip_msg *m) 
         }
 }
 
-static void context_keep_best(struct context *x, unsigned status, const struct sip_msg *m,
-                              const char *why) {
+static void context_keep_best(struct context *x, const struct branch *b, unsigned status,
+                              const struct sip_msg *m, const char *why) {
+    /* A 488 of ours to a phone that was never asked tells the caller less than what another phone
+     * has said; it stands with the answers that nobody gave. */
+    bool is_unasked = !m && status == 488 && !b->is_refused;
+    unsigned as = is_unasked ? 487 : status;
     bool is_worded = why && status == x->best_status && !x->best && !x->best_why;
-    if (!best_is_better(status, x->best_status) && !is_worded) return;
+    if (!best_is_better(as, x->best_as) && !is_worded) return;
+    x->best_as = (uint16_t)as;
     char *copy = m ? mem_dup(m->all.ptr, m->all.len) : NULL; /* without it we answer ourselves */
     mem_free(x->best);
     x->best = copy;
@@ -204,7 +210,7 @@ void branch_ended(struct core *c, struct context *x, struct branch *b, unsigned 
     if (m && status < 400 && divert_redirect(c, x, b, m)) return; /* 16.7 step 4 */
     if (!b->is_rung_out) divert_note(x, status);
     if (m && (status == 401 || status == 407)) context_keep_challenges(x, m);
-    context_keep_best(x, status, m, why);
+    context_keep_best(x, b, status, m, why);
     if (status >= 600) context_stop(c, x, SLICE_NONE); /* 16.7 step 5: nobody else either */
     if (x->is_over) return;
     branch_instance_ended(x, b, b->is_rung_out || has_answered(status, m));
@@ -227,6 +233,56 @@ void context_branch_final(struct core *c, struct context *x, struct branch *b, u
     context_settle(c, x);
 }
 
+/* ---- early dialogs that end (RFC 6228 6) ---- */
+
+/* Where the line of this tag begins; early_len: it is not there. */
+static size_t early_find(const struct branch *b, slice tag) {
+    for (size_t at = 0; at < b->early_len;) {
+        slice line = slice_of(b->early + at, b->early_len - at);
+        line = slice_head(line, slice_find(line, '\n'));
+        if (slice_eq(line, tag)) return at;
+        at += line.len + 1;
+    }
+    return b->early_len;
+}
+
+/* A provisional response goes to the caller: it opens an early dialog there, or a 199 ends one. */
+static void early_note(struct context *x, struct branch *b, const struct sip_msg *m) {
+    slice tag = m->to.tag;
+    if (!x->wants_199 || !tag.len) return;
+    size_t at = early_find(b, tag), len = tag.len + 1;
+    bool is_known = at < b->early_len;
+    if (m->status == 199 && is_known) {
+        memmove(b->early + at, b->early + at + len, b->early_len - at - len);
+        b->early_len = (uint16_t)(b->early_len - len);
+    } else if (m->status != 199 && !is_known && b->early_len + len <= EARLY_BYTES_MAX) {
+        char *more = mem_grow(b->early, b->early_len + len);
+        if (!more) return;
+        b->early = more;
+        memcpy(more + at, tag.ptr, tag.len);
+        more[at + tag.len] = '\n';
+        b->early_len = (uint16_t)(b->early_len + len);
+    }
+}
+
+/* The branch has failed, and the caller is not told yet, because others go on: he may free what its
+ * early dialogs hold. */
+static void early_end(struct core *c, struct context *x, struct branch *b, unsigned status) {
+    char mem[64];
+    struct buf reason = buf_over(mem, sizeof mem);
+    const struct sip_msg *m = b->early_len && !x->sent_status ? context_request(c, x) : NULL;
+    if (!m) return;
+    buf_fmt(&reason, "Reason: SIP;cause=%u\r\n", status);
+    slice tags = slice_of(b->early, b->early_len);
+    for (slice tag; slice_split(&tags, '\n', &tag) && tag.len;) {
+        struct answer a = { .status = 199, .lines = buf_slice(&reason), .to_tag = tag };
+        context_send(c, x, 199, core_answer_bytes(c, x->flow, m, &a));
+    }
+    b->early_len = 0;
+}
+
+/* ---- responses ---- */
+
 void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status) {
     struct context *x = context_get(c, owner);
     struct branch *b = x ? context_branch(x, tx) : NULL;
@@ -235,9 +291,8 @@ void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned st
     if (x->is_cancelled && x->method == SIP_INVITE) status = 487; /* RFC 3261 9.1, 16.10 */
     if (status == 480 || status == 503) tx_drop(c->txs, tx);
     context_branch_final(c, x, b, status, NULL);
+    early_end(c, x, b, status);
 }
-
-/* ---- responses ---- */
 
 void context_arm(struct core *c, struct context *x) {
     x->timer.kind = TIMER_CONTEXT;
@@ -278,12 +333,15 @@ void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip
             context_arm(c, x); /* 16.7 step 2 */
             if (sip_first(m, HDR_RSEQ)) refuse_record(c, x, b, m, true);
         }
+        early_note(x, b, m);
         context_forward(c, x, m);
     } else if (m->status < 300) {
         context_answered(c, x, b, m);
     } else {
-        branch_ended(c, x, b, m->status, m, NULL);
+        unsigned status = m->status;
+        branch_ended(c, x, b, status, m, NULL);
         context_settle(c, x);
+        early_end(c, x, b, status);
     }
 }
 
@@ -410,6 +468,7 @@ void context_refuse_branch(struct core *c, struct context *x, struct branch *b) 
         LOG(LOG_DEBUG, "cancel.late", LOG_F_U64("worker", c->worker));
     if (!x->sent_status) COUNT(c, calls_refused_unkeyed);
     context_branch_final(c, x, b, 488, REFUSED_WORDS);
+    early_end(c, x, b, 488);
 }
 
 void context_refuse_all(struct core *c, struct context *x) {
@@ -453,6 +512,10 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
     x->is_in_dialog = plan->is_in_dialog;
     x->is_sdes = plan->is_sdes;
     x->has_offer = plan->has_offer;
+    x->wants_199 = x->method == SIP_INVITE && !x->is_in_dialog &&
+                   hdr_has_token(plan->msg, HDR_SUPPORTED, SLICE("199")) &&
+                   !hdr_has_token(plan->msg, HDR_REQUIRE, SLICE("100rel")) &&
+                   !hdr_has_token(plan->msg, HDR_PROXY_REQUIRE, SLICE("100rel"));
     x->timer_c_at = x->group_at = x->no_answer_at = x->grace_at = MONO_NEVER;
     x->divert = plan->divert;
     return x;

@@ -70,8 +70,10 @@ struct branch {
     uint16_t status;  /* final status; 0: still open */
     uint8_t state;    /* enum branch_state */
     uint8_t index;    /* in its context: what the doors below call `branch` */
-    bool is_live;     /* its transaction has not ended */
-    bool is_heard;    /* a response came, if only a 100 */
+    uint16_t early_len;
+    char *early;   /* To tags of its early dialogs that the caller knows, a line each (RFC 6228) */
+    bool is_live;  /* its transaction has not ended */
+    bool is_heard; /* a response came, if only a 100 */
     bool is_refused;  /* media policy: its answers are not forwarded, it counts as 488 */
     bool is_answered; /* a 2xx came and was forwarded */
     bool is_in_call;  /* counted at its flow: node_flow_call */
@@ -102,6 +104,7 @@ struct context {
     char *best; /* the best final response so far */
     uint32_t best_len;
     uint16_t best_status;         /* 0: none. Without `best` bytes we make the answer ourselves */
+    uint16_t best_as;             /* what it is weighed as */
     char *best_why;               /* words for the Warning of an answer made by us, or NULL */
     struct session_timer session; /* RFC 4028: what was asked for in the copies */
     struct divert *divert;        /* who is asked in whose place; NULL: nobody forwards */
@@ -114,9 +117,10 @@ struct context {
     uint8_t branch_count;
     uint16_t own_routes; /* leading Route values of the request that named us */
     bool is_in_dialog, has_offer, is_cancelled, is_server_live;
-    bool is_sdes;               /* the body is keyed by a=crypto: only onto secure flows */
-    bool is_over;               /* no further branch is started */
-    bool has_record_route;      /* there are proxies between the sender and us */
+    bool is_sdes;          /* the body is keyed by a=crypto: only onto secure flows */
+    bool wants_199;        /* the caller knows 199 and wants no reliable responses (RFC 6228 6) */
+    bool is_over;          /* no further branch is started */
+    bool has_record_route; /* there are proxies between the sender and us */
     struct branch first, *last; /* the first is inside, the others in blocks of their own */
 };
 

@@ -9,6 +9,7 @@
 #define SWEEP_EVERY_MS    1000
 #define SWEEP_BUDGET      4096u
 #define SWEEP_REMOVALS    512u
+#define DIALOG_GONE_MS    (5 * 60 * 1000LL)
 #define DIALOG_SILENCE_MS (24 * 3600 * 1000LL) /* architecture.md: a record idle for 24 h goes */
 
 struct core *core_new(struct node *node, unsigned worker, const uint8_t seed[static 32],
@@ -390,6 +391,12 @@ void core_stored(struct core *c, uint64_t ticket, enum err result, struct now no
 
 /* ---- time ---- */
 
+static bool side_lives(void *ctx, const struct dialog_leg *leg) {
+    struct core *c = ctx;
+    struct route_side side = { leg->flow, leg->account_id, leg->bid };
+    return side_flow(c, &side) != FLOW_NONE;
+}
+
 /* The first core looks after the tables that all share. */
 static void core_sweep(struct core *c) {
     c->sweep_at = c->now.mono + SWEEP_EVERY_MS;
@@ -399,7 +406,13 @@ static void core_sweep(struct core *c) {
         gone ? location_sweep(c->node->location, c->now.wall, SWEEP_BUDGET, gone, SWEEP_REMOVALS)
              : 0;
     for (unsigned i = 0; i < n; i++) core_store(c, &gone[i], 0);
-    dialogs_sweep(c->node->dialogs, c->now.mono - DIALOG_SILENCE_MS, SWEEP_BUDGET);
+    struct dialogs_sweep calls = { .now = c->now.mono,
+                                   .silence_ms = DIALOG_SILENCE_MS,
+                                   .gone_ms = DIALOG_GONE_MS,
+                                   .budget = SWEEP_BUDGET,
+                                   .lives = side_lives,
+                                   .ctx = c };
+    dialogs_sweep(c->node->dialogs, &calls);
 }
 
 void core_run_timers(struct core *c, struct now now) {

@@ -150,6 +150,7 @@ struct answer { /* what we say ourselves */
     const char *warning; /* words for Warning, or NULL */
     unsigned warn_code;  /* 0: 399 */
     slice lines;         /* further header lines, each with CRLF */
+    slice to_tag;        /* empty: one that follows from the request */
 };
 void core_request(struct core *c, struct flow *flow, const struct sip_msg *m);
 /* Answer without keeping state (RFC 3261 8.2.7): the To tag follows from the request. */

@@ -51,7 +51,7 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
     struct buf tag = buf_over(tag_mem, sizeof tag_mem);
     struct buf lines = buf_over(lines_mem, room);
     const struct flow *flow = flow_get(c, f);
-    if (a->status > 100 && !m->to.tag.len) put_to_tag(c, m, &tag);
+    if (a->status > 100 && !m->to.tag.len && !a->to_tag.len) put_to_tag(c, m, &tag);
     if (a->lines.len) buf_put(&lines, a->lines);
     if (a->warning) put_warning(c, &lines, a->warn_code, a->warning);
     if (config->server_header.len) {
@@ -60,7 +60,7 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
         buf_lit(&lines, "\r\n");
     }
     struct sip_reply reply = { .status = a->status,
-                               .to_tag = buf_slice(&tag),
+                               .to_tag = a->to_tag.len ? a->to_tag : buf_slice(&tag),
                                .extra_lines = buf_slice(&lines),
                                .source = flow ? &flow->info.peer : NULL,
                                .keep_s = keep_alive_s(m->method) };

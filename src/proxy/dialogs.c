@@ -11,6 +11,7 @@
 struct record {
     uint64_t key;
     mono_t seen;
+    mono_t gone_at;       /* since when neither side can be reached; MONO_NEVER: one can */
     struct dialog dialog; /* its slices point into `text` */
     char *text;
 };
@@ -146,6 +147,7 @@ static enum err dialog_insert(struct dialog_shard *s, uint64_t key, const struct
     }
     r->key = key;
     r->seen = now;
+    r->gone_at = MONO_NEVER;
     return ERR_OK;
 }
 
@@ -224,11 +226,22 @@ void dialogs_remove(struct dialogs *d, uint64_t key) {
     lock_give(&s->lock);
 }
 
-unsigned dialogs_sweep(struct dialogs *d, mono_t silent_since, unsigned budget) {
+static bool record_is_over(struct record *r, const struct dialogs_sweep *sweep) {
+    const struct dialog_leg *leg = r->dialog.leg;
+    if (sweep->now - r->seen >= sweep->silence_ms) return true;
+    if (sweep->lives(sweep->ctx, &leg[0]) || sweep->lives(sweep->ctx, &leg[1])) {
+        r->gone_at = MONO_NEVER;
+        return false;
+    }
+    if (r->gone_at == MONO_NEVER) r->gone_at = sweep->now;
+    return sweep->now - r->gone_at >= sweep->gone_ms;
+}
+
+unsigned dialogs_sweep(struct dialogs *d, const struct dialogs_sweep *sweep) {
     unsigned dropped = 0;
     for (unsigned i = 0; i < DIALOG_SHARDS; i++) {
         struct dialog_shard *s = &d->shards[i];
-        unsigned left = budget / DIALOG_SHARDS + 1;
+        unsigned left = sweep->budget / DIALOG_SHARDS + 1;
         lock_take(&s->lock);
         while (left--) {
             pool_id id;
@@ -237,10 +250,9 @@ unsigned dialogs_sweep(struct dialogs *d, mono_t silent_since, unsigned budget) 
                 s->sweep_at = 0;
                 break;
             }
-            if (r->seen < silent_since) {
-                record_drop(s, r, id);
-                dropped++;
-            }
+            if (!record_is_over(r, sweep)) continue;
+            record_drop(s, r, id);
+            dropped++;
         }
         lock_give(&s->lock);
     }

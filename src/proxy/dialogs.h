@@ -3,9 +3,10 @@
  * Purpose:  media policy makes Kith a B2BUA in one respect: it ends a call that lost its keys. For
  *           that it must be able to write a BYE to each side: tags, route sets, targets and the
  *           highest CSeq seen each way (RFC 3261 12.2.1.1).
- * Lifetime: from the first answer of a branch until BYE is answered, or 24 h without a sign.
- * Memory:   one block per record (about 600 bytes); at most dialogs_max, FULL beyond (503).
- * Threads:  any; sharded by key, a lock held for a look-up or change. Look-ups copy into an arena.
+ * Lifetime: from the first answer of a branch until BYE is answered, or 24 h without a sign, or 5
+ * min without a connection to either side. Memory:   one block per record (about 600 bytes); at
+ * most dialogs_max, FULL beyond (503). Threads:  any; sharded by key, a lock held for a look-up or
+ * change. Look-ups copy into an arena.
  */
 #ifndef PROXY_DIALOGS_H
 #define PROXY_DIALOGS_H
@@ -53,7 +54,16 @@ void dialogs_seen(struct dialogs *d, uint64_t key, enum dialog_side from, uint32
                   slice target, mono_t now);
 void dialogs_confirm(struct dialogs *d, uint64_t key, mono_t now); /* no longer early */
 void dialogs_remove(struct dialogs *d, uint64_t key);              /* a missing one is fine */
-/* Drop what has been silent since before `silent_since`; looks at `budget` records a call. */
-unsigned dialogs_sweep(struct dialogs *d, mono_t silent_since, unsigned budget);
+/* Look at up to about `budget` records, going on where the last call ended, and drop what has been
+ * silent for silence_ms, or what had nobody at either end for gone_ms. Gives how many. `lives` says
+ * whether this side can be reached: asked under a lock, it must not call back in here. */
+struct dialogs_sweep {
+    mono_t now;
+    int64_t silence_ms, gone_ms;
+    unsigned budget;
+    bool (*lives)(void *ctx, const struct dialog_leg *leg);
+    void *ctx;
+};
+unsigned dialogs_sweep(struct dialogs *d, const struct dialogs_sweep *sweep);
 
 #endif

@@ -71,9 +71,46 @@ static void requests_raise_cseq_and_move_the_target(void **state) {
     dialogs_free(d);
 }
 
+#define SILENCE_MS 100000
+#define GONE_MS    300
+static flow_id living; /* the one flow that is open */
+
+static bool lives(void *ctx, const struct dialog_leg *leg) {
+    (void)ctx;
+    return leg->flow == living;
+}
+
+static unsigned sweep_at(struct dialogs *d, mono_t now) {
+    struct dialogs_sweep s = {
+        .now = now, .silence_ms = SILENCE_MS, .gone_ms = GONE_MS, .budget = 6400, .lives = lives
+    };
+    return dialogs_sweep(d, &s);
+}
+
+static void a_call_without_anybody_goes(void **state) {
+    (void)state;
+    struct dialogs *d = dialogs_new(64, &key);
+    assert_non_null(d);
+    struct dialog in = sample();
+    assert_ok(dialogs_put(d, 1, &in, 0));
+    living = 8; /* one side is enough */
+    assert_int_equal(sweep_at(d, 1000), 0);
+    living = 0;
+    assert_int_equal(sweep_at(d, 2000), 0);
+    living = 7; /* back in time */
+    assert_int_equal(sweep_at(d, 2200), 0);
+    living = 0;
+    assert_int_equal(sweep_at(d, 2400), 0);
+    assert_int_equal(sweep_at(d, 2699), 0);
+    assert_int_equal(sweep_at(d, 2700), 1);
+    assert_int_equal(dialogs_count(d), 0);
+    dialogs_free(d);
+}
+
 static void the_silent_go_and_full_is_an_answer(void **state) {
     (void)state;
     struct dialogs *d = dialogs_new(64, &key); /* two a shard */
+    living = 7;
     assert_non_null(d);
     struct dialog in = sample();
     unsigned full = 0;
@@ -81,9 +118,9 @@ static void the_silent_go_and_full_is_an_answer(void **state) {
         if (dialogs_put(d, k, &in, (mono_t)k) == ERR_FULL) full++;
     assert_int_equal(full, 640 - dialogs_count(d));
     assert_true(full > 0);
-    for (unsigned i = 0; i < 20; i++) dialogs_sweep(d, 64, 6400);
+    for (unsigned i = 0; i < 20; i++) (void)sweep_at(d, 63 + SILENCE_MS);
     assert_int_equal(dialogs_count(d), 64);
-    for (unsigned i = 0; i < 20; i++) dialogs_sweep(d, 10000, 6400);
+    for (unsigned i = 0; i < 20; i++) (void)sweep_at(d, 10000 + SILENCE_MS);
     assert_int_equal(dialogs_count(d), 0);
     dialogs_free(d);
 }
@@ -108,6 +145,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_put_comes_back),
         cmocka_unit_test(requests_raise_cseq_and_move_the_target),
+        cmocka_unit_test(a_call_without_anybody_goes),
         cmocka_unit_test(the_silent_go_and_full_is_an_answer),
         cmocka_unit_test(short_memory_is_an_answer),
     };
