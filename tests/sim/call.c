@@ -365,7 +365,10 @@ static void answer(struct sim *s, struct phone *p, struct call *c) {
         call_forget(c);
         return;
     }
-    if (!status) return; /* rings until the caller or timer C has enough */
+    if (!status) { /* rings until the caller or timer C has enough */
+        c->act_at = s->now.mono + RING_MS;
+        return;
+    }
     c->rseq = 0;
     if (status == 200) {
         c->state = CALL_ANSWERED;
@@ -506,6 +509,7 @@ void call_act(struct sim *s, struct phone *p, struct call *c) {
         cancel(s, p, c);
         break;
     case CALL_IN:
+        check_ringing(s, p, c);
         answer(s, p, c);
         break;
     case CALL_UP:

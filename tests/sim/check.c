@@ -4,9 +4,10 @@
 #include "core/core_priv.h"
 #include <stdio.h>
 
-#define OUTPUTS_MAX    120  /* of one message: 16 branches, their mails, answers, CANCELs */
-#define LAZY_MS        1200 /* a mere refresh may be that young and be lost */
-#define STRANGER_BYTES 4    /* out for one in: a challenge is longer than what asks for it */
+#define OUTPUTS_MAX    120   /* of one message: 16 branches, their mails, answers, CANCELs */
+#define LAZY_MS        1200  /* a mere refresh may be that young and be lost */
+#define STRANGER_BYTES 4     /* out for one in: a challenge is longer than what asks for it */
+#define SETTLED_MS     15000 /* longer than any word is on its way, and any mail and disk wait */
 #define DAY_MS         (25 * 3600 * 1000LL)
 
 /* ---- each message that leaves a core ---- */
@@ -117,7 +118,9 @@ void check_heard(struct sim *s, struct phone *p, const struct sip_msg *m) {
         return;
     }
     if (!read_truth(m->call_id, &caller, &callee)) return;
-    if (from->person != s->phones[caller].person && from->person != callee)
+    unsigned calling = s->phones[caller].person;
+    if ((from->person != calling && from->person != callee) ||
+        (p->person != calling && p->person != callee))
         (void)sim_fail(s, "phone %u spoke in a call of others, to phone %u:\n" SLICE_FMT, by,
                        p->index, SLICE_ARG(m->all));
 }
@@ -170,6 +173,54 @@ void check_forks(struct sim *s, const struct phone *p, const struct sip_msg *m) 
 
 /* ---- one final answer ---- */
 
+/* Has this phone been connected all the time, to a server that did not stop, losing nothing? */
+static bool was_well(struct sim *s, const struct phone *p, mono_t since) {
+    const struct conn *c = net_conn(s, p);
+    const struct server *n = &s->servers[p->node];
+    bool is_lossy = p->transport == FLOW_UDP && s->drawn.drop;
+    bool is_ours = p->nature == HONEST && !s->people[p->person].is_spoiled;
+    return !is_lossy && is_ours && p->link == LINK_UP && c && !c->is_silent &&
+           c->troubled_at < since && c->opened_at <= since && n->is_up && n->up_at <= since;
+}
+
+/* The caller's INVITE that rings here, the one with these credentials; NULL: nobody remembers it.
+ */
+static const struct uac *invite_of(struct sim *s, slice call_id, uint32_t cseq,
+                                   unsigned *out_caller) {
+    unsigned callee;
+    if (!read_truth(call_id, out_caller, &callee) || *out_caller >= s->phone_count) return NULL;
+    for (unsigned i = 0; i < UAC_MAX; i++) {
+        const struct uac *u = &s->phones[*out_caller].uac[i];
+        if (u->is_used && u->ask.method == SIP_INVITE && u->cseq == cseq &&
+            slice_eq(call_id, slice_str(u->ask.call_id)))
+            return u;
+    }
+    return NULL;
+}
+
+/* Nobody rings for a call that is over (RFC 3261 16.7 step 10, 16.10). */
+void check_ringing(struct sim *s, const struct phone *p, const struct call *c) {
+    unsigned caller;
+    const struct uac *u = invite_of(s, slice_str(c->call_id), c->remote_cseq, &caller);
+    if (!u || !u->has_final || !was_well(s, p, c->began) || s->phones[caller].nature != HONEST)
+        return;
+    if (s->now.mono - u->final_at > SETTLED_MS)
+        (void)sim_fail(s, "phone %u still rings for a call that was answered with %u", p->index,
+                       u->status);
+}
+
+/* The ACK of an answered INVITE never came, though nothing was lost on its way. */
+void check_no_ack(struct sim *s, const struct phone *p, const struct uas *t) {
+    unsigned caller;
+    const struct uac *u = invite_of(s, slice_str(t->call_id), t->cseq, &caller);
+    if (!u || t->is_acked || !t->is_initial || t->is_unkeyed || t->status < 200 ||
+        t->method != SIP_INVITE)
+        return;
+    if (was_well(s, p, t->began) && was_well(s, &s->phones[caller], u->began))
+        (void)sim_fail(s, "phone %u never got the ACK of its %u:\n" SLICE_FMT, p->index, t->status,
+                       SLICE_ARG(packet_slice(t->request)));
+}
+
 void check_final(struct sim *s, struct phone *p, struct uac *u, const struct sip_msg *m) {
     bool is_invite = u->ask.method == SIP_INVITE;
     bool is_ok = m->status < 300;
@@ -195,17 +246,24 @@ void check_final(struct sim *s, struct phone *p, struct uac *u, const struct sip
         (void)sim_fail(s, "phone %u's call was cancelled by somebody else", p->index);
 }
 
+/* Are both ends of this call connected as they were when it began? */
+static bool is_call_well(struct sim *s, const struct phone *p, const struct call *c) {
+    if (c->other >= s->phone_count || !was_well(s, p, c->began)) return false;
+    const struct phone *other = &s->phones[c->other];
+    for (unsigned i = 0; i < CALLS_MAX; i++) {
+        const struct call *o = &other->calls[i];
+        if (o->state != CALL_FREE && slice_eq(slice_str(o->call_id), slice_str(c->call_id)))
+            return was_well(s, other, o->began);
+    }
+    return false;
+}
+
 /* Its time is over and nobody has said anything final. */
 void check_unanswered(struct sim *s, struct phone *p, const struct uac *u) {
-    const struct conn *c = net_conn(s, p);
-    const struct server *n = &s->servers[p->node];
-    enum sip_method method = u->ask.method;
-    bool is_promised = method == SIP_INVITE || method == SIP_REGISTER;
-    if (u->ask.is_forged || p->nature != HONEST || !is_promised || p->link != LINK_UP) return;
-    if (!c || c->gen != u->conn_gen || c->troubled_at >= u->began || c->is_silent) return;
-    if (!n->is_up || n->epoch != u->node_epoch) return;
-    /* It may never have arrived; nor may the only copy of a 2xx that the server got. */
-    if (p->transport == FLOW_UDP && s->drawn.drop) return;
+    const struct call *c = u->ask.call == NOBODY ? NULL : &p->calls[u->ask.call];
+    bool is_promised = u->ask.method == SIP_INVITE || u->ask.method == SIP_REGISTER;
+    if (u->ask.method == SIP_BYE) is_promised = c && c->gen == u->call_gen && is_call_well(s, p, c);
+    if (u->ask.is_forged || !is_promised || !was_well(s, p, u->began)) return;
     (void)sim_fail(s, "phone %u: no final answer to this:\n" SLICE_FMT, p->index,
                    SLICE_ARG(packet_slice(u->packet)));
 }

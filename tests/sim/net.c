@@ -77,6 +77,7 @@ void net_connect(struct sim *s, struct phone *p) {
                                   .peer = p->addr,
                                   .has_device_key = p->has_certificate };
     if (p->has_certificate) c->info.device_key[0] = (uint8_t)(p->index + 1);
+    c->opened_at = s->now.mono;
     p->link = LINK_OPENING;
     if (!is_stream(c)) {
         phone_opened(s, p);

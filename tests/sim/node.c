@@ -94,6 +94,7 @@ bool node_up(struct sim *s, struct server *n) {
         ASSERT(n->core[i] != NULL);
     }
     n->is_up = true;
+    n->up_at = s->now.mono;
     n->is_draining = false;
     return true;
 }

@@ -230,6 +230,7 @@ static void uac_response(struct sim *s, struct phone *p, struct uac *u, const st
     u->status = m->status;
     u->has_final = true;
     u->again_at = MONO_NEVER;
+    if (is_first) u->final_at = s->now.mono;
     if (is_first) u->end_at = s->now.mono + LINGER_MS;
     if (!is_first && !(is_invite && m->status < 300)) return;
     if (u->ask.method == SIP_REGISTER)
@@ -293,6 +294,7 @@ static void uas_run(struct sim *s, struct phone *p, struct uas *t) {
     if (s->now.mono >= t->end_at) {
         struct call *c = t->call == NOBODY ? NULL : &p->calls[t->call];
         bool is_mine = c && c->gen == t->call_gen && c->state == CALL_ANSWERED;
+        check_no_ack(s, p, t);
         mem_free(t->packet);
         mem_free(t->request);
         *t = (struct uas){ .is_used = false };

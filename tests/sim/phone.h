@@ -79,11 +79,11 @@ struct uac { /* a client transaction: RFC 3261 17.1 */
     unsigned status;
     uint32_t call_gen, cseq, conn_gen, node_epoch;
     uint32_t breadth; /* Max-Breadth asked for */
-    mono_t began, again_at, end_at;
+    mono_t began, again_at, end_at, final_at;
     int64_t interval;
 };
 struct uas { /* a server transaction: RFC 3261 17.2, and the 2xx of 13.3.1.4 */
-    bool is_used, is_final, is_acked;
+    bool is_used, is_final, is_acked, is_initial;
     bool is_unkeyed; /* it said something that the server must refuse */
     enum sip_method method;
     unsigned status;

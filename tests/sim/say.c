@@ -265,6 +265,7 @@ static struct uas *uas_open(struct sim *s, struct phone *p, const struct sip_msg
     put_text(t->call_id, sizeof t->call_id, m->call_id);
     t->request = packet_new(m->all);
     t->began = s->now.mono;
+    t->is_initial = !m->to.tag.len;
     const struct conn *conn = net_conn(s, p);
     t->conn_gen = conn ? conn->gen : 0;
     if (hdr_u32_of(m, HDR_MAX_BREADTH, &t->breadth) != ERR_OK) t->breadth = 0;

@@ -75,7 +75,7 @@ struct conn { /* of a stream; of datagrams it is the phone's present address */
     flow_id flow;
     struct flow_info info;
     mono_t to_node_at, to_phone_at; /* a stream keeps its order */
-    mono_t stalled_until, troubled_at;
+    mono_t stalled_until, troubled_at, opened_at;
     uint64_t in_bytes, out_bytes, in_messages, out_messages; /* as the server sees them */
 };
 
@@ -103,7 +103,7 @@ struct server {
     size_t waiting_count, waiting_cap;
     unsigned turn_outputs; /* of the input being handled */
     bool is_input_bad;     /* it cannot be read */
-    mono_t down_at;
+    mono_t down_at, up_at;
 };
 struct person {
     unsigned index, node;
@@ -191,6 +191,8 @@ void node_run_timers(struct sim *s, struct server *n);
 void check_sent(struct sim *s, struct server *n, unsigned worker, flow_id flow, slice bytes);
 void check_heard(struct sim *s, struct phone *p, const struct sip_msg *m);
 void check_final(struct sim *s, struct phone *p, struct uac *u, const struct sip_msg *m);
+void check_ringing(struct sim *s, const struct phone *p, const struct call *c);
+void check_no_ack(struct sim *s, const struct phone *p, const struct uas *t);
 void check_unanswered(struct sim *s, struct phone *p, const struct uac *u);
 void check_answerer(struct sim *s, struct phone *p, const struct call *c, const struct sip_msg *m);
 void check_forks(struct sim *s, const struct phone *p, const struct sip_msg *m);

@@ -48,6 +48,8 @@ const char *first_line(slice bytes) {
     slice cseq = header_line(bytes, SLICE("CSeq: ")), call = header_line(bytes, SLICE("Call-ID: "));
     (void)snprintf(text, sizeof text, SLICE_FMT " (" SLICE_FMT ", " SLICE_FMT ")", SLICE_ARG(first),
                    SLICE_ARG(slice_from(call, 9)), SLICE_ARG(slice_from(cseq, 6)));
+    for (char *c = text; *c; c++)
+        if (*c < ' ' || *c > '~') *c = '.'; /* garbage is sent here too */
     return text;
 }
 
