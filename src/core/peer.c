@@ -263,10 +263,10 @@ unsigned peer_find_flow(struct core *c, uint64_t owner, unsigned branch, const s
             tries++;
         }
     if (last) {
+        is_retry = server_failed(c, h, last);
         /* RFC 4321 1.4, 1.5: when a non-INVITE has timed out here, it has for the caller too. */
         if (tries >= TRIES_MAX || (x->method != SIP_INVITE && last->status == 408))
             return last->status;
-        is_retry = server_failed(c, h, last);
     } else if (h->flow && c->now.mono < h->fresh_until && node_flow_lives(c->node, h->flow)) {
         *out = h->flow;
         return 0;

@@ -230,7 +230,9 @@ static bool new_agent(struct world *w, slice rest, bool is_server) {
     a->info.transport = FLOW_TLS;
     if (!is_server && !read_transport(w, text_word(&rest), &a->info.transport)) return false;
     slice peer = text_word(&rest);
-    a->user = w->user_count ? w->users[w->agent_count % w->user_count].name : SLICE("nobody");
+    unsigned phones = 0;
+    for (unsigned i = 0; i < w->agent_count; i++) phones += !w->agents[i].server;
+    a->user = w->user_count ? w->users[phones % w->user_count].name : SLICE("nobody");
     if (w->spread) a->worker = w->agent_count % w->config.workers;
     a->instance = text_make(w, "urn:uuid:00000000-0000-1000-8000-%012u", w->agent_count + 1);
     while (rest.len) {
