@@ -18,7 +18,7 @@
     40u /* "1.1.1.2"; a longer one says nothing to anybody and gets no entry of ours */
 
 struct person {
-    uint32_t account_id;
+    uint32_t account_id; /* 0: of another domain */
     uint16_t cause; /* why the call came to him (RFC 4458): 302, 408, 486, 503; 0: he was dialled */
     uint16_t failed;  /* how it ended at him (the Reason of his entry), 0: not, or not yet */
     uint8_t from;     /* whose wish it was: index in people */
@@ -90,16 +90,21 @@ static void read_diversion(struct core *c, struct divert *d, const struct sip_ms
     if (before > d->before) d->before = before;
 }
 
-static struct divert *divert_new(struct core *c, const struct sip_msg *m, uint32_t account_id) {
+/* RFC 7044 10.1.1: asked for by "history", and by "header" with it. */
+static bool history_is_private(const struct sip_msg *m) {
     unsigned privacy = 0;
+    return hdr_privacy(m, &privacy) != ERR_OK ||
+           (privacy & (HDR_PRIVACY_HISTORY | HDR_PRIVACY_HEADER)) != 0;
+}
+
+static struct divert *divert_new(struct core *c, const struct sip_msg *m, uint32_t account_id) {
     struct divert *d = mem_zalloc(sizeof *d);
     if (!d) return NULL;
     d->count = 1;
     d->people[0].account_id = account_id;
     read_history(c, d, m);
     read_diversion(c, d, m);
-    d->is_private = hdr_privacy(m, &privacy) != ERR_OK ||
-                    (privacy & (HDR_PRIVACY_HISTORY | HDR_PRIVACY_HEADER));
+    d->is_private = history_is_private(m);
     return d;
 }
 
@@ -113,19 +118,33 @@ static bool was_asked(const struct divert *d, uint32_t account_id) {
     return false;
 }
 
-/* A person more; false: the call goes no further, or not to him. */
-static bool person_add(struct core *c, struct divert *d, slice uri_text, unsigned cause,
-                       unsigned from) {
+/* May the call go there, and to whom does it lead? *out 0: to another domain, which only calls of
+ * our own people do: a domain vouches for its own callers (docs/federation.md). */
+static bool person_find(struct core *c, const struct divert *d, const struct divert_call *call,
+                        slice uri_text, uint32_t *out) {
     struct sip_uri uri;
     struct callee callee;
+    if (sip_uri_read(uri_text, &uri) != ERR_OK) return false;
+    unsigned status = route_callee(c, &uri, &callee);
+    *out = status == 0 ? callee.account.id : 0;
+    if (status == 0) return !callee.instance && !was_asked(d, callee.account.id);
+    if (status != 403 || !call->sender) return false;
+    for (unsigned i = 1; i < d->count; i++)
+        if (slice_eq(slice_of(d->people[i].uri, d->people[i].uri_len), uri_text)) return false;
+    return true;
+}
+
+/* A person more; false: the call goes no further, or not to him. */
+static bool person_add(struct core *c, struct divert *d, const struct divert_call *call,
+                       slice uri_text, unsigned cause, unsigned from) {
+    uint32_t account_id;
     if (uri_text.len > USER_SETTINGS_URI_MAX || d->count + d->before > LIMIT_FORWARDS ||
-        sip_uri_read(uri_text, &uri) != ERR_OK || route_callee(c, &uri, &callee) != 0 ||
-        callee.instance || was_asked(d, callee.account.id)) {
+        !person_find(c, d, call, uri_text, &account_id)) {
         LOG(LOG_DEBUG, "forward.refused", LOG_F_U64("account", d->people[from].account_id));
         return false;
     }
     struct person *p = &d->people[d->count++];
-    *p = (struct person){ .account_id = callee.account.id,
+    *p = (struct person){ .account_id = account_id,
                           .cause = (uint16_t)cause,
                           .from = (uint8_t)from,
                           .uri_len = (uint16_t)uri_text.len };
@@ -136,17 +155,29 @@ static bool person_add(struct core *c, struct divert *d, slice uri_text, unsigne
 }
 
 /* The last person's wish for this case is carried out. RFC 4458: the cause of each. */
-static bool person_forward(struct core *c, struct divert *d, const struct user_settings *s,
-                           enum forward_when when) {
+static bool person_forward(struct core *c, struct divert *d, const struct divert_call *call,
+                           const struct user_settings *s, enum forward_when when) {
     static const uint16_t causes[FORWARD_COUNT] = { [FORWARD_ALWAYS] = 302,
                                                     [FORWARD_BUSY] = 486,
                                                     [FORWARD_NO_ANSWER] = 408,
                                                     [FORWARD_UNREACHABLE] = 503 };
     unsigned from = d->count - 1;
-    if (!s->forward[when].len || !person_add(c, d, s->forward[when], causes[when], from))
+    if (!s->forward[when].len || !person_add(c, d, call, s->forward[when], causes[when], from))
         return false;
     if (when == FORWARD_BUSY || when == FORWARD_NO_ANSWER) d->people[from].failed = causes[when];
     return true;
+}
+
+/* The last person is another domain's: on behalf of whoever forwards to him. */
+static unsigned foreign_target(struct core *c, const struct divert *d, struct target *out) {
+    const struct person *p = &d->people[d->count - 1];
+    struct sip_uri uri;
+    const char *words;
+    slice text = slice_of(p->uri, p->uri_len);
+    slice own = peer_own_domain(c, d->people[p->from].account_id);
+    if (sip_uri_read(text, &uri) != ERR_OK || peer_target(c, own, &uri, out, &words) != 0) return 0;
+    out->request_uri = text;
+    return 1;
 }
 
 /* The phones of the last person, or of whom his wishes lead to. 0: nobody can be asked. */
@@ -159,13 +190,16 @@ static unsigned person_targets(struct core *c, struct divert *d, const struct di
         enum forward_when when = FORWARD_UNREACHABLE;
         uint32_t id = d->people[d->count - 1].account_id;
         *why = NULL;
+        d->no_answer_s = 0;
+        if (!id) return foreign_target(c, d, out);
         if (accounts_by_id(c->node->accounts, id, &callee.account) != ERR_OK) return 0;
         bool is_invite = call->msg->method == SIP_INVITE;
         if (is_invite && callee.account.has_settings &&
             accounts_settings(c->node->accounts, id, mem, &s) != ERR_OK)
             s = (struct user_settings){ 0 };
         d->no_answer_s = s.forward[FORWARD_NO_ANSWER].len ? s.no_answer_s : 0;
-        if (s.forward[FORWARD_ALWAYS].len && person_forward(c, d, &s, FORWARD_ALWAYS)) continue;
+        if (s.forward[FORWARD_ALWAYS].len && person_forward(c, d, call, &s, FORWARD_ALWAYS))
+            continue;
         if (s.dnd) {
             *why = "Do not disturb";
             when = FORWARD_BUSY;
@@ -173,7 +207,7 @@ static unsigned person_targets(struct core *c, struct divert *d, const struct di
             unsigned n = route_targets(c, call, &callee, out);
             if (n) return n;
         }
-        if (!person_forward(c, d, &s, when)) return 0;
+        if (!person_forward(c, d, call, &s, when)) return 0;
     }
 }
 
@@ -323,8 +357,9 @@ bool divert_next(struct core *c, struct context *x) {
         accounts_settings(c->node->accounts, d->people[d->count - 1].account_id, mem, &s) != ERR_OK)
         return false;
     const struct sip_msg *m = context_request(c, x);
-    if (!m || !person_forward(c, d, &s, when)) return false;
+    if (!m) return false;
     struct divert_call call = call_of(x, m);
+    if (!person_forward(c, d, &call, &s, when)) return false;
     unsigned n = person_targets(c, d, &call, targets, &why);
     return n && divert_go(c, x, m, targets, n);
 }
@@ -367,10 +402,10 @@ bool divert_redirect(struct core *c, struct context *x, const struct branch *b,
         const char *why;
         unsigned from = d->count - 1;
         if (is_followed) from = d->people[from].from;
-        if (!person_add(c, d, uris[i], 302, from)) continue;
+        struct divert_call call = call_of(x, m);
+        if (!person_add(c, d, &call, uris[i], 302, from)) continue;
         d->people[from].failed = 302;
         d->people[d->count - 1].is_redirect = true;
-        struct divert_call call = call_of(x, m);
         unsigned n = person_targets(c, d, &call, targets, &why);
         /* Now, beside those who are being asked: the phone has stepped aside for them. */
         for (unsigned k = 0; k < n; k++) targets[k].q = x->group_q;
