@@ -260,6 +260,11 @@ unsigned route_callee(struct core *c, const struct sip_uri *uri, struct callee *
 unsigned route_targets(struct core *c, const struct divert_call *call, const struct callee *callee,
                        struct target out[static LIMIT_FORKS]);
 
+/* RFC 3261 16.4: a strict router has put our Record-Route into the Request-URI and the target at
+ * the end of Route. Makes c->msg what a loose router would have sent. false: it cannot be made so.
+ */
+NODISCARD bool route_loosen(struct core *c);
+
 /* divert.c */
 /* A call to somebody who has set something: the phones that ring first, his or those of whom he
  * forwards to. 0: nobody can be asked; *why: words for that, or NULL. *out_divert (mem_free) is for

@@ -506,8 +506,11 @@ void core_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
         return;
     if (m->method == SIP_REGISTER) {
         if (core_check_require(c, flow, m, HDR_REQUIRE)) core_register(c, flow, m);
-    } else if (m->to.tag.len)
-        core_in_dialog(c, flow, m);
-    else if (m->method != SIP_ACK) /* an ACK outside of everything is nobody's */
+    } else if (m->to.tag.len) {
+        if (route_loosen(c))
+            core_in_dialog(c, flow, m);
+        else
+            core_refuse(c, flow, m, 400, "The Route of a strict router is malformed");
+    } else if (m->method != SIP_ACK) /* an ACK outside of everything is nobody's */
         core_new_request(c, flow, m);
 }

@@ -2,6 +2,7 @@
 #include "core/core_priv.h"
 
 #include "base/limits.h"
+#include "sip/edit.h"
 
 unsigned route_callee(struct core *c, const struct sip_uri *uri, struct callee *out) {
     char mem[256];
@@ -46,4 +47,40 @@ unsigned route_targets(struct core *c, const struct divert_call *call, const str
         if (binding_target(c, &all[i], call->is_sips, &out[n])) n++;
     }
     return n;
+}
+
+/* ---- strict routers ---- */
+
+static bool is_strict(const struct core *c, const struct sip_msg *m) {
+    struct route_token token;
+    return m->uri.user.len && sip_first(m, HDR_ROUTE) &&
+           route_token_read(c->node->keys.token, m->uri.user, &token) == ERR_OK;
+}
+
+bool route_loosen(struct core *c) {
+    struct sip_msg *m = &c->msg;
+    if (!is_strict(c, m)) return true;
+    size_t room = m->all.len + m->uri_text.len + 64;
+    char *routes_mem = arena_alloc(&c->turn, room), *mem = arena_alloc(&c->turn, room);
+    if (!routes_mem || !mem) return false;
+    struct buf routes = buf_over(routes_mem, room), out = buf_over(mem, room);
+    struct hdr_values it = hdr_values_of(m, HDR_ROUTE);
+    struct hdr_name_addr target;
+    slice last = SLICE_NONE;
+    buf_byte(&routes, '<');
+    buf_put(&routes, m->uri_text);
+    buf_byte(&routes, '>');
+    for (slice v; hdr_values_next(&it, &v); last = v) {
+        if (!last.len) continue;
+        buf_lit(&routes, ", ");
+        buf_put(&routes, last);
+    }
+    if (it.bad || hdr_name_addr(last, &target) != ERR_OK) return false;
+    struct sip_edit e;
+    sip_edit_init(&e, m);
+    sip_edit_request_uri(&e, target.uri_text);
+    sip_edit_drop_all(&e, HDR_ROUTE);
+    sip_edit_insert(&e, HDR_ROUTE, buf_slice(&routes));
+    if (routes.full || sip_edit_write(&e, &out) != ERR_OK) return false;
+    return sip_msg_read(m, buf_slice(&out), SIP_STREAM).err == ERR_OK;
 }

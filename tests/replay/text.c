@@ -81,6 +81,8 @@ static bool agent_value(struct world *w, struct agent *a, slice what, slice *out
         *out = text_make(w, "%u", d->cseq);
     else if (slice_eq(what, SLICE("route")) && d->route_count)
         *out = d->routes[0];
+    else if (slice_eq(what, SLICE("route-uri")) && d->route_count)
+        *out = slice_from(slice_head(d->routes[0], slice_find(d->routes[0], '>')), 1);
     else if (slice_eq(what, SLICE("addr")) || slice_eq(what, SLICE("server"))) {
         char mem[64];
         struct buf b = buf_over(mem, sizeof mem);
