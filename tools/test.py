@@ -41,7 +41,7 @@ ROOT = source.ROOT
 JOBS = min(os.cpu_count() or 1, 8)
 OUTPUT_LINES = 60  # of a failure that are shown; all of it is in build/test/
 OOM_LEAST = 1000  # failed allocations that the whole stage oom must have brought about
-LABELLED = ("replay", "torture", "sim")  # tests/<folder> must bring tests with this label
+LABELLED = ("replay", "torture", "sim", "check")  # tests/<folder> must bring tests with this label
 
 
 class Results:

@@ -65,6 +65,18 @@ static struct msg *deliver(struct ua *a, struct ua *b, const struct req *r, cons
     return NULL;
 }
 
+void send_logged_in(struct ua *a, const struct req *r) {
+    ua_send(a, r);
+    struct msg *m = ua_wait(a, "401|407", 300);
+    if (!m) return;
+    if (is(msg_cseq_method(m), "INVITE")) ua_ack(a, m);
+    const char *login = ua_challenged(a, r, m);
+    if (!login) return;
+    struct req again = *r;
+    again.headers = text(ua_test(a), "%s%s", r->headers ? r->headers : "", login);
+    ua_send(a, &again);
+}
+
 struct msg *ask_through(struct ua *a, struct ua *b, const struct req *r) {
     return a && b && !ua_test(a)->verdict ? deliver(a, b, r, r->method, VERDICT_INCONCLUSIVE)
                                           : NULL;

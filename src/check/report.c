@@ -65,6 +65,21 @@ static void mask(slice s, char *copy) {
     }
 }
 
+/* Bytes that are no text (STUN) go as hexadecimal digits: JSON readers refuse NUL. */
+static bool binary(slice s) {
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] >= 0 && s.ptr[i] < 9) return true;
+    return false;
+}
+
+static void put_hex(slice s, struct json_writer *w) {
+    char mem[2048];
+    struct buf b = buf_over(mem, sizeof mem);
+    buf_lit(&b, "hex ");
+    buf_hex(&b, s.ptr, s.len < 1000 ? s.len : 1000);
+    json_put_text(w, "text", buf_slice(&b));
+}
+
 static void put_events(const struct test *t, struct json_writer *w, char *scratch) {
     json_begin_array(w, "events");
     for (unsigned i = 0; i < t->event_count; i++) {
@@ -75,7 +90,11 @@ static void put_events(const struct test *t, struct json_writer *w, char *scratc
         json_put_i64(w, "ms", e->ms);
         json_put_str(w, "kind", kind);
         json_put_str(w, "who", e->who);
-        json_put_text(w, "text", slice_of(scratch, e->bytes.len));
+        if (binary(e->bytes)) {
+            put_hex(e->bytes, w);
+        } else {
+            json_put_text(w, "text", slice_of(scratch, e->bytes.len));
+        }
         json_end(w);
     }
     json_end(w);

@@ -143,23 +143,23 @@ static void late_answer(struct test *t) {
 /* RFC 5393 4.2: the same request comes back over a device of the same person. */
 static void loop(struct test *t) {
     struct ua *b = ua_registered(t, 0), *a = ua_registered(t, 0);
-    ua_send(a, &(struct req){ .method = "INVITE", .uri = "sip:{aor}", .body = sdp_offer });
+    send_logged_in(a, &(struct req){ .method = "INVITE", .uri = "sip:{aor}", .body = sdp_offer });
     struct msg *in = ua_wait(b, "INVITE", 4000);
     GIVEN(t, in, "the INVITE to another device of the same person did not arrive");
     const char *vias = "";
     for (unsigned i = 0; i < msg_values(in, "Via"); i++)
         vias = text(t, "%sVia: " SLICE_FMT "\r\n", vias, SLICE_ARG(msg_value(in, "Via", i)));
     slice id = msg_header(in, "Call-ID"), to = msg_header(in, "To"), from = msg_header(in, "From");
-    ua_send(b, &(struct req){ .method = "INVITE",
-                              .uri = "sip:{aor}",
-                              .to = text_of(t, to),
-                              .from = "<sip:{aor}>",
-                              .tag = text_of(t, value_param(from, "tag")),
-                              .call_id = text_of(t, id),
-                              .cseq = text_of(t, msg_header(in, "CSeq")),
-                              .forwards = text_of(t, msg_header(in, "Max-Forwards")),
-                              .headers = vias,
-                              .body = sdp_offer });
+    send_logged_in(b, &(struct req){ .method = "INVITE",
+                                     .uri = "sip:{aor}",
+                                     .to = text_of(t, to),
+                                     .from = "<sip:{aor}>",
+                                     .tag = text_of(t, value_param(from, "tag")),
+                                     .call_id = text_of(t, id),
+                                     .cseq = text_of(t, msg_header(in, "CSeq")),
+                                     .forwards = text_of(t, msg_header(in, "Max-Forwards")),
+                                     .headers = vias,
+                                     .body = sdp_offer });
     struct msg *r = ua_wait(b, "3xx|4xx|5xx|6xx", 4000);
     EXPECT(t, r, "482");
     PASS(t, r->at);

@@ -92,9 +92,10 @@ static void sdes_in_clear(struct test *t) {
     CAPABLE(t, test_has(t, clear), "a transport without TLS");
     struct ua *b = ua_new(t, clear, 1), *a = ua_registered(t, 0);
     GIVEN(t, ua_register(b, NULL), "no registration");
-    ua_send(a, &(struct req){ .method = "INVITE",
-                              .body = SDP("RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 "
-                                          "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n") });
+    send_logged_in(
+        a, &(struct req){ .method = "INVITE",
+                          .body = SDP("RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 "
+                                      "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n") });
     struct msg *in = ua_wait(b, "INVITE", 1500);
     if (in) ua_reply(b, in, 488, NULL);
     OVER(t);

@@ -241,7 +241,7 @@ static void one_flow_at_a_time(struct test *t) {
     (void)ok(t, ua_register(c, &(struct req){ OUTBOUND("5", "2") }));
     struct ua *a = ua_registered(t, 0);
     OVER(t);
-    ua_send(a, &(struct req){ .method = "INVITE", .body = sdp_offer });
+    send_logged_in(a, &(struct req){ .method = "INVITE", .body = sdp_offer });
     struct msg *m1 = ua_wait(b, "INVITE", 1500), *m2 = ua_wait(c, "INVITE", m1 ? 500 : 1500);
     GIVEN(t, m1 || m2, "the INVITE did not arrive");
     MUST(t, m2 ? m2->at : 0, !(m1 && m2), "both flows of one instance got the INVITE");
@@ -382,7 +382,9 @@ static void path(struct test *t) {
     struct msg *r =
         ua_register(b, &(struct req){ .headers = "Supported: path\r\nExpires: 120\r\n" });
     (void)ok(t, r);
-    const char *one = text(t, "<sip:one@%s;lr>", ua_local(b)), *two = "<sip:two.invalid;lr>";
+    const char *one = text(t, "<sip:one@%s%s;lr>", ua_local(b),
+                           test_has(t, WIRE_TLS) || test_has(t, WIRE_TCP) ? ";transport=tcp" : ""),
+               *two = "<sip:two.invalid;lr>";
     r = ua_register(
         b, &(struct req){ .contact = "<sip:{user}@path.invalid>",
                           .headers = text(t, "Supported: path\r\nPath: %s, %s\r\nExpires: 120\r\n",
@@ -392,7 +394,7 @@ static void path(struct test *t) {
          has(msg_value(r, "Path", 0), "one@") && has(msg_value(r, "Path", 1), "two.invalid"),
          "Path is not echoed in order");
     a = ua_registered(t, 0);
-    ua_send(a, &(struct req){ MESSAGE });
+    send_logged_in(a, &(struct req){ MESSAGE });
     struct msg *m = NULL;
     for (unsigned i = 0; i < 3 && !m; i++) {
         struct msg *in = ua_wait(b, "MESSAGE", 1500);

@@ -99,12 +99,13 @@ static void sent_by_counts(struct test *t) {
 
 /* RFC 3261 17.2.1 */
 static void udp_final_repeats(struct test *t) {
-    struct ua *a = ua_new(t, WIRE_UDP, NOBODY);
-    ua_send(a, &(struct req){
-                   .method = "INVITE", .uri = "sip:nobody-{n}@{domain}", .body = sdp_offer });
-    struct msg *r = ua_wait(a, "final INVITE", 4000), *last = NULL;
-    GIVEN(t, r && r->status >= 300, "an INVITE to nobody is not refused");
-    unsigned n = copies(a, "final INVITE", 3000, &last);
+    struct ua *b = ua_registered(t, 1), *a = ua_new(t, WIRE_UDP, 0);
+    (void)ua_register(a, NULL);
+    struct msg *in = call_between(a, b, NULL), *last = NULL;
+    ua_reply(b, in, 486, NULL);
+    struct msg *r = ua_wait(a, "486 INVITE", 4000);
+    GIVEN(t, r, "the 486 did not arrive");
+    unsigned n = copies(a, "486 INVITE", 3000, &last);
     ua_ack(a, r);
     MUST(t, r->at, n >= 2, "%u copies of the refusal in 3 s instead of 2", n);
     PASS(t, last->at);
@@ -317,7 +318,7 @@ static void fork_shares_breadth(struct test *t) {
 
 static void fork_breadth_one(struct test *t) {
     struct ua *b = ua_registered(t, 1), *c = ua_registered(t, 1), *a = ua_registered(t, 0);
-    ua_send(
+    send_logged_in(
         a, &(struct req){ .method = "INVITE", .headers = "Max-Breadth: 1\r\n", .body = sdp_offer });
     struct msg *m1 = ua_wait(b, "INVITE", 1000), *m2 = ua_wait(c, "INVITE", 500);
     struct msg *r = ua_wait(a, "final INVITE", 200);
@@ -353,7 +354,7 @@ AREA(server_txn, T(TXN_001, "udp-invite", udp_invite_repeats, .accounts = 2, .se
      T(TXN_002, "ack-of-refusal", ack_of_refusal, .accounts = 2),
      T(TXN_003, "udp-request", udp_request_repeats, .accounts = 2, .seconds = 3),
      T(TXN_004, "udp-copy", udp_copy_same_answer), T(TXN_005, "sent-by", sent_by_counts),
-     T(TXN_006, "udp-final", udp_final_repeats, .seconds = 3),
+     T(TXN_006, "udp-final", udp_final_repeats, .accounts = 2, .seconds = 3),
      T(TXN_007, "other-method", response_of_other_method, .accounts = 2),
      T(TXN_008, "cancel-waits", cancel_waits, .accounts = 2),
      T(TXN_010, "second-2xx", second_2xx, .accounts = 2),

@@ -118,6 +118,8 @@ void call_end(struct test *t, struct call *c);                            /* BYE
 struct msg *call_between(struct ua *a, struct ua *b, const struct req *more);
 /* a asks outside a call, b gets it: for MESSAGE and the like. */
 struct msg *ask_through(struct ua *a, struct ua *b, const struct req *r);
+/* Sends; if a challenge comes within 300 ms, answers it. */
+void send_logged_in(struct ua *a, const struct req *r);
 /* The same where a refusal is what the test looks for: it fails, and is not unclear. */
 struct msg *must_reach(struct ua *a, struct ua *b, const struct req *r);
 

@@ -46,8 +46,12 @@ send_alerts()
 
 class Conn:
     def __init__(self, fake, kind, send, close, peer):
-        self.fake, self.kind, self.send, self.close, self.peer = fake, kind, send, close, peer
-        self.users, self.open, self.loop_ok = set(), True, False
+        self.fake, self.kind, self.write, self.close, self.peer = fake, kind, send, close, peer
+        self.users, self.open = set(), True
+
+    def send(self, data):
+        if self.open:
+            self.write(data)
 
 
 class Server:  # a server transaction
