@@ -30,6 +30,8 @@ static enum err make_one(struct daemon *d, const struct config *config, const st
                                         .roots = roots };
     struct tls_client_config client = { .verify_nothing = true, /* core judges */
                                         .identity = certs->server[0],
+                                        .identities = certs->server,
+                                        .identity_count = certs->count,
                                         .alpn = TLS_ALPN_SIP,
                                         .only_tls13 = server.only_tls13,
                                         .keep_session = true,

@@ -102,8 +102,9 @@ enum err tls_context_use(SSL_CTX *ctx, const struct pki_id *id) {
     return ok ? ERR_OK : ERR_CRYPTO;
 }
 
-struct kept { /* the last ticket for a name */
+struct kept { /* the last ticket for a name, got with a certificate of ours: it carries that one */
     char name[256];
+    const X509 *own;
     SSL_SESSION *session;
 };
 struct tls_client {
@@ -113,6 +114,8 @@ struct tls_client {
     bool verify_nothing;
     unsigned kept_count; /* ever; the next one overwrites the oldest */
     struct kept kept[TLS_SESSIONS_MAX];
+    size_t identity_count;
+    struct pki_id *identities[];
 };
 
 /* Connections without SNI share the empty name. */
@@ -121,19 +124,23 @@ static const char *name_asked(SSL *ssl) {
     return name ? name : "";
 }
 
-static struct kept *kept_find(struct tls_client *c, const char *name) {
+static struct kept *kept_find(struct tls_client *c, SSL *ssl) {
+    const X509 *own = SSL_get_certificate(ssl);
     for (unsigned i = 0; i < TLS_SESSIONS_MAX; i++)
-        if (c->kept[i].session && strcmp(c->kept[i].name, name) == 0) return &c->kept[i];
+        if (c->kept[i].session && c->kept[i].own == own &&
+            strcmp(c->kept[i].name, name_asked(ssl)) == 0)
+            return &c->kept[i];
     return NULL;
 }
 
-static void kept_put(struct tls_client *c, const char *name, SSL_SESSION *session) {
-    struct kept *k = kept_find(c, name);
+static void kept_put(struct tls_client *c, SSL *ssl, SSL_SESSION *session) {
+    struct kept *k = kept_find(c, ssl);
     if (!k) k = &c->kept[c->kept_count++ % TLS_SESSIONS_MAX];
     SSL_SESSION_free(k->session);
     k->session = session;
+    k->own = SSL_get_certificate(ssl);
     struct buf b = buf_over(k->name, sizeof k->name);
-    buf_put(&b, slice_str(name));
+    buf_put(&b, slice_str(name_asked(ssl)));
     buf_byte(&b, '\0');
     if (!b.full) return;
     SSL_SESSION_free(session);
@@ -141,7 +148,7 @@ static void kept_put(struct tls_client *c, const char *name, SSL_SESSION *sessio
 }
 
 static int on_session(SSL *ssl, SSL_SESSION *session) {
-    kept_put(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), name_asked(ssl), session);
+    kept_put(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)), ssl, session);
     return 1; /* it is ours now */
 }
 
@@ -179,8 +186,11 @@ static bool set_trust(SSL_CTX *ctx, const struct tls_client_config *c) {
 }
 
 enum err tls_client_new(const struct tls_client_config *config, struct tls_client **out) {
-    struct tls_client *c = mem_zalloc(sizeof *c);
+    if (config->identity_count > TLS_CERTS_MAX) return ERR_LIMIT;
+    struct tls_client *c = mem_zalloc(sizeof *c + config->identity_count * sizeof(struct pki_id *));
     if (!c) return ERR_MEMORY;
+    for (size_t i = 0; i < config->identity_count; i++)
+        c->identities[c->identity_count++] = pki_ref(config->identities[i]);
     c->refs = 1;
     c->verify_nothing = config->verify_nothing;
     c->roots = config->roots ? cert_roots_ref(config->roots) : NULL;
@@ -210,6 +220,7 @@ enum err tls_client_new(const struct tls_client_config *config, struct tls_clien
 void tls_client_unref(struct tls_client *c) {
     if (!c || --c->refs > 0) return;
     for (unsigned i = 0; i < TLS_SESSIONS_MAX; i++) SSL_SESSION_free(c->kept[i].session);
+    for (size_t i = 0; i < c->identity_count; i++) pki_unref(c->identities[i]);
     cert_roots_unref(c->roots);
     SSL_CTX_free(c->ctx);
     mem_free(c);
@@ -227,15 +238,29 @@ static bool set_name(const struct tls_client *c, SSL *ssl, const char *name) {
     return SSL_set1_host(ssl, name) == 1;
 }
 
+static bool use_identity(const struct tls_client *c, SSL *ssl, slice own) {
+    for (size_t i = 0; own.len && i < c->identity_count; i++) {
+        const struct pki_id *id = c->identities[i];
+        if (!pki_covers(id, own)) continue;
+        return SSL_use_cert_and_key(ssl, pki_leaf(id), pki_key(id), pki_chain(id), 1) == 1;
+    }
+    return true;
+}
+
 enum err tls_connect(struct tls_client *c, struct tls_wire *wire, const char *name,
                      struct tls *out) {
+    return tls_connect_as(c, wire, name, SLICE_NONE, out);
+}
+
+enum err tls_connect_as(struct tls_client *c, struct tls_wire *wire, const char *name, slice own,
+                        struct tls *out) {
     SSL *ssl;
     enum err e = tls_stream_new(c->ctx, wire, &ssl);
     if (e != ERR_OK) return e;
     SSL_set_connect_state(ssl);
     struct kept *kept = NULL;
-    bool ok = set_name(c, ssl, name);
-    if (ok) kept = kept_find(c, name_asked(ssl));
+    bool ok = set_name(c, ssl, name) && use_identity(c, ssl, own);
+    if (ok) kept = kept_find(c, ssl);
     if (!ok || (kept && SSL_set_session(ssl, kept->session) != 1)) {
         SSL_free(ssl);
         ERR_clear_error();
@@ -250,7 +275,7 @@ enum err tls_connect(struct tls_client *c, struct tls_wire *wire, const char *na
  */
 static void keep_renewed(struct tls_client *c, SSL *ssl) {
     if (SSL_version(ssl) != TLS1_2_VERSION || !SSL_session_reused(ssl)) return;
-    if (kept_find(c, name_asked(ssl))) kept_put(c, name_asked(ssl), SSL_get1_session(ssl));
+    if (kept_find(c, ssl)) kept_put(c, ssl, SSL_get1_session(ssl));
 }
 
 void tls_fini(struct tls *t) {

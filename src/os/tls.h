@@ -73,9 +73,12 @@ struct tls_client_config {
     bool verify_nothing;     /* the handshake goes on with any certificate: for tests, and for who
                               * judges it afterwards with tls_peer_cert() */
     struct pki_id *identity; /* our certificate, or NULL */
-    enum tls_alpn alpn;      /* offered, NONE: no ALPN */
+    struct pki_id *const *identities; /* for tls_connect_as(): which of them names us; referenced */
+    size_t identity_count;            /* at most TLS_CERTS_MAX */
+    enum tls_alpn alpn;               /* offered, NONE: no ALPN */
     bool only_tls12, only_tls13;
-    bool keep_session;        /* the last ticket of a name is used for the next connection to it */
+    bool keep_session; /* the last ticket of a name is used for the next connection to it with the
+                        * same certificate of ours */
     struct cert_roots *roots; /* for tls_peer_cert(); referenced; NULL: none is verified */
 };
 #define TLS_SESSIONS_MAX 32u /* names whose last ticket is kept */
@@ -94,6 +97,10 @@ NODISCARD enum err tls_accept(struct tls_server *s, struct tls_wire *wire, struc
  * name it, unless verify_nothing. */
 NODISCARD enum err tls_connect(struct tls_client *c, struct tls_wire *wire, const char *name,
                                struct tls *out);
+/* The same on behalf of `own`, a domain of ours: with the first of `identities` that names it; when
+ * none does, with `identity`. */
+NODISCARD enum err tls_connect_as(struct tls_client *c, struct tls_wire *wire, const char *name,
+                                  slice own, struct tls *out);
 void tls_fini(struct tls *t); /* no close_notify; a zeroed one is allowed */
 
 /* OK: done. AGAIN: feed more. CRYPTO: over; an alert may be in the wire. */

@@ -584,6 +584,43 @@ static void keeps_a_ticket_per_name(void **state) {
     }
 }
 
+/* RFC 5923 9.3: who serves several domains proves the one that he asks for. */
+static void proves_the_domain_on_whose_behalf(void **state) {
+    (void)state;
+    static const struct {
+        const char *own, *uri;
+    } rows[] = { { "example.com", "sip:example.com" },
+                 { "example.org", "sip:example.org" },
+                 { "EXAMPLE.com", "sip:example.com" },
+                 { "example.net", "sip:example.org" },
+                 { "", "sip:example.org" } };
+    struct cert_roots *known = roots_of(local_ca);
+    struct pki_id *both[] = { cert_org, cert_com };
+    struct tls_server_config sc = {
+        .certs = &cert_com, .cert_count = 1, .tickets = tickets, .roots = known
+    };
+    struct tls_server *s;
+    assert_ok(tls_server_new(&sc, &s));
+    struct tls_client *c = client_with((struct tls_client_config){ .verify_nothing = true,
+                                                                   .identity = cert_org,
+                                                                   .identities = both,
+                                                                   .identity_count = 2,
+                                                                   .keep_session = true });
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        end_init(&left);
+        end_init(&right);
+        assert_ok(tls_connect_as(c, &left.wire, "example.com", slice_str(rows[i].own), &left.tls));
+        assert_ok(tls_accept(s, &right.wire, &right.tls));
+        assert_ok(shake(&left, &right, sizeof left.out));
+        expect_cert(&right.tls, rows[i].uri, NULL);
+        say(&right, &left, "x");
+        close_pair(&left, &right);
+    }
+    tls_client_unref(c);
+    tls_server_unref(s);
+    cert_roots_unref(known);
+}
+
 static const char *trouble_after(struct tls_client *c, const char *answer, size_t len) {
     open_pair(c, NULL, "example.org", &left, &right);
     assert_err(tls_handshake(&left.tls), ERR_AGAIN);
@@ -743,6 +780,7 @@ int main(void) {
         cmocka_unit_test(no_device_ca_no_device),
         cmocka_unit_test(names_no_authority),
         cmocka_unit_test(domains_see_each_other),
+        cmocka_unit_test(proves_the_domain_on_whose_behalf),
         cmocka_unit_test(keeps_a_ticket_per_name),
         cmocka_unit_test(tells_people_why_a_handshake_failed),
         cmocka_unit_test(tickets_end_with_their_keys),
