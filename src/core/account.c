@@ -128,15 +128,26 @@ bool core_who(struct core *c, struct flow *flow, const struct sip_msg *m, uint32
     return false;
 }
 
+static bool guard_says(struct core *c, struct flow *flow, const struct sip_msg *m,
+                       enum guard_verdict verdict, const char *words) {
+    if (verdict == GUARD_OK) return true;
+    COUNT(c, refused);
+    core_answer(
+        c, flow->id, m,
+        &(struct answer){ .status = 503, .warning = words, .lines = SLICE("Retry-After: 5\r\n") });
+    return false;
+}
+
 bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg *m,
                         uint32_t account_id) {
-    if (guard_account(c->node->guard, account_id, c->now.mono) == GUARD_OK) return true;
-    COUNT(c, refused);
-    core_answer(c, flow->id, m,
-                &(struct answer){ .status = 503,
-                                  .warning = "This account sends too many requests",
-                                  .lines = SLICE("Retry-After: 5\r\n") });
-    return false;
+    return guard_says(c, flow, m, guard_account(c->node->guard, account_id, c->now.mono),
+                      "This account sends too many requests");
+}
+
+bool core_guard_domain(struct core *c, struct flow *flow, const struct sip_msg *m,
+                       uint32_t domain_id) {
+    return guard_says(c, flow, m, guard_domain(c->node->guard, domain_id, c->now.mono),
+                      "This domain sends too many requests");
 }
 
 bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m) {

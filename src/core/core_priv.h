@@ -202,6 +202,8 @@ void core_put_aor(struct core *c, uint32_t account_id, struct buf *b);
 bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m);
 bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg *m,
                         uint32_t account_id);
+bool core_guard_domain(struct core *c, struct flow *flow, const struct sip_msg *m,
+                       uint32_t domain_id);
 
 /* register.c */
 void core_register(struct core *c, struct flow *flow, const struct sip_msg *m);

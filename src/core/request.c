@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "proxy/best.h"
 
-#define GUARD_DOMAIN       0x80000000u /* domains are counted beside accounts */
 #define TAG_BYTES          8
 #define ANSWER_LINES_BYTES 1024u /* Warning and Server, beside what the caller gives */
 #define BAD_MESSAGES_MAX   32u /* of one flow; a broken phone repeats itself, an attacker goes on */
@@ -441,7 +440,7 @@ static bool core_sender(struct core *c, struct flow *flow, const struct sip_msg 
         if (!peer_who(c, flow, m, &out->domain_id)) return false;
         c->is_proved = true;
         peer_alias(c, flow, m);
-        return core_guard_account(c, flow, m, out->domain_id | GUARD_DOMAIN);
+        return core_guard_domain(c, flow, m, out->domain_id);
     }
     if (!core_who(c, flow, m, &out->account_id)) return false;
     c->is_proved = true;

@@ -44,6 +44,7 @@ void config_to_node(const struct config *c, struct node_config *out) {
     out->session_timer_s = c->session_timer_s;
     out->flow_idle_s = c->flow_idle_s;
     out->flows_max = c->flows;
+    if (c->listen_tls.count && c->listen_tls.at[0].port) out->sip_port = c->listen_tls.at[0].port;
     out->peers = (enum peers_policy)c->peers_policy;
     out->peer_count = 0;
     add_peers(&c->peers, PEER_ALLOW, out);

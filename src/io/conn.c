@@ -158,14 +158,14 @@ static struct conn *conn_new(struct listener *l, int fd, const struct addr *peer
                : NULL;
 }
 
-enum err conn_new_ours(struct io *io, int fd, const struct addr *peer, const char *name,
+enum err conn_new_ours(struct io *io, int fd, const struct addr *peer, const char *name, slice own,
                        uint64_t ticket) {
     struct conn *c = conn_alloc(io, fd, peer);
     if (!c) return ERR_FULL;
     c->transport = FLOW_TLS;
     c->lane = LANE_MAIN;
     c->is_ours = true;
-    enum err e = tls_connect(io->tls_client, &io->wire, name, &c->tls);
+    enum err e = tls_connect_as(io->tls_client, &io->wire, name, own, &c->tls);
     if (e != ERR_OK) {
         pool_free(&io->conn_pool, c->id);
         return e;

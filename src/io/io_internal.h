@@ -188,7 +188,7 @@ void conn_forget_flow(struct conn *c);
 
 /* One that we begin: fd is connecting to `peer`. FULL, MEMORY, IO: fd stays the caller's. */
 NODISCARD enum err conn_new_ours(struct io *io, int fd, const struct addr *peer, const char *name,
-                                 uint64_t ticket);
+                                 slice own, uint64_t ticket);
 
 /* ---- connect.c: those that we begin ---- */
 void connect_begin(struct io *io, const struct core_effect *fx);

@@ -148,9 +148,10 @@ class Rig:
 class Kith:
     """The server under test, run as an operator would run it."""
 
-    def __init__(self, rig, domains=(DOMAIN,), tls=(V4,), legacy=(), name=None, more=""):
+    def __init__(self, rig, domains=(DOMAIN,), tls=(V4,), legacy=(), name=None, more="", label=""):
         self.rig, self.domains, self.process, self.devices = rig, domains, None, {}
-        self.data, self.conf = rig.dir / "data", rig.dir / "kith.conf"
+        self.label, self.root = f"kith{label}", None
+        self.data, self.conf = rig.dir / f"data{label}", rig.dir / f"{self.label}.conf"
         if not os.access(rig.kith_binary, os.X_OK):
             raise Skip("kith is not built")
 
@@ -201,11 +202,11 @@ class Kith:
 
     @property
     def ca(self):
-        return self.data / "tls" / "ca.pem"
+        return self.root or self.data / "tls" / "ca.pem"
 
     def start(self, seconds=20):
-        self.process = self.rig.start("kith", [self.rig.kith_binary, "serve", "--config", self.conf,
-                                               "--data", self.data])
+        self.process = self.rig.start(self.label, [self.rig.kith_binary, "serve", "--config",
+                                                   self.conf, "--data", self.data])
         wait(self._listens, seconds,
              lambda: "kith to listen; it says: " + self.process.text()[-400:])
         return self
