@@ -7,7 +7,7 @@ meets both. A row's figure is the median of the ratios of the pairs. Nothing lea
 
   bench/run.py                       build what is needed (preset release) and run every row
   bench/run.py --only call,memory    some rows (parse register refresh call outbound memory crowd
-                                     bindings)
+                                     bindings overload)
   bench/run.py --self                the floor against itself: what the rig adds (should print 1.0)
   bench/run.py --quick               3 pairs and small counts: a look, not a figure
 """
@@ -24,6 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import overload
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOMAIN = "bench.test"
@@ -115,6 +117,7 @@ class Server:
 
     def __init__(self, rig, name, process, port):
         self.rig, self.name, self.process, self.port = rig, name, process, port
+        self.domain = DOMAIN
         wait_for_port(port, process, 180)
         self.load = rig.start(
             [rig.tool("bench_load"), "--server", f"127.0.0.1:{port}", "--pid", str(process.pid),
@@ -158,12 +161,12 @@ def start_floor(rig, name="floor", workers=2):
     return Server(rig, name, p, port)
 
 
-def start_kith(rig, name="kith", users=2200, prepare=None):
+def start_kith(rig, name="kith", users=2200, prepare=None, workers=2):
     """A Kith as an operator would run it; only addresses, names and the certificate are given."""
     kith, data, port = str(rig.build / "kith"), rig.dir / name, free_port()
     data.mkdir(mode=0o700)
     conf = rig.dir / f"{name}.conf"
-    conf.write_text(f"domain = {DOMAIN}\nworkers = 2\n[listen]\ntls = 127.0.0.1:{port}\n"
+    conf.write_text(f"domain = {DOMAIN}\nworkers = {workers}\n[listen]\ntls = 127.0.0.1:{port}\n"
                     f"[tls]\ncertificate = {rig.cert}\nkey = {rig.key}\n[log]\nlevel = warn\n")
     people = rig.dir / f"{name}.users"
     with open(people, "w") as f:
@@ -366,6 +369,16 @@ def rows(rig, args):
     if want("bindings") and not args.self:
         yield lambda: row_lookup(rig, args)
         yield lambda: row_bindings(rig, args)
+    if want("overload") and not args.self:
+        yield lambda: rows_overload(rig, args)
+
+
+def rows_overload(rig, args):
+    found = overload.rows(rig, start_kith, args)
+    at = ROOT / ("build/bench/overload.svg" if args.quick else "docs/overload.svg")
+    overload.picture(found, at)
+    print(f"      drawn: {at.relative_to(ROOT)}")
+    return found
 
 
 def machine():
@@ -421,13 +434,14 @@ def main():
     try:
         for step in rows(rig, args):
             try:
-                row = step()
+                made = step()
             except (Failure, OSError, subprocess.CalledProcessError) as why:
                 print(f"FAIL  {why}")
                 failed += 1
                 continue
-            show(row)
-            result["rows"].append(row)
+            for row in made if isinstance(made, list) else [made]:
+                show(row)
+                result["rows"].append(row)
     except Failure as why:
         print(f"FAIL  {why}")
         failed += 1

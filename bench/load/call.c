@@ -5,17 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum call_step { CALL_INVITED, CALL_RINGING, CALL_ANSWERED, CALL_UP, CALL_ENDING };
-
-struct call {
-    uint8_t step; /* enum call_step */
-    bool trying;
-    uint32_t id;
-    struct phone *caller, *callee;
-    char room_target[256], room_to[256], room_routes[1536], room_answer[4096];
-    struct text target, to, routes, answer; /* answer: the callee's 200, kept till it is due */
-};
-
 static struct text text_in(char *room, size_t max) {
     return (struct text){ room, 0, max, false };
 }
@@ -58,17 +47,27 @@ static void contact(struct text *t, const struct phone *p) {
                 p->user, address, p->port, p->user);
 }
 
-static void own_headers(struct load *l, struct text *t, const struct call *c, const char *method,
-                        uint32_t cseq) {
+/* One sender behind many connections: what it hears on one counts for all. */
+static const char *overload(const struct load *l) {
+    return l->takes_part ? ";oc;oc-algo=\"loss\"" : "";
+}
+
+static void own_headers_of(struct load *l, struct text *t, const struct call *c, const char *method,
+                           uint32_t cseq, uint32_t apart) {
     char address[24];
     phone_address(c->caller, address);
     text_printf(t,
-                "Via: SIP/2.0/TLS %s:%u;branch=z9hG4bK%08x%x;rport\r\nMax-Forwards: 70\r\n"
+                "Via: SIP/2.0/TLS %s:%u;branch=z9hG4bK%08x%x;rport%s\r\nMax-Forwards: 70\r\n"
                 "From: \"Caller\" <sip:u%05u@%.*s>;tag=%08x\r\n"
                 "Call-ID: %08x%08x@%s\r\nCSeq: %u %s\r\n",
-                address, c->caller->port, c->id, cseq + (method[0] == 'A' ? 16U : 0U),
-                c->caller->user, (int)l->domain.n, l->domain.p, c->id, c->id, c->caller->user,
-                address, cseq, method);
+                address, c->caller->port, c->id, cseq + apart, overload(l), c->caller->user,
+                (int)l->domain.n, l->domain.p, c->id, c->id, c->caller->user, address, cseq,
+                method);
+}
+
+static void own_headers(struct load *l, struct text *t, const struct call *c, const char *method,
+                        uint32_t cseq) {
+    own_headers_of(l, t, c, method, cseq, method[0] == 'A' ? 16U : 0U);
 }
 
 bool call_start(struct load *l, uint32_t pair) {
@@ -86,6 +85,7 @@ bool call_start(struct load *l, uint32_t pair) {
     c->to = text_in(c->room_to, sizeof c->room_to);
     c->routes = text_in(c->room_routes, sizeof c->room_routes);
     c->answer = text_in(c->room_answer, sizeof c->room_answer);
+    c->regret = text_in(c->room_regret, sizeof c->room_regret);
     a->call = b->call = c;
     a->state = b->state = PHONE_CALL;
     char room[3072], address[24];
@@ -112,7 +112,56 @@ void call_drop(struct load *l, struct phone *p) {
     c->caller->call = c->callee->call = NULL;
     struct phone *other = p == c->caller ? c->callee : c->caller;
     if (other->state == PHONE_CALL) other->state = PHONE_IDLE;
+    offer_leave(c);
     free(c);
+}
+
+void call_free(struct call *c) {
+    c->caller->state = c->callee->state = PHONE_IDLE;
+    c->caller->call = c->callee->call = NULL;
+    offer_leave(c);
+    free(c);
+}
+
+bool call_bye(struct load *l, struct call *c) {
+    char room[4096];
+    struct text t = text_in(room, sizeof room);
+    c->step = CALL_BYE;
+    c->at_ns = clock_ns();
+    sip_begin(&t, c->callee->user, TAG_FORWARD, "BYE %.*s SIP/2.0", (int)c->target.n, c->target.p);
+    own_headers(l, &t, c, "BYE", 2);
+    text_add(&t, span_of(c->to.p, c->to.n));
+    text_add(&t, span_of(c->routes.p, c->routes.n));
+    text_printf(&t, "User-Agent: bench/1\r\nContent-Length: 0\r\n\r\n");
+    return phone_send(l, c->caller, &t);
+}
+
+/* RFC 3261 9.1, 17.1.1.3: CANCEL, and the ACK of a refusal, have the INVITE's Request-URI and
+ * branch. */
+static bool hop_request(struct load *l, struct call *c, const char *method, struct span to) {
+    char room[3072];
+    struct text t = text_in(room, sizeof room);
+    sip_begin(&t, c->callee->user, TAG_FORWARD, "%s sip:u%05u@%.*s SIP/2.0", method,
+              c->callee->user, (int)l->domain.n, l->domain.p);
+    own_headers_of(l, &t, c, method, 1, 0);
+    text_add(&t, to);
+    text_printf(&t, "Content-Length: 0\r\n\r\n");
+    return phone_send(l, c->caller, &t);
+}
+
+bool call_cancel(struct load *l, struct call *c) {
+    char room[128];
+    int n = snprintf(room, sizeof room, "To: <sip:u%05u@%.*s>\r\n", c->callee->user,
+                     (int)l->domain.n, l->domain.p);
+    c->given_up = true;
+    return hop_request(l, c, "CANCEL", span_of(room, (size_t)n));
+}
+
+bool call_refused(struct load *l, struct call *c, struct span msg) {
+    char room[512];
+    struct text to = text_in(room, sizeof room);
+    sip_copy(&to, msg, H_TO, 0);
+    return !to.bad && hop_request(l, c, "ACK", span_of(to.p, to.n));
 }
 
 static void callee_request(struct load *l, struct phone *p, struct span msg) {
@@ -131,16 +180,25 @@ static void callee_request(struct load *l, struct phone *p, struct span msg) {
         contact(&t, p);
         text_printf(&t, "User-Agent: bench/1\r\nContent-Length: 0\r\n\r\n");
         (void)phone_send(l, p, &t);
+        answer_begin(&c->regret, c->caller->user, "487 Request Terminated", msg, tag);
+        text_printf(&c->regret, "Content-Length: 0\r\n\r\n");
     } else if (span_begins(msg, "ACK ") && c->step == CALL_ANSWERED) {
         c->step = CALL_UP;
-        struct phone *a = c->caller;
-        sip_begin(&t, p->user, TAG_FORWARD, "BYE %.*s SIP/2.0", (int)c->target.n, c->target.p);
-        own_headers(l, &t, c, "BYE", 2);
-        text_add(&t, span_of(c->to.p, c->to.n));
-        text_add(&t, span_of(c->routes.p, c->routes.n));
-        text_printf(&t, "User-Agent: bench/1\r\nContent-Length: 0\r\n\r\n");
-        (void)phone_send(l, a, &t);
-    } else if (span_begins(msg, "BYE ") && c->step == CALL_UP) {
+        if (l->job.kind == JOB_OFFER)
+            offer_up(l, c);
+        else
+            (void)call_bye(l, c);
+    } else if (span_begins(msg, "CANCEL ") && c->step <= CALL_RINGING) {
+        answer_begin(&t, c->caller->user, "200 OK", msg, 0);
+        text_printf(&t, "Content-Length: 0\r\n\r\n");
+        if (phone_send(l, p, &t) && c->regret.n) {
+            t = text_in(room, sizeof room);
+            text_add(&t, span_of(c->regret.p, c->regret.n));
+            (void)phone_send(l, p, &t);
+        }
+    } else if (l->job.kind == JOB_OFFER && !span_begins(msg, "BYE ")) {
+        return; /* a CANCEL that crossed our answer, the ACK of a 487: the caller ends the call */
+    } else if (span_begins(msg, "BYE ") && c->step == CALL_BYE) {
         c->step = CALL_ENDING;
         answer_begin(&t, c->caller->user, "200 OK", msg, 0);
         text_printf(&t, "User-Agent: bench/1\r\nContent-Length: 0\r\n\r\n");
@@ -170,6 +228,7 @@ static void caller_answered(struct load *l, struct phone *p, struct span msg) {
 static void caller_response(struct load *l, struct phone *p, struct span msg) {
     struct call *c = p->call;
     unsigned status = sip_status(msg);
+    if (l->job.kind == JOB_OFFER && offer_response(l, p, msg)) return;
     if (status == 100) {
         c->trying = true;
     } else if (status == 180 && c->step == CALL_INVITED) {
@@ -177,8 +236,13 @@ static void caller_response(struct load *l, struct phone *p, struct span msg) {
         (void)phone_send(l, c->callee, &c->answer);
     } else if (status == 200 && c->step == CALL_RINGING) {
         caller_answered(l, p, msg);
+        if (l->job.kind == JOB_OFFER && p->call) offer_answered(l, c);
     } else if (status == 200 && c->step == CALL_ENDING) {
         bool whole = c->trying; /* a server that never sent 100 has done less work */
+        if (l->job.kind == JOB_OFFER) {
+            offer_done(l, c);
+            return;
+        }
         c->callee->state = PHONE_IDLE;
         p->state = PHONE_IDLE;
         c->caller->call = c->callee->call = NULL;
@@ -192,7 +256,17 @@ static void caller_response(struct load *l, struct phone *p, struct span msg) {
     }
 }
 
+static bool is_of(const struct call *c, struct span msg) {
+    char room[40];
+    struct span id = sip_header(msg, H_CALL_ID);
+    if (!c) return false;
+    int n = snprintf(room, sizeof room, "%08x%08x@", c->id, c->caller->user);
+    return id.n > (size_t)n && memcmp(id.p, room, (size_t)n) == 0;
+}
+
 void call_message(struct load *l, struct phone *p, struct span msg) {
+    if (l->job.kind == JOB_OFFER && !is_of(p->call, msg))
+        return; /* the ACK of a 487, an answer to a CANCEL: of a call that is over */
     if (!p->call)
         phone_fail(l, p, "a message without a call", msg);
     else if (sip_status(msg) && p == p->call->caller)

@@ -32,6 +32,16 @@ void job_one_done(struct load *l, struct phone *p) {
     if (l->job.kind == JOB_CALL) ready_put(l, index / 2);
 }
 
+void job_ready(struct load *l, uint32_t one) {
+    ready_put(l, one);
+}
+
+bool job_take(struct load *l, uint32_t *out) {
+    if (!l->ready_count) return false;
+    *out = ready_take(l);
+    return true;
+}
+
 static void start_one(struct load *l) {
     struct job *j = &l->job;
     uint32_t n = j->started++;
@@ -48,6 +58,8 @@ static void start_one(struct load *l) {
     case JOB_CALL:
         (void)call_start(l, ready_take(l));
         break;
+    case JOB_OFFER: /* offer.c starts its own */
+        break;
     }
 }
 
@@ -60,34 +72,38 @@ static bool may_start(const struct load *l, uint64_t now) {
     return (double)(now - j->started_ns) * 1e-9 * l->rate >= (double)j->started;
 }
 
-static bool prepare(struct load *l, enum job_kind kind, uint32_t count) {
+bool job_prepare(struct load *l, enum job_kind kind, uint32_t count) {
     l->job = (struct job){ .kind = kind, .target = count, .started_ns = clock_ns() };
     l->job.moved_ns = l->job.started_ns;
     l->ready_head = l->ready_count = 0;
-    if (kind == JOB_REFRESH || kind == JOB_CALL) {
-        uint32_t units = kind == JOB_CALL ? l->phone_count / 2 : l->phone_count;
+    if (kind == JOB_REFRESH || kind == JOB_CALL || kind == JOB_OFFER) {
+        uint32_t units = kind == JOB_REFRESH ? l->phone_count : l->phone_count / 2;
         for (uint32_t i = 0; i < units; i++) ready_put(l, i);
         return units > 0;
     }
     return l->phone_count + count <= LOAD_PHONES_MAX;
 }
 
+void job_events(struct load *l, int wait_ms) {
+    struct epoll_event events[256];
+    int n = epoll_wait(l->epoll, events, 256, wait_ms);
+    for (int i = 0; i < n; i++) {
+        struct phone *p = events[i].data.ptr;
+        if (p->state != PHONE_CLOSED) phone_event(l, p, events[i].events);
+    }
+}
+
 /* True when every operation succeeded. */
 bool job_run(struct load *l, enum job_kind kind, uint32_t count) {
     struct job *j = &l->job;
-    if (!prepare(l, kind, count)) {
+    if (!job_prepare(l, kind, count)) {
         fprintf(stderr, "bench_load: no phones for this job (open some first, or fewer)\n");
         return false;
     }
     while (j->done + j->failed < j->target) {
         uint64_t now = clock_ns();
         while (may_start(l, now)) start_one(l);
-        struct epoll_event events[256];
-        int n = epoll_wait(l->epoll, events, 256, l->rate > 0 ? 1 : 1000);
-        for (int i = 0; i < n; i++) {
-            struct phone *p = events[i].data.ptr;
-            if (p->state != PHONE_CLOSED) phone_event(l, p, events[i].events);
-        }
+        job_events(l, l->rate > 0 ? 1 : 1000);
         if (clock_ns() - j->moved_ns > LOAD_STALL_MS * 1000000ULL) {
             fprintf(stderr, "bench_load: nothing moved for %d s (%u of %u done)\n",
                     LOAD_STALL_MS / 1000, j->done, j->target);

@@ -27,7 +27,21 @@ enum phone_state {
     PHONE_CALL
 };
 
-struct call; /* call.c */
+enum call_step { CALL_INVITED, CALL_RINGING, CALL_ANSWERED, CALL_UP, CALL_BYE, CALL_ENDING };
+
+struct call {
+    uint8_t step; /* enum call_step */
+    bool trying;
+    bool given_up; /* offer: the caller's patience ended, he has sent CANCEL */
+    uint32_t id;
+    uint64_t at_ns;             /* offer: of the INVITE, of the answer, of the BYE */
+    struct call *older, *newer; /* offer: in the line of those that ring, or of those that talk */
+    struct phone *caller, *callee;
+    char room_target[256], room_to[256], room_routes[1536], room_answer[4096], room_regret[2048];
+    struct text target, to, routes;
+    struct text answer; /* the callee's 200, kept till it is due */
+    struct text regret; /* its 487, in case the caller gives up */
+};
 
 struct phone {
     SSL *ssl;
@@ -43,7 +57,7 @@ struct phone {
     bool answered_challenge;
 };
 
-enum job_kind { JOB_OPEN, JOB_REGISTER, JOB_REFRESH, JOB_CALL };
+enum job_kind { JOB_OPEN, JOB_REGISTER, JOB_REFRESH, JOB_CALL, JOB_OFFER };
 
 struct job {
     enum job_kind kind;
@@ -62,6 +76,8 @@ struct load {
     bool bare_renew; /* refresh without Authorization */
     bool outbound;   /* phones register flows (RFC 5626) and speak by their GRUUs (RFC 5627) */
     bool tls12;
+    bool takes_part;               /* offer: with ;oc, and by what comes back (RFC 7339) */
+    uint32_t patience_ms, hold_ms; /* offer: how long a caller waits, how long a call lasts */
     SSL_CTX *tls;
     int epoll;
     struct phone *phones; /* LOAD_PHONES_MAX */
@@ -88,7 +104,25 @@ bool call_start(struct load *l, uint32_t pair);
 void call_message(struct load *l, struct phone *p, struct span msg);
 void call_drop(struct load *l, struct phone *p);
 
+bool call_bye(struct load *l, struct call *c);
+/* ACK of a final answer that is none. */
+bool call_refused(struct load *l, struct call *c, struct span msg);
+bool call_cancel(struct load *l, struct call *c);
+void call_free(struct call *c);
+
+/* offer.c: so many calls a second, whatever becomes of them. */
+bool offer_run(struct load *l, const char *phases, bool as_json);
+bool offer_response(struct load *l, struct phone *p, struct span msg); /* false: not its business */
+void offer_answered(struct load *l, struct call *c);
+void offer_up(struct load *l, struct call *c);
+void offer_done(struct load *l, struct call *c);
+void offer_leave(struct call *c);
+
 /* job.c */
+void job_ready(struct load *l, uint32_t one);
+bool job_take(struct load *l, uint32_t *out);
+bool job_prepare(struct load *l, enum job_kind kind, uint32_t count);
+void job_events(struct load *l, int wait_ms);
 bool job_run(struct load *l, enum job_kind kind, uint32_t count);
 void job_one_done(struct load *l, struct phone *p);
 uint64_t clock_ns(void);

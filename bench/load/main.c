@@ -6,6 +6,9 @@
  * open N      the same, and they stay
  * refresh N   N times REGISTER on the open connections, in turn
  * calls N     N whole calls, in turn over the pairs of open connections
+ * offer R:S,R:S...  R calls a second for S seconds, then the next rate, whatever becomes of them: a
+ *             caller waits `patience` ms for an answer, a call lasts `hold` ms. Prints what became
+ *             of the calls of each second. control 1: one peer that obeys RFC 7339
  * rss         memory of the server process now
  * width N, rate N (a second; 0: flat out), renew bare|digest: how the next jobs run
  * outbound 1  from the next open on: flows are registered, calls go to and come from GRUUs
@@ -64,6 +67,7 @@ static void print_users(const struct load *l, uint32_t count) {
 
 static bool command(struct load *l, const char *verb, const char *value) {
     char *end = NULL;
+    if (strcmp(verb, "offer") == 0) return offer_run(l, value, as_json);
     unsigned long n = strtoul(value, &end, 10);
     uint32_t count = n <= 100000000UL ? (uint32_t)n : 0;
     if (strcmp(verb, "renew") == 0) {
@@ -84,6 +88,12 @@ static bool command(struct load *l, const char *verb, const char *value) {
         l->width = count;
     else if (strcmp(verb, "outbound") == 0)
         l->outbound = count == 1;
+    else if (strcmp(verb, "patience") == 0)
+        l->patience_ms = count;
+    else if (strcmp(verb, "hold") == 0)
+        l->hold_ms = count;
+    else if (strcmp(verb, "control") == 0)
+        l->takes_part = count != 0;
     else if (strcmp(verb, "rate") == 0)
         l->rate = (double)count;
     else if (strcmp(verb, "rss") == 0) {
@@ -99,7 +109,7 @@ static bool command(struct load *l, const char *verb, const char *value) {
 }
 
 static bool commands_from_input(struct load *l) {
-    char line[128], verb[32], value[32];
+    char line[512], verb[32], value[400];
     bool ok = true;
     while (fgets(line, sizeof line, stdin)) {
         size_t verb_n = strcspn(line, " \n");
@@ -144,15 +154,17 @@ static bool set_up(struct load *l) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: bench_load [--server 127.0.0.1:5061] [--pid SERVER] [--domain NAME]\n"
-                    "                  [--first-user N] [--tls12] [--json] COMMAND VALUE ... | -\n"
-                    "commands: open register refresh calls rss width rate renew outbound users\n"
-                    "example:  bench_load --pid $(pidof kith) open 200 refresh 5000 calls 2000\n");
+    fprintf(stderr,
+            "usage: bench_load [--server 127.0.0.1:5061] [--pid SERVER] [--domain NAME]\n"
+            "                  [--first-user N] [--tls12] [--json] COMMAND VALUE ... | -\n"
+            "commands: open register refresh calls offer rss width rate renew outbound users\n"
+            "          patience hold control (of offer)\n"
+            "example:  bench_load --pid $(pidof kith) open 200 refresh 5000 calls 2000\n");
     return 2;
 }
 
 int main(int argc, char **argv) {
-    static struct load l = { .width = 32 };
+    static struct load l = { .width = 32, .patience_ms = 4000, .hold_ms = 1000 };
     const char *domain = "bench.test";
     static const struct option options[] = {
         { "server", 1, NULL, 's' }, { "pid", 1, NULL, 'p' },   { "domain", 1, NULL, 'd' },

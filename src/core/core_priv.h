@@ -95,7 +95,8 @@ struct core {
     struct core_effect *effects;
     size_t effect_count, effect_cap, effect_next;
     struct overload load;
-    uint32_t waited_ms; /* of the message being handled, before it was read */
+    uint32_t waited_ms;    /* of the message being handled, before it was read */
+    bool is_overload_told; /* the log says that we are overloaded */
     bool draining;
     bool is_proved;         /* we know who sent the request being handled */
     uint32_t open_contexts; /* without a final answer */

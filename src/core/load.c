@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #define RETRY_SPREAD_S 10u
+#define LOUD_PERCENT   70u
 
 void core_waited(struct core *c, uint32_t ms) {
     c->waited_ms = ms;
@@ -14,13 +15,14 @@ bool core_flow_in_call(const struct core *c, flow_id f) {
 }
 
 void core_measure(struct core *c, const struct overload_measure *m, struct now now) {
-    bool was = overload_is_active(&c->load);
     overload_measure(&c->load, m, now);
-    bool is = overload_is_active(&c->load);
-    atomic_store_explicit(&c->counters.taken_percent, c->load.accept * 100u / OVERLOAD_ONE,
-                          memory_order_relaxed);
-    if (was == is) return;
-    LOG(is ? LOG_WARN : LOG_INFO, is ? "overload.begins" : "overload.ends",
+    uint32_t percent = (uint32_t)((uint64_t)c->load.accept * 100 / OVERLOAD_ONE);
+    atomic_store_explicit(&c->counters.taken_percent, percent, memory_order_relaxed);
+    /* A moment's queue is no news. */
+    bool is_over = c->is_overload_told ? percent < 100 : percent < LOUD_PERCENT;
+    if (is_over == c->is_overload_told) return;
+    c->is_overload_told = is_over;
+    LOG(is_over ? LOG_WARN : LOG_INFO, is_over ? "overload.begins" : "overload.ends",
         LOG_F_U64("worker", c->worker), LOG_F_U64("waiting", m->standing),
         LOG_F_U64("shed", c->load.shed));
 }

@@ -60,6 +60,7 @@ struct node {
     uint32_t flows_max;
     _Atomic bool tracing;
     _Atomic uint64_t *flow_words[NODE_WORKERS_MAX];
+    _Atomic mono_t store_fails_until; /* 0: it works. Else one registration may try it then */
     _Atomic uint16_t *flow_calls[NODE_WORKERS_MAX]; /* calls that each flow takes part in */
     struct addr *locals; /* local addresses of flows, by number; append-only */
     _Atomic uint32_t local_count;

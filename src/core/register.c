@@ -11,6 +11,26 @@ static void register_refuse(struct core *c, struct flow *flow, const struct sip_
     core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = warning });
 }
 
+#define STORE_RETRY_MS 1000 /* one registration a second finds out whether the store works again   \
+                             */
+#define RETRY_S 10u
+
+/* While the store fails, what must be stored is not begun: then nothing tentative needs to be taken
+ * back (RFC 3261 10.3 step 7). */
+static bool store_is_out(struct core *c) {
+    mono_t until = atomic_load_explicit(&c->node->store_fails_until, memory_order_relaxed);
+    if (until == 0) return false;
+    return c->now.mono < until ||
+           !atomic_compare_exchange_strong(&c->node->store_fails_until, &until,
+                                           c->now.mono + STORE_RETRY_MS);
+}
+
+static void store_answered(struct core *c, enum err result) {
+    mono_t until = 0;
+    if (result != ERR_OK) until = c->now.mono > 0 ? c->now.mono + STORE_RETRY_MS : STORE_RETRY_MS;
+    atomic_store_explicit(&c->node->store_fails_until, until, memory_order_relaxed);
+}
+
 /* RFC 3261 10.3 step 5: the To URI is the address-of-record. An account that does not exist is
  * challenged like any other: nobody learns who is here. */
 static bool register_account(struct core *c, struct flow *flow, const struct sip_msg *m,
@@ -81,6 +101,7 @@ void pending_stored(struct core *c, uint64_t ticket, enum err result) {
     struct pending *p = pool_get(&c->pendings, owner_id(ticket));
     if (!p) return;
     if (result != ERR_OK) p->result = result;
+    store_answered(c, result);
     if (--p->waiting) return;
     for (unsigned i = 0; i < p->bid_count; i++)
         registrar_committed(c->node->location, p->account_id, p->bids[i], p->numbers[i], p->result);
@@ -158,7 +179,8 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
     if (device_id && accounts_device(c->node->accounts, device_id, &device) != ERR_OK)
         device.until = 0;
     struct registrar_limits limits = { config->expires_min_s, config->expires_max_s,
-                                       config->expires_default_s, config->contacts_max };
+                                       config->expires_default_s, config->contacts_max,
+                                       store_is_out(c) };
     char aor_mem[ACCOUNT_USER_MAX * 3 + ACCOUNT_DOMAIN_MAX + 2];
     struct buf aor = buf_over(aor_mem, sizeof aor_mem);
     core_put_aor(c, account.id, &aor);
@@ -180,6 +202,12 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
     }
     if (a.status != 200) {
         COUNT(c, registers_refused);
+        char mem[40];
+        struct buf line = buf_over(mem, sizeof mem);
+        if (a.status == 503) { /* phones shall not all come back at once */
+            buf_fmt(&line, "Retry-After: %u\r\n", RETRY_S + (unsigned)(rng_u64(&c->rng) % RETRY_S));
+            a.headers = buf_slice(&line);
+        }
         core_answer(
             c, flow->id, m,
             &(struct answer){ .status = a.status, .warning = a.reason, .lines = a.headers });

@@ -141,7 +141,9 @@ static size_t job_to_batch(struct storer *s, const struct job *j) {
 
 static void commit_batch(struct storer *s, struct list *jobs, size_t count) {
     enum err whole = store_commit(s->store, s->batch, count);
-    unsigned failures = jobs->next->next == jobs ? TRIES_MAX : 0; /* alone: nothing to try apart */
+    /* One alone has no others to be tried apart from, and a full disk is full for each of them. */
+    bool is_same_for_all = jobs->next->next == jobs || whole == ERR_IO;
+    unsigned failures = is_same_for_all ? TRIES_MAX : 0;
     for (struct list *at = jobs->next; at != jobs; at = at->next) {
         struct job *j = LIST_ITEM(at, struct job, link);
         j->result = whole;
@@ -165,8 +167,26 @@ static void note_outcome(struct storer *s, const struct list *jobs, size_t count
     s->state.failing = failed;
 }
 
+/* A refresh got its 200 already: while the disk is in trouble it waits for a better time. Called
+ * with the mutex held. */
+static void keep_for_later(struct storer *s, struct list *kept) {
+    while (!list_empty(kept)) {
+        struct list *newest = kept->prev;
+        struct job *j = LIST_ITEM(newest, struct job, link);
+        list_remove(newest);
+        if (s->stopping || s->state.waiting + j->count > STORER_WAITING_MAX / 2) {
+            job_free(j);
+            continue;
+        }
+        list_push(s->queue.next, newest); /* in front of all that came later */
+        s->state.waiting += (uint32_t)j->count;
+    }
+}
+
 /* Called without the mutex; a job that somebody sleeps on is freed by the sleeper. */
 static void answer(struct storer *s, struct list *jobs, size_t count) {
+    struct list kept;
+    list_init(&kept);
     pthread_mutex_lock(&s->mutex);
     note_outcome(s, jobs, count);
     pthread_mutex_unlock(&s->mutex);
@@ -177,11 +197,27 @@ static void answer(struct storer *s, struct list *jobs, size_t count) {
             j->done = true;
             pthread_cond_broadcast(&s->answered);
             pthread_mutex_unlock(&s->mutex);
+        } else if (j->lazy && !j->ticket && j->result == ERR_IO) {
+            list_push(&kept, l);
         } else {
             if (j->ticket) s->on_done(s->ctx, j->worker, j->ticket, j->result);
             job_free(j);
         }
     }
+    pthread_mutex_lock(&s->mutex);
+    keep_for_later(s, &kept);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* Is it well again? Asked when nobody else does, so that the status does not tell old news. */
+static void probe(struct storer *s) {
+    struct store_change change = { .op = STORE_VALUE_PUT,
+                                   .durability = STORE_NORMAL,
+                                   .value = { SLICE("probe"), SLICE("1") } };
+    enum err e = store_commit(s->store, &change, 1);
+    pthread_mutex_lock(&s->mutex);
+    if (e == ERR_OK) s->state.failing = false;
+    pthread_mutex_unlock(&s->mutex);
 }
 
 /* Until there is something to commit now; with nothing but lazy changes, at most a second longer.
@@ -189,7 +225,7 @@ static void answer(struct storer *s, struct list *jobs, size_t count) {
 static void await_work(struct storer *s) {
     struct timespec until = { 0 };
     while (!s->stopping && s->eager == 0) {
-        if (list_empty(&s->queue)) {
+        if (list_empty(&s->queue) && !s->state.failing) {
             until.tv_sec = 0;
             pthread_cond_wait(&s->filled, &s->mutex);
         } else if (until.tv_sec == 0) {
@@ -210,8 +246,12 @@ static void *run(void *arg) {
         if (s->stopping && list_empty(&s->queue)) break;
         size_t count = take_batch(s, &jobs);
         pthread_mutex_unlock(&s->mutex);
-        commit_batch(s, &jobs, count);
-        answer(s, &jobs, count);
+        if (count) {
+            commit_batch(s, &jobs, count);
+            answer(s, &jobs, count);
+        } else {
+            probe(s);
+        }
         pthread_mutex_lock(&s->mutex);
     }
     pthread_mutex_unlock(&s->mutex);

@@ -5,11 +5,11 @@
  *           sets how many share a commit, not how fast calls are set up.
  * Lazy:     a batch of nothing but STORE_LAZY changes (refreshes nobody waits for) is held back for
  *           at most a second, so that they ride on somebody else's commit.
- * Failure:  everybody in the batch hears ERR_STORE; storer_state tells since when and why. The next
- *           batch tries again.
- * Limits:   STORER_WAITING_MAX changes wait; more are ERR_FULL at once (their 200 becomes a 503).
- * Threads:  storer_submit and storer_commit from any thread; on_done is called on the store thread
- *           and must not block.                                                             */
+ * Failure:  everybody in the batch hears ERR_STORE or ERR_IO; storer_state tells since when and
+ * why. The next batch tries again; with nothing to do, the thread tries by itself once a second.
+ * Refreshes that failed for trouble of the disk stay in the queue. Limits:   STORER_WAITING_MAX
+ * changes wait; more are ERR_FULL at once (their 200 becomes a 503). Threads:  storer_submit and
+ * storer_commit from any thread; on_done is called on the store thread and must not block. */
 #ifndef DAEMON_STORER_H
 #define DAEMON_STORER_H
 

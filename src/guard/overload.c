@@ -7,6 +7,8 @@
 #define ACCEPT_MIN    (ONE / 64) /* never nothing: else nobody would see that it is over */
 #define REFRESH_BELOW (ONE / 8)  /* registrations are shed only when new calls nearly all are */
 #define SPARE_MIN     30         /* thousandths of the time; less means that all of it was used */
+#define SPARE_MUCH    200
+#define USED_UP_STEPS 5
 #define SECOND_MS     1000
 
 void overload_init(struct overload *o, struct now now) {
@@ -24,24 +26,25 @@ static uint32_t scaled(uint32_t share, uint64_t part, uint64_t whole) {
 }
 
 /* Less: by what could not be served, but not all at once, and at least a little. */
-static uint32_t accept_less(uint32_t accept, const struct overload_measure *m) {
-    uint64_t served = m->served, arrived = m->arrived;
-    if (m->standing == 0 || served * 10 > arrived * 9) {
-        served = 9;
+static uint32_t accept_less(uint32_t accept, uint64_t served, uint64_t arrived) {
+    if (served * 100 > arrived * 95) {
+        served = 95;
+        arrived = 100;
+    } else if (served * 10 < arrived * 8) {
+        served = 8;
         arrived = 10;
-    } else if (served * 2 < arrived) {
-        served = 1;
-        arrived = 2;
     }
     uint32_t less = scaled(accept, served, arrived);
     return less < ACCEPT_MIN ? ACCEPT_MIN : less;
 }
 
-/* More: an eighth in each step, so that from the least it is whole again after some 3 s. */
-static uint32_t accept_more(uint32_t accept, uint32_t ms) {
-    uint32_t steps = ms / OVERLOAD_STEP_MS;
+/* More: where little time is spare in small steps, to stay near the best; where there is much an
+ * eighth in each step, so that from the least it is whole again after some 3 s. */
+static uint32_t accept_more(uint32_t accept, const struct overload_measure *m) {
+    bool is_much = m->spare_us > (uint64_t)m->ms * SPARE_MUCH;
+    uint32_t steps = m->ms / OVERLOAD_STEP_MS;
     for (uint32_t i = 0; i < steps && i < STEPS_MAX && accept < ONE; i++)
-        accept = scaled(accept + ONE / 256, 9, 8);
+        accept = scaled(accept + ONE / 256, is_much ? 9 : 33, is_much ? 8 : 32);
     return accept;
 }
 
@@ -58,10 +61,15 @@ static void next_second(struct overload *o, struct now now) {
 
 void overload_measure(struct overload *o, const struct overload_measure *m, struct now now) {
     bool is_used_up = m->spare_us < (uint64_t)m->ms * SPARE_MIN;
-    if (m->standing || is_used_up)
-        o->accept = accept_less(o->accept, m);
-    else
-        o->accept = accept_more(o->accept, m->ms);
+    o->used_up = is_used_up ? o->used_up + 1 : 0;
+    /* All time used and nobody waiting is where we want to be, unless it is so for long: then those
+     * in calls, whose bytes do not stand in a queue of ours, want more than there is. */
+    if (m->standing)
+        o->accept = accept_less(o->accept, m->served, m->arrived);
+    else if (o->used_up > USED_UP_STEPS)
+        o->accept = accept_less(o->accept, 1, 1);
+    else if (!is_used_up)
+        o->accept = accept_more(o->accept, m);
     next_second(o, now);
     uint32_t tell = o->accept == ONE ? 0 : o->accept;
     if (tell == o->told) return;

@@ -59,9 +59,10 @@ struct overload {
     uint32_t clients, clients_ps;  /* RATE: those heard in this second, and in the last one */
     uint32_t second;               /* number of this second: for counting clients once */
     mono_t second_at;
-    wall_t told_at; /* when what clients are told changed last: oc-seq */
-    uint32_t told;  /* what it was worked out of */
-    uint64_t shed;  /* requests refused so far */
+    wall_t told_at;   /* when what clients are told changed last: oc-seq */
+    uint32_t told;    /* what it was worked out of */
+    uint32_t used_up; /* measures in a row that found no time to spare */
+    uint64_t shed;    /* requests refused so far */
 };
 
 void overload_init(struct overload *o, struct now now);

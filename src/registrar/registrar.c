@@ -381,6 +381,8 @@ static enum err prepare(struct job *j) {
     if (err == ERR_OK) err = make_changes(j);
     if (err == ERR_OK) err = make_room_for_answer(j);
     if (err == ERR_OK && !shard_reserve(j->shard, j->req->account_id)) err = ERR_MEMORY;
+    if (err == ERR_OK && j->limits->store_fails && j->out->must_commit)
+        err = job_refuse(j, 503, "registrations cannot be stored at present");
     if (err == ERR_OK) return ERR_OK;
     for (unsigned i = 0; i < j->want_count; i++) entry_free(j->l, j->wants[i].made);
     j->out->change_count = 0;

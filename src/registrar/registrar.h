@@ -39,6 +39,7 @@
 
 struct registrar_limits {
     uint32_t expires_min_s, expires_max_s, expires_default_s, contacts_max;
+    bool store_fails; /* what must be committed is 503 now, and changes nothing */
 };
 struct registrar_request {
     const struct sip_msg *msg;

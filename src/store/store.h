@@ -124,7 +124,8 @@ struct store { /* first member of each backend's own struct */
     const struct store_vtable *vt;
 };
 
-/* Any member of the reader may be NULL. STORE, MEMORY, or the callback's error. */
+/* Any member of the reader may be NULL. STORE, MEMORY, or the callback's error. commit: IO: the
+ * disk or the file is in trouble, and any other change would fare alike; STORE: these changes. */
 NODISCARD static inline enum err store_load(struct store *s, const struct store_reader *r) {
     return s->vt->load(s, r);
 }

@@ -135,6 +135,27 @@ static enum err failed(struct sqlite_store *s) {
     return (sqlite3_errcode(s->db) & 0xff) == SQLITE_NOMEM ? ERR_MEMORY : ERR_STORE;
 }
 
+/* It is not for these changes that the commit failed. */
+static bool is_out(sqlite3 *db) {
+    switch (sqlite3_errcode(db) & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum err failed_commit(struct sqlite_store *s) {
+    bool out = is_out(s->db);
+    enum err e = failed(s);
+    return out ? ERR_IO : e;
+}
+
 /* ---- writing ---- */
 
 /* Bytes are not copied: they live until the statement is reset. No slice becomes NULL. */
@@ -288,12 +309,12 @@ static enum err sqlite_commit(struct store *base, const struct store_change *cha
     enum store_durability strongest = STORE_LAZY;
     for (size_t i = 0; i < count; i++)
         if (changes[i].durability > strongest) strongest = changes[i].durability;
-    if (!set_synchronous(s, strongest) || !run(s->statements[S_BEGIN])) return failed(s);
+    if (!set_synchronous(s, strongest) || !run(s->statements[S_BEGIN])) return failed_commit(s);
     if (write_all(s, changes, count) && run(s->statements[S_COMMIT])) {
         s->trouble[0] = '\0';
         return ERR_OK;
     }
-    enum err e = failed(s);
+    enum err e = failed_commit(s);
     /* Some failures have rolled back already (disk full); the others are rolled back here. */
     if (!sqlite3_get_autocommit(s->db)) (void)run(s->statements[S_ROLLBACK]);
     return e;

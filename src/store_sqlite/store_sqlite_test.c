@@ -82,7 +82,7 @@ static void a_full_disk_is_said_and_survived(void **state) {
         e = store_commit(s, batch, ARRAY_LEN(batch));
         if (!e) kept += 20;
     }
-    assert_err(e, ERR_STORE);
+    assert_err(e, ERR_IO);
     assert_non_null(strstr(store_trouble(s), "no space left"));
     assert_int_equal(rig_look(s, false).bindings, kept); /* the failed batch left nothing */
     store_sqlite_test_limits(s, 1000000, 0);
@@ -211,7 +211,7 @@ static void another_writer_is_said(void **state) {
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     struct store_change first = rig_account(1, "alice");
-    assert_err(store_commit(s, &first, 1), ERR_STORE);
+    assert_err(store_commit(s, &first, 1), ERR_IO);
     assert_non_null(strstr(store_trouble(s), "locked by another process"));
     assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
