@@ -227,6 +227,24 @@ static slice context_asserted(struct core *c, const struct context *x, const str
     return x->account_id ? asserted_identity(c, m, x->account_id) : peer_asserted(c, m, x->bid);
 }
 
+static bool is_own_domain(void *ctx, slice host) {
+    struct core *c = ctx;
+    return node_is_domain(c->node, host);
+}
+
+/* RFC 7044 10.1.2: what another domain reads of the call's way. NULL: all of it. When it cannot be
+ * worked out it reads nothing, rather than what somebody wanted hidden. */
+static const struct history_out *history_for(struct core *c, const struct target *to,
+                                             const struct sip_msg *m, struct history_out *out) {
+    if (to->account_id || !to->bid) return NULL;
+    size_t room = m->all.len + 1024;
+    char *mem = arena_alloc(&c->turn, room);
+    struct buf b = buf_over(mem, mem ? room : 0);
+    if (!mem || history_leave(m, is_own_domain, c, &b, out) != ERR_OK)
+        *out = (struct history_out){ .has_history = true, .no_diversion = true };
+    return out;
+}
+
 /* Write and send the request for one branch; a status when it cannot be. */
 static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
                             const struct sip_msg *m, slice asserted) {
@@ -245,7 +263,9 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
     put_via(c, &via, &face, b->tx, loop_hash(c, m));
     if (!to->account_id && to->bid) buf_lit(&via, ";alias"); /* RFC 5923 8.1 */
     sip_via_put_source(&source, &m->via, &x->peer, keep_alive_s(m->method));
+    struct history_out history;
     struct forward f = { .req = m,
+                         .leaving = history_for(c, to, m, &history),
                          .request_uri = to->request_uri,
                          .via = buf_slice(&via),
                          .source_via = source.full ? SLICE_NONE : buf_slice(&source),
