@@ -318,11 +318,21 @@ static void context_answered(struct core *c, struct context *x, struct branch *b
     context_forget_request(x);
 }
 
+/* RFC 3261 20.33: seconds, perhaps with a comment and parameters. */
+static uint32_t retry_after(const struct sip_msg *m) {
+    slice v = sip_value(m, HDR_RETRY_AFTER);
+    uint32_t s = 0;
+    size_t n = 0;
+    while (n < v.len && v.ptr[n] >= '0' && v.ptr[n] <= '9') n++;
+    return slice_u32(slice_head(v, n), UINT32_MAX, &s) == ERR_OK ? s : 0;
+}
+
 void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip_msg *m) {
     struct context *x = context_get(c, owner);
     struct branch *b = x ? context_branch(x, tx) : NULL;
     if (!b) return;
     b->is_heard = true;
+    if (m->status == 503) b->retry_after_s = retry_after(m);
     if (m->status == 100) return; /* 16.7 step 5: a 100 is hop by hop */
     if (refuse_response(c, x, b, m)) return;
     if (m->status < 200) {

@@ -65,11 +65,12 @@ struct branch {
     struct target to; /* its slices: valid while KEPT or WAITING, and with `text` */
     char *text;       /* what they point into, when the branch outlives the turn unsent */
     tx_id tx;
-    uint64_t dialog;  /* key of the record that this branch opened; 0: none */
-    uint32_t breadth; /* its share of Max-Breadth while it is open (RFC 5393 5.3.3) */
-    uint16_t status;  /* final status; 0: still open */
-    uint8_t state;    /* enum branch_state */
-    uint8_t index;    /* in its context: what the doors below call `branch` */
+    uint64_t dialog;        /* key of the record that this branch opened; 0: none */
+    uint32_t breadth;       /* its share of Max-Breadth while it is open (RFC 5393 5.3.3) */
+    uint16_t status;        /* final status; 0: still open */
+    uint32_t retry_after_s; /* of a 503; 0: none */
+    uint8_t state;          /* enum branch_state */
+    uint8_t index;          /* in its context: what the doors below call `branch` */
     uint16_t early_len;
     char *early;   /* To tags of its early dialogs that the caller knows, a line each (RFC 6228) */
     bool is_live;  /* its transaction has not ended */

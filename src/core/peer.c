@@ -241,8 +241,12 @@ static bool server_failed(struct core *c, struct hop *h, const struct branch *b)
     if (!node_peer_find(c->node, &q, &row) || row.addr.family == ADDR_NONE)
         return false; /* the connection is gone: the same server may take another one */
     bool is_silent = b->status == 408;
-    targets_failed(c->domains->targets, h->domain, &row.addr,
-                   is_silent ? TARGET_DEAD_MS : UNWILL_MS, c->now.mono);
+    if (b->retry_after_s) /* RFC 3261 21.5.4 */
+        targets_shut(c->domains->targets, h->domain, &row.addr, (int64_t)b->retry_after_s * 1000,
+                     c->now.mono);
+    else
+        targets_failed(c->domains->targets, h->domain, &row.addr,
+                       is_silent ? TARGET_DEAD_MS : UNWILL_MS, c->now.mono);
     const struct flow *flow = flow_get(c, b->to.flow);
     if (is_silent && flow && c->now.mono - flow->heard >= 32000)
         core_close(c, flow->id, "the other domain does not answer");

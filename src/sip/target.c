@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "sip/target_inner.h"
 
-#define SPACE_MS 10 /* RFC 8305 5: never two attempts within that */
+#define SHUT_MAX_MS 3600000
+#define SPACE_MS    10 /* RFC 8305 5: never two attempts within that */
 
 struct targets {
     struct dns_cache dns;
@@ -47,6 +48,7 @@ const char *target_fault_text(enum target_fault fault) {
         [TARGET_OK] = "is there",
         [TARGET_NO_DNS] = "could not be looked up: the DNS does not answer",
         [TARGET_NO_DOMAIN] = "is no name that the DNS knows",
+        [TARGET_NOT_NOW] = "has asked for no calls for a while",
         [TARGET_NO_ANSWER] = "does not answer",
         [TARGET_NO_TLS] = "offers no TLS",
         [TARGET_NOT_IT] = "has not proved its name",
@@ -176,6 +178,12 @@ void targets_failed(struct targets *t, slice domain, const struct addr *addr, in
                     mono_t now) {
     t->now = now;
     memory_note_dead(&t->memory, domain, addr, now + ms);
+}
+
+void targets_shut(struct targets *t, slice domain, const struct addr *addr, int64_t ms,
+                  mono_t now) {
+    t->now = now;
+    memory_note_shut(&t->memory, domain, addr, now + (ms < SHUT_MAX_MS ? ms : SHUT_MAX_MS));
 }
 
 /* ---- the next step of a search ---- */

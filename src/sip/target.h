@@ -74,6 +74,7 @@ enum target_fault { /* the later ones tell more: a search ends with the highest 
                     TARGET_OK,
                     TARGET_NO_DNS,    /* the DNS did not answer */
                     TARGET_NO_DOMAIN, /* there is no such name */
+                    TARGET_NOT_NOW,   /* its servers have asked to be left alone for a time */
                     TARGET_NO_ANSWER, /* packets got lost */
                     TARGET_NO_TLS,    /* no server, or nobody there who speaks TLS */
                     TARGET_NOT_IT     /* somebody answers, but has not proved to be that domain */
@@ -112,6 +113,9 @@ bool targets_ticket(const struct targets *t, uint64_t ticket, uint64_t *user);
 /* RFC 3263 4.3: this server answered 503, or not at all: others come first for ms. */
 void targets_failed(struct targets *t, slice domain, const struct addr *addr, int64_t ms,
                     mono_t now);
+/* RFC 3261 21.5.4: it asked for no requests for ms (an hour at most): it is not tried until then.
+ */
+void targets_shut(struct targets *t, slice domain, const struct addr *addr, int64_t ms, mono_t now);
 
 enum target_do {
     TARGET_ASK,            /* question, ticket */

@@ -53,7 +53,7 @@ struct target_note {
     pool_id id;
     uint64_t hash;
     struct list lru;
-    mono_t dead_until, used_at; /* 0: never */
+    mono_t dead_until, shut_until, used_at; /* 0: never */
 };
 struct target_memory {
     struct pool pool;
@@ -64,6 +64,7 @@ struct target_memory {
 void memory_init(struct target_memory *m, const struct hash_key *key);
 void memory_fini(struct target_memory *m);
 void memory_note_dead(struct target_memory *m, slice domain, const struct addr *a, mono_t until);
+void memory_note_shut(struct target_memory *m, slice domain, const struct addr *a, mono_t until);
 void memory_note_used(struct target_memory *m, slice domain, const struct addr *a, mono_t now);
 
 /* ---- searches ---- */

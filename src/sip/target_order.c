@@ -69,6 +69,11 @@ void memory_note_dead(struct target_memory *m, slice domain, const struct addr *
     if (n) n->dead_until = until;
 }
 
+void memory_note_shut(struct target_memory *m, slice domain, const struct addr *a, mono_t until) {
+    struct target_note *n = note_make(m, domain, a);
+    if (n) n->shut_until = until;
+}
+
 void memory_note_used(struct target_memory *m, slice domain, const struct addr *a, mono_t now) {
     struct target_note *n = note_make(m, domain, a);
     if (!n) return;
@@ -160,22 +165,27 @@ static void plan_add(struct planner *p, const struct place *places, unsigned n) 
     }
 }
 
+static void plan_fault(struct planner *p, enum target_fault fault) {
+    if (fault > p->out->fault) p->out->fault = fault;
+}
+
 static unsigned take_addrs(struct planner *p, const struct dns_entry *e, uint16_t port,
                            struct place *places, unsigned n) {
     for (unsigned i = 0; e && i < e->count && n < HOST_ADDRS; i++) {
-        struct place *at = &places[n++];
+        struct place *at = &places[n];
         *at = (struct place){ .addr = e->records[i].addr, .group = (uint8_t)p->groups };
         at->addr.port = port;
         const struct target_note *note =
             note_find(p->memory, note_hash(p->memory, search_domain(p->search), &at->addr));
+        if (note && note->shut_until > p->now) {
+            plan_fault(p, TARGET_NOT_NOW);
+            continue;
+        }
+        n++;
         at->is_dead = note && note->dead_until > p->now;
         at->is_used = note && note->used_at != 0;
     }
     return n;
-}
-
-static void plan_fault(struct planner *p, enum target_fault fault) {
-    if (fault > p->out->fault) p->out->fault = fault;
 }
 
 /* Why this host has no address. */

@@ -525,6 +525,34 @@ static void remembers_who_failed_and_who_answered(void **state) {
     done(r);
 }
 
+static void leaves_alone_who_asks_for_it(void **state) {
+    RIG;
+    zone(r, DNS_A, "other.org", "192.0.2.1, 192.0.2.2");
+    struct addr a, b;
+    assert_ok(addr_read(SLICE("192.0.2.1:5061"), &a));
+    assert_ok(addr_read(SLICE("192.0.2.2:5061"), &b));
+    targets_shut(r->t, SLICE("other.org"), &a, 20000, r->now); /* RFC 3261 21.5.4 */
+    search(r);
+    assert_tried(r, 0, "192.0.2.2:5061");
+    connected(r, 0, TARGET_OK, NULL);
+    targets_shut(r->t, SLICE("other.org"), &b, INT64_MAX, r->now);
+    search(r);
+    assert_int_equal(r->tried_count, 0);
+    assert_int_equal(r->fault, TARGET_NOT_NOW);
+    pass(r, 20000);
+    search(r);
+    assert_tried(r, 0, "192.0.2.1:5061");
+    connected(r, 0, TARGET_OK, NULL);
+    search(r);
+    connected(r, 0, TARGET_NO_TLS, NULL);
+    assert_int_equal(r->tried_count, 1);
+    pass(r, 3580000); /* an hour at most */
+    search(r);
+    fail_all(r);
+    assert_int_equal(r->tried_count, 2);
+    done(r);
+}
+
 static void believes_answers_for_their_time(void **state) {
     RIG;
     zone(r, DNS_A, "other.org", "192.0.2.1");
@@ -764,6 +792,7 @@ int main(void) {
         cmocka_unit_test(goes_on_at_once_when_all_failed),
         cmocka_unit_test(gives_ipv6_a_moment),
         cmocka_unit_test(remembers_who_failed_and_who_answered),
+        cmocka_unit_test(leaves_alone_who_asks_for_it),
         cmocka_unit_test(believes_answers_for_their_time),
         cmocka_unit_test(bounds_what_it_believes),
         cmocka_unit_test(asks_once_for_all),
