@@ -137,7 +137,7 @@ static void show_status(const struct json *s) {
     (void)printf("certificate  until " SLICE_FMT "\n",
                  SLICE_ARG(slice_head(json_text(json_member(s, "certificate_until")), 10)));
     if (number(s, "connects_ok") || number(s, "connects_failed") || number(s, "dns_questions"))
-        (void)printf("other domains  %llu connections of ours, %llu failed; %llu questions to DNS, "
+        (void)printf("peers        %llu connections of ours, %llu failed; %llu questions to DNS, "
                      "%llu without an answer\n",
                      (unsigned long long)number(s, "connects_up"),
                      (unsigned long long)number(s, "connects_failed"),

@@ -15,8 +15,8 @@ void io_limits_defaults(struct io_limits *l) {
         .handshake_ms = 10000,
         .decide_ms = 5000,
         .message_ms = 10000,
-        .connect_ms = 5000,
-        .ping_ms = 120000, /* RFC 5626 4.4.1's own */
+        .connect_ms = 8000, /* three SYNs */
+        .ping_ms = 120000,  /* RFC 5626 4.4.1's own */
         .pong_ms = 10000,
         .stall_ms = 30000,
         .linger_ms = 2000,

@@ -13,7 +13,7 @@
 #define LOOK_AGAIN_MS   2000 /* at resolv.conf */
 #define EDNS_BYTES      1232 /* what passes every network in one piece */
 #define DEFAULT_TRY_MS  1000
-#define DEFAULT_TRIES   3
+#define DEFAULT_TRIES   2
 #define DEFAULT_PORT    53
 #define RESOLV_CONF     "/etc/resolv.conf"
 #define NAME_BYTES_MAX  253u

@@ -9,8 +9,8 @@
  *           Questions under way then go on with the servers they were asked of.
  * Drive:    resolver_run() at resolver_wake_at(); after each turn of the loop take the replies with
  *           resolver_next(). Nothing is called back.
- * Limits:   LIMIT_DNS_QUESTIONS at a time; about 7 s per question and server.
- * Threads:  all on the loop's thread. */
+ * Limits:   LIMIT_DNS_QUESTIONS at a time; about 3 s per question and server: three silent ones in
+ * 9 s. Threads:  all on the loop's thread. */
 #ifndef OS_RESOLVER_H
 #define OS_RESOLVER_H
 
@@ -30,7 +30,7 @@ struct resolver_config {
     const char *resolv_conf;    /* must outlive it; NULL: /etc/resolv.conf */
     uint16_t port;              /* of the servers in resolv_conf; 0: 53 */
     uint32_t try_ms;            /* for the first answer; each round doubles it. 0: 1000 */
-    unsigned tries;             /* rounds over all servers; 0: 3 */
+    unsigned tries;             /* rounds over all servers; 0: 2 */
 };
 
 struct resolver_reply {

@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 
+import kamailio
 from authority import Authority
 from cases import House, test
 from phone import Call, Phone, keyed
@@ -121,15 +122,16 @@ def peers_over_both(r):
 @test()
 def peers_over_tcp_dns(r):
     """Answers of DNS that are cut over UDP are asked for again over TCP; aliases are followed."""
-    ca, zone = Authority(r), Zone()
+    ca, zone = Authority(r), Zone(port=5353)
     zone.short_udp = True
     publish(zone, "a.test", A4)
     zone.host("real.b.test", B4)
     zone.alias("edge.b.test", "real.b.test")
     zone.domain("b.test", ["edge.b.test"])
     zone.start()
-    a = Domain(r, ca, "a.test", (A4,)).start("alice")
-    b = Domain(r, ca, "b.test", (B4,)).start("bob")
+    servers = "[dns]\nservers = 127.0.0.1:5353\n"  # and not those of resolv.conf
+    a = Domain(r, ca, "a.test", (A4,), servers).start("alice")
+    b = Domain(r, ca, "b.test", (B4,), servers).start("bob")
     talk(a.phone("alice"), b.phone("bob"))
     if not zone.count("edge.b.test", "A", "tcp"):
         raise Failure("DNS was not asked over TCP")
@@ -366,3 +368,30 @@ def _rings(alice, bob):
         return True
     time.sleep(1)
     return False
+
+
+@test(90)
+def peers_with_kamailio(r):
+    """Kamailio as a foreign domain over mutual TLS: calls both ways, each proving its name."""
+    ca, zone = Authority(r), Zone().start()
+    publish(zone, "a.test", A4)
+    publish(zone, "k.test", X4)
+    zone.host("k.test", X4)  # Kamailio wants the name in its routes to have an address
+    a = Domain(r, ca, "a.test", (A4,)).start("alice")
+    kamailio.start(r, ca, "k.test", X4)
+
+    def listens():
+        with socket.socket() as s:
+            return s.connect_ex((X4, TLS_PORT)) == 0
+
+    wait(listens, 20, "kamailio to listen")
+    alice = a.phone("alice")
+    bob = Phone(r, a.kith, "bob@k.test", host=X4, port=5060, transport="tcp")
+    bob.register()
+    talk(alice, bob)
+    talk(bob, alice)
+    talk(alice, bob)
+    status = a.kith.status()
+    if status["connects_failed"] or not status["connects_ok"]:
+        raise Failure(f"a.test connected {status['connects_ok']} times, failed "
+                      f"{status['connects_failed']} times")
