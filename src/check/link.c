@@ -159,15 +159,15 @@ static bool connect_udp(struct link *l) {
     return false;
 }
 
-enum err link_open(struct run *run, enum wire w, const struct tls_wish *wish, struct tls_seen *seen,
-                   struct link **out) {
+static enum err open_any(struct run *run, enum wire w, const struct addr *to,
+                         const struct tls_wish *wish, struct tls_seen *seen, struct link **out) {
     struct link *l = mem_zalloc(sizeof *l);
     if (!l) return ERR_MEMORY;
     struct tls_seen unseen = { 0 };
     const struct tls_wish good = { 0 };
     l->fd = -1;
     l->wire = w;
-    l->remote = run->target.at[w];
+    l->remote = to ? *to : run->target.at[w];
     run_pace(run);
     bool up = l->remote.family != ADDR_NONE && (w == WIRE_UDP ? connect_udp(l) : connect_tcp(l));
     if (up) (void)!socket_local(l->fd, &l->local);
@@ -184,6 +184,15 @@ enum err link_open(struct run *run, enum wire w, const struct tls_wish *wish, st
     }
     *out = l;
     return ERR_OK;
+}
+
+enum err link_open(struct run *run, enum wire w, const struct tls_wish *wish, struct tls_seen *seen,
+                   struct link **out) {
+    return open_any(run, w, NULL, wish, seen, out);
+}
+
+enum err link_open_to(struct run *run, enum wire w, const struct addr *to, struct link **out) {
+    return open_any(run, w, to, NULL, NULL, out);
 }
 
 void link_close(struct link *l) {
@@ -244,6 +253,12 @@ void link_drop(struct link *l, size_t size) {
 
 bool link_message(struct link *l, int64_t ms, size_t *size) {
     for (int64_t until = clock_ms() + ms;;) {
+        if (l->wire != WIRE_UDP && l->len && l->in[0] >= 0 && l->in[0] < 4) { /* STUN */
+            size_t whole =
+                l->len < 4 ? 20 : 20 + (size_t)((uint8_t)l->in[2] << 8 | (uint8_t)l->in[3]);
+            *size = l->len >= whole ? whole : 0;
+            if (*size) return true;
+        }
         while (l->wire != WIRE_UDP && l->len >= 2 && l->in[0] == '\r' && l->in[1] == '\n') {
             l->pongs++;
             link_drop(l, 2);

@@ -45,6 +45,9 @@ struct link {
 /* AGAIN when memory is short; else *out is there, perhaps with fd < 0. */
 NODISCARD enum err link_open(struct run *run, enum wire w, const struct tls_wish *wish,
                              struct tls_seen *seen, struct link **out);
+/* The same with a good hello; `to` (may be NULL) instead of the target. */
+NODISCARD enum err link_open_to(struct run *run, enum wire w, const struct addr *to,
+                                struct link **out);
 void link_close(struct link *l); /* NULL is allowed */
 NODISCARD bool link_send(struct run *run, struct link *l, slice bytes);
 /* The next message (in l->in, *size bytes: link_drop() them), or false after ms. */

@@ -388,7 +388,8 @@ int check_main(int argc, char **argv) {
         code = written(sign_key(args[1]), args[1]) ? EXIT_GOOD : EXIT_FAILS;
     } else if (code == EXIT_GOOD) {
         run->role = row_role(slice_str(args[0]));
-        code = run->role == ROLE_SERVER ? check_target(&w, args[1]) : usage(stderr);
+        code = run->role == ROLE_SERVER || run->role == ROLE_RELAY ? check_target(&w, args[1])
+                                                                   : usage(stderr);
     }
     for (unsigned i = 0; i < run->result_count; i++) mem_free(run->results[i].line);
     tls_context_free(run->tls);

@@ -147,6 +147,10 @@ static bool speaks(struct run *run, enum wire w) {
             "Call-ID: probe-%lld\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
             run->target.domain, names[w], SLICE_ARG(buf_slice(&at)), (long long)clock_ms(),
             SLICE_ARG(buf_slice(&at)), run->target.domain, (long long)clock_ms());
+    if (run->role == ROLE_RELAY) { /* a Binding request */
+        buf_clear(&b);
+        buf_put(&b, slice_of("\0\1\0\0\x21\x12\xa4\x42kithprobe001", 20));
+    }
     size_t size;
     bool there = l->fd >= 0 && link_send(run, l, buf_slice(&b)) && link_message(l, PROBE_MS, &size);
     link_close(l);
@@ -172,7 +176,7 @@ bool run_probe(struct run *run, char *why, size_t why_len) {
             run->target.at[w] = here;
         }
     if (!found)
-        (void)snprintf(why, why_len, "%s answers OPTIONS neither over TLS nor TCP nor UDP",
+        (void)snprintf(why, why_len, "%s answers neither over TLS nor TCP nor UDP",
                        run->target.given);
     return found > 0;
 }

@@ -12,7 +12,8 @@
     X(ROLE_SERVER, server_tls)                                                                     \
     X(ROLE_SERVER, server_auth)                                                                    \
     X(ROLE_SERVER, server_reg)                                                                     \
-    X(ROLE_SERVER, server_misc)
+    X(ROLE_SERVER, server_misc)                                                                    \
+    X(ROLE_RELAY, relay_turn)
 
 #define AREA_DECLARE(role, name)                                                                   \
     extern const struct check_test name##_tests[];                                                 \

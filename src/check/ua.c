@@ -84,14 +84,14 @@ static void name_agent(struct ua *a) {
     (void)snprintf(a->label, sizeof a->label, n > 1 ? "%s-%u" : "%s", name, n);
 }
 
-struct ua *ua_new(struct test *t, enum wire w, int account) {
+static struct ua *make(struct test *t, enum wire w, int account, const struct addr *to) {
     struct ua *a = arena_zalloc(&t->arena, sizeof *a);
     if (!a) test_unclear(t, "memory is short");
     if (t->verdict || !a) return NULL;
     a->t = t;
     a->account = account == NOBODY ? NULL : t->accounts[account];
     name_agent(a);
-    if (link_open(t->run, choose(t, w), NULL, NULL, &a->link) != ERR_OK) {
+    if (link_open_to(t->run, choose(t, w), to, &a->link) != ERR_OK) {
         test_unclear(t, "memory is short");
         return NULL;
     }
@@ -111,6 +111,14 @@ struct ua *ua_new(struct test *t, enum wire w, int account) {
     token(a->tag, sizeof a->tag, "");
     token(a->call_id, sizeof a->call_id, "c-");
     return a;
+}
+
+struct ua *ua_new(struct test *t, enum wire w, int account) {
+    return make(t, w, account, NULL);
+}
+
+struct ua *ua_towards(struct test *t, const struct addr *to) {
+    return make(t, WIRE_UDP, NOBODY, to);
 }
 
 void ua_close(struct ua *a) {

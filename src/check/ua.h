@@ -48,6 +48,9 @@ struct ua;
 struct link;
 /* account: 0, 1, 2 of those the test leased, or NOBODY. */
 struct ua *ua_new(struct test *t, enum wire w, int account);
+struct addr;
+/* A UDP socket that talks to this address, not to the target: the peer of a relay test. */
+struct ua *ua_towards(struct test *t, const struct addr *to);
 struct ua *ua_registered(struct test *t, int account); /* over WIRE_BEST; unclear if refused */
 struct test *ua_test(struct ua *a);
 struct link *ua_link(struct ua *a);

@@ -2,7 +2,7 @@
 """The tester is tested: each test of `kith check` against a right server and against one that is wrong
 in just that clause.
 
-  tests/check/run.py [--kith BINARY] [-k PATTERN] [--jobs N] [--show]
+  tests/check/run.py [--kith BINARY] [--role ROLE] [-k PATTERN] [--jobs N]
 
 The right server (fake.py) must pass every test; each broken one must fail the test that it is broken
 for. A test of which neither holds, or which has no switch in fake.py, makes this run fail. One line
@@ -21,6 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 import fake  # noqa: E402
+import fake_relay  # noqa: E402
 
 PEOPLE = {f"u{i}": f"secret-{i}-of-the-fake" for i in range(1, 31)}
 
@@ -37,15 +38,20 @@ class Cert:
                         "-out", self.dh], check=True, capture_output=True)
 
 
-async def check(kith, cert, directory, broken, tests):
+FAKES = {"server": fake.Fake, "relay": fake_relay.FakeRelay}
+
+
+async def check(kith, cert, directory, role, broken, tests):
     """The verdicts of these tests against a fake that is broken so: {id: (verdict, why)}."""
-    f = fake.Fake(PEOPLE, cert, broken)
+    f = FAKES[role](PEOPLE, cert, broken)
     await f.start()
-    out = directory / f"{broken.replace('/', '_') or 'good'}.json"
-    args = [kith, "check", "server", f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
+    out = directory / f"{role}_{broken.replace('/', '_') or 'good'}.json"
+    args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
             directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load", "--quiet", "--json", out]
+    if not f.bad("TRANS-001/udp-and-tcp", "NAT-014/transports"):
+        args += ["--tcp", f"127.0.0.1:{f.ports['TCP']}"]
     if not f.bad("TRANS-001/udp-and-tcp"):
-        args += ["--udp", f"127.0.0.1:{f.ports['UDP']}", "--tcp", f"127.0.0.1:{f.ports['TCP']}"]
+        args += ["--udp", f"127.0.0.1:{f.ports['UDP']}"]
     if "TLS6" in f.ports:
         args += ["--also", f"[::1]:{f.ports['TLS6']}"]
     if len(tests) == 1:
@@ -60,28 +66,24 @@ async def check(kith, cert, directory, broken, tests):
     return {t["test"]: (t["verdict"], t["why"]) for t in report["tests"]}
 
 
-async def judge(kith, cert, directory, tests, jobs, pattern):
-    source = (HERE / "fake.py").read_text() + (HERE / "run.py").read_text()
-    wrong = {}
-    if not pattern:
-        good = await check(kith, cert, directory, "", tests)
-    else:
-        good = {}
-        for t in tests:
-            good.update(await check(kith, cert, directory, "", [t]))
+async def judge(kith, cert, directory, role, tests, jobs, pattern):
+    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "run.py"))
+    wrong, good = {}, {}
+    for chosen in [[t] for t in tests] if pattern else [tests]:
+        good.update(await check(kith, cert, directory, role, "", chosen))
     limit = asyncio.Semaphore(jobs)
 
     async def one(t):
         verdict, why = good.get(t, ("none", "it did not run"))
         if verdict != "pass":
-            wrong[t] = f"the right server gets {verdict}: {why}"
+            wrong[t] = f"the right {role} gets {verdict}: {why}"
         elif f'"{t}"' not in source:
-            wrong[t] = "no broken counterpart in fake.py"
+            wrong[t] = "no broken counterpart in tests/check"
         else:
             async with limit:
-                verdict, why = (await check(kith, cert, directory, t, [t]))[t]
+                verdict, why = (await check(kith, cert, directory, role, t, [t]))[t]
             if verdict != "fail":
-                wrong[t] = f"the broken server gets {verdict}: {why}"
+                wrong[t] = f"the broken {role} gets {verdict}: {why}"
         print(f"FAIL {t}: {wrong[t]}" if t in wrong else f"PASS {t}", flush=True)
     await asyncio.gather(*[one(t) for t in tests])
     return wrong
@@ -91,16 +93,22 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--kith", default=os.environ.get("KITH", ROOT / "build" / "kith"))
     p.add_argument("-k", default="", metavar="PATTERN")
+    p.add_argument("--role", default="", choices=["", *FAKES])
     p.add_argument("--jobs", type=int, default=8)
     a = p.parse_args()
-    listed = subprocess.run([a.kith, "check", "server", "--list"], capture_output=True, text=True, check=True)
-    tests = [line.split("\t")[0] for line in listed.stdout.splitlines() if a.k in line.split("\t")[0]]
+    total, wrong = 0, {}
     with tempfile.TemporaryDirectory() as d:
         directory = pathlib.Path(d)
         (directory / "people.csv").write_text("".join(f"{u}@{fake.DOMAIN},{w}\n" for u, w in PEOPLE.items()))
-        wrong = asyncio.run(judge(a.kith, Cert(directory), directory, tests, a.jobs, a.k))
-    print(f"{len(tests) - len(wrong)} passed, {len(wrong)} failed")
-    return 1 if wrong else 0
+        cert = Cert(directory)
+        for role in [a.role] if a.role else FAKES:
+            listed = subprocess.run([a.kith, "check", role, "--list"], capture_output=True, text=True, check=True)
+            tests = [line.split("\t")[0] for line in listed.stdout.splitlines() if a.k in line.split("\t")[0]]
+            total += len(tests)
+            if tests:
+                wrong.update(asyncio.run(judge(a.kith, cert, directory, role, tests, a.jobs, a.k)))
+    print(f"{total - len(wrong)} passed, {len(wrong)} failed")
+    return 1 if wrong or not total else 0
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ def expected():
 KAMAILIO = EXPECTED.parent / "kamailio.cfg"
 
 
-def run_check(r, target, people, *more, seconds=170):
+def run_check(r, target, people, *more, seconds=170, role="server"):
     out = r.dir / "report.json"
-    done = r.run([r.kith_binary, "check", "server", target, "--accounts", people, "--allow-writes",
+    done = r.run([r.kith_binary, "check", role, target, "--accounts", people, "--allow-writes",
                   "--quiet", "--json", out, *more], seconds=seconds, must=False)
     if not out.exists():
         raise Failure(f"no report: {done.stderr.strip()[-300:]}")
@@ -81,3 +81,27 @@ def check_kamailio(r):
     for row in ("CORE-027", "CORE-021", "CORE-018"):
         if rows[row] != "fail":
             raise Failure(f"{row} is {rows[row]}, and it is known to fail here")
+
+
+@test(seconds=60)
+def check_coturn(r):
+    """`kith check relay` against Debian's coturn over UDP, TCP and TLS."""
+    rig.have("turnserver", "openssl")
+    r.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=turn",
+           "-addext", f"subjectAltName=DNS:{DOMAIN}", "-keyout", r.dir / "key.pem", "-out",
+           r.dir / "cert.pem"])
+    people = [(f"u{i}", rig.SECRET.format(i)) for i in range(6)]
+    (r.dir / "people.csv").write_text("".join(f"{u}@{DOMAIN},{s}\n" for u, s in people))
+    users = [word for u, s in people for word in ("-u", f"{u}:{s}")]
+    t = r.start("turnserver", ["turnserver", "-n", "-L", "127.0.0.1", "-L", "::1", "--listening-port", "3478",
+                               "--tls-listening-port", "5349", "--cert", r.dir / "cert.pem", "--pkey",
+                               r.dir / "key.pem", "-a", "-r", DOMAIN, *users, "--allow-loopback-peers",
+                               "--no-cli", "--log-file", "stdout", "--pidfile", r.dir / "pid", "--db",
+                               r.dir / "turndb"])
+    rig.wait(lambda: rig.socket.socket().connect_ex(("127.0.0.1", 5349)) == 0 or not t.alive(), 20,
+             "turnserver")
+    report = run_check(r, "sips:127.0.0.1:5349", r.dir / "people.csv", "--ca", r.dir / "cert.pem", "--udp",
+                       "127.0.0.1:3478", "--tcp", "127.0.0.1:3478", role="relay")
+    passed = [row for row, verdict in report["rows"].items() if verdict == "pass"]
+    if len(passed) < 14:
+        raise Failure(f"only {len(passed)} requirements pass")
