@@ -37,6 +37,5 @@ bool best_is_better(unsigned a, unsigned b) {
 
 unsigned best_as_sent(unsigned best) {
     if (best == 430) return 480; /* RFC 5626 11.5: between nodes only */
-    if (best == 430) return 480; /* RFC 5626 11.5: for servers; an end point understands 480 */
     return best == 503 ? 500 : best;
 }

@@ -73,6 +73,7 @@ static bool cmd_set(struct world *w, slice rest, struct script *s) {
         { "session_timer_s", &w->config.session_timer_s },
         { "flow_idle_s", &w->config.flow_idle_s },
         { "flows_max", &w->config.flows_max },
+        { "domain_burst", &w->config.guard.domain.burst },
     };
     if (slice_eq(name, SLICE("name"))) {
         w->config.name = text_keep(w, rest);
