@@ -119,7 +119,10 @@ unsigned slots_candidates(struct slots *t, unsigned index, uint64_t hash, uint32
     unsigned n = 0;
     lock_take(&s->lock);
     struct map_iter it = map_find(&s->indexes[index], hash);
-    for (uint32_t slot; n < max && map_next(&s->indexes[index], &it, &slot);) out[n++] = slot;
+    for (uint32_t slot; n < max && map_next(&s->indexes[index], &it, &slot);) {
+        __builtin_prefetch(cell_of(t, slot)); /* on its way while the lock changes hands */
+        out[n++] = slot;
+    }
     lock_give(&s->lock);
     return n;
 }
