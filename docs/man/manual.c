@@ -49,6 +49,26 @@ static void put_paragraph(struct buf *out, const char *indent, slice text) {
     buf_lit(out, "\n\n");
 }
 
+static bool is_in_columns(slice text) { /* its first line */
+    slice line = slice_head(text, slice_find(text, '\n'));
+    return slice_find_slice(line, SLICE("   ")) < line.len;
+}
+
+/* Help of several lines: those in columns stand as they are, the others flow. */
+static void put_help(struct buf *out, slice text) {
+    while (text.len) {
+        slice rest = text, line;
+        bool is_table = is_in_columns(text);
+        while (rest.len && is_in_columns(rest) == is_table) (void)slice_split(&rest, '\n', &line);
+        slice part = slice_trim(slice_head(text, text.len - rest.len));
+        if (is_table)
+            buf_fmt(out, "```\n" SLICE_FMT "\n```\n\n", SLICE_ARG(part));
+        else
+            put_paragraph(out, "", part);
+        text = rest;
+    }
+}
+
 /* ---- commands ---- */
 
 static void put_options(struct buf *out, const char *indent, const struct cli_option *o) {
@@ -69,7 +89,7 @@ static void put_commands(struct buf *out) {
         char first[256];
         (void)snprintf(first, sizeof first, "%c%s.", m->summary[0] - ('a' - 'A'), m->summary + 1);
         put_paragraph(out, "", slice_str(first));
-        if (m->text) put_paragraph(out, "", slice_str(m->text));
+        if (m->text) put_help(out, slice_str(m->text));
         put_options(out, "", m->options);
         buf_fmt(out, "```\n%s\n```\n\n", m->example);
     }

@@ -50,9 +50,12 @@ static enum err set_no_answer(struct user_settings *s, slice value, struct buf *
 
 enum err user_settings_set(struct user_settings *s, slice name, slice value, struct buf *why) {
     bool is_off = value.len == 0 || slice_eq(value, SLICE("off"));
-    if (slice_eq(name, SLICE("dnd"))) {
+    bool *which = slice_eq(name, SLICE("dnd"))                ? &s->dnd
+                  : slice_eq(name, SLICE("refuse-anonymous")) ? &s->refuse_anonymous
+                                                              : NULL;
+    if (which) {
         if (!is_off && !slice_eq(value, SLICE("on"))) return refuse(why, ERR_BAD, "on or off");
-        s->dnd = !is_off;
+        *which = !is_off;
         return ERR_OK;
     }
     for (unsigned i = 0; i < FORWARD_COUNT; i++) {
@@ -86,6 +89,7 @@ enum err user_settings_read(slice text, struct user_settings *out) {
 
 void user_settings_put(struct buf *b, const struct user_settings *s) {
     if (s->dnd) buf_lit(b, "dnd=on\n");
+    if (s->refuse_anonymous) buf_lit(b, "refuse-anonymous=on\n");
     for (unsigned i = 0; i < FORWARD_COUNT; i++) {
         if (!s->forward[i].len) continue;
         buf_fmt(b, "%s=" SLICE_FMT, forward_name(i), SLICE_ARG(s->forward[i]));

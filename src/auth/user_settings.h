@@ -3,6 +3,7 @@
  * Purpose:  the one reader and writer of account_row.settings, a text of lines "name=value":
  *
  *             dnd=on
+ *             refuse-anonymous=on
  *             forward-always=sip:bob@example.org
  *             forward-busy=sip:bob@example.org
  *             forward-no-answer=sip:carol@example.org,20s
@@ -33,6 +34,7 @@ struct user_settings {
     slice forward[FORWARD_COUNT]; /* where to; empty: not set */
     uint32_t no_answer_s;         /* of FORWARD_NO_ANSWER */
     bool dnd;
+    bool refuse_anonymous; /* RFC 5079: callers who withhold who they are get 433 */
 };
 
 const char *forward_name(enum forward_when when); /* "forward-busy" */

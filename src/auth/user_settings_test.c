@@ -10,7 +10,7 @@ static struct user_settings read_ok(const char *text) {
 
 static void what_is_set_is_read_again(void **state) {
     (void)state;
-    static const char text[] = "dnd=on\nforward-always=sip:bob@example.org\n"
+    static const char text[] = "dnd=on\nrefuse-anonymous=on\nforward-always=sip:bob@example.org\n"
                                "forward-busy=sips:bob@example.org\n"
                                "forward-no-answer=sip:carol@example.org,25s\n"
                                "forward-unreachable=tel:+15551234\n";
@@ -18,6 +18,7 @@ static void what_is_set_is_read_again(void **state) {
     struct buf b = buf_over(mem, sizeof mem);
     struct user_settings s = read_ok(text);
     assert_true(s.dnd);
+    assert_true(s.refuse_anonymous);
     assert_int_equal(s.no_answer_s, 25);
     assert_slice(s.forward[FORWARD_UNREACHABLE], "tel:+15551234");
     user_settings_put(&b, &s);
@@ -37,6 +38,8 @@ static void values(void **state) {
         { "dnd", "on", ERR_OK },
         { "dnd", "off", ERR_OK },
         { "dnd", "yes", ERR_BAD },
+        { "refuse-anonymous", "on", ERR_OK },
+        { "refuse-anonymous", "1", ERR_BAD },
         { "colour", "red", ERR_MISSING },
         { "forward-always", "off", ERR_OK },
         { "forward-always", "", ERR_OK },

@@ -9,6 +9,8 @@ static void show_settings(const struct json *answer) {
     const struct json *s = json_member(answer, "settings");
     uint64_t seconds = 0;
     (void)printf("  %-20s %s\n", "dnd", json_bool(json_member(s, "dnd")) ? "on" : "off");
+    if (json_bool(json_member(s, "refuse-anonymous")))
+        (void)printf("  %-20s on\n", "refuse-anonymous");
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         slice to = json_text(json_member(s, names[i]));
         if (!to.len) continue;

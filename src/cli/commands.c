@@ -86,13 +86,14 @@ const struct cli_command cli_commands[] = {
       cli_user_switch },
     { "user set", "AOR NAME=VALUE...", 2, CLI_ARGS_MAX,
       "forward a person's calls, or do not disturb",
-      "dnd=on: no phone rings, as if it were busy.\n"
-      "forward-always=bob@example.org: every call goes there.\n"
-      "forward-busy=sip:bob@example.org: when a phone is busy.\n"
-      "forward-no-answer=bob@example.org,20s: when nobody answers for 20 s (from 3s to 170s).\n"
-      "forward-unreachable=tel:+15551234: when no phone can be reached.\n"
-      "An empty value takes a setting away. A call is forwarded five times at most, and never\n"
-      "twice to one person.",
+      "dnd=on                                        no phone rings; as if busy\n"
+      "forward-always=bob@example.org                every call goes there\n"
+      "forward-busy=bob@example.org                  when a phone is busy\n"
+      "forward-no-answer=sip:bob@example.org,20s     when nobody answers for 20 s (3s to 170s)\n"
+      "forward-unreachable=tel:+15551234             when no phone can be reached\n"
+      "refuse-anonymous=on                           callers who hide who they are hear so\n"
+      "An empty value takes a setting away. Where several apply, the first of this list of four\n"
+      "forwards does; a call is forwarded five times at most, and never twice to one person.",
       "kith user set alice@example.org forward-no-answer=bob@example.org,15s dnd=", NULL,
       cli_user_set },
     { "user show", "AOR", 1, 1, "show a person and what is set", NULL,

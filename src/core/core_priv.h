@@ -253,7 +253,7 @@ struct divert_call { /* what the targets of a request depend on besides the call
     const struct sip_msg *msg;
     flow_id from;
     uint32_t sender;
-    bool is_sips;
+    bool is_sips, is_anonymous;
 };
 /* Whose address is this? 0, or 403: of another domain, 404: nobody's. */
 unsigned route_callee(struct core *c, const struct sip_uri *uri, struct callee *out);
@@ -275,6 +275,10 @@ NODISCARD bool route_loosen(struct core *c);
 unsigned divert_first(struct core *c, const struct divert_call *call, uint32_t account_id,
                       struct target out[static LIMIT_FORKS], struct divert **out_divert,
                       const char **why);
+/* Has this person said that callers must not withhold who they are? */
+bool divert_refuses_anonymous(struct core *c, const struct account *account);
+/* Is this an INVITE whose caller withholds who he is? RFC 5079 3. */
+bool call_is_anonymous(const struct sip_msg *m);
 bool divert_is_forwarded(const struct divert *d);
 uint32_t divert_no_answer_s(const struct divert *d); /* 0: no such wish */
 void divert_note(struct context *x,

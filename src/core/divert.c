@@ -90,6 +90,33 @@ static void read_diversion(struct core *c, struct divert *d, const struct sip_ms
     if (before > d->before) d->before = before;
 }
 
+/* ---- callers who withhold who they are ---- */
+
+bool call_is_anonymous(const struct sip_msg *m) {
+    unsigned privacy = 0;
+    struct sip_uri from;
+    if (m->method != SIP_INVITE) return false;
+    if (hdr_privacy(m, &privacy) == ERR_OK && (privacy & (HDR_PRIVACY_ID | HDR_PRIVACY_USER)))
+        return true;
+    /* RFC 5079 3: the display name counts because RFC 3261 8.1.1.3 tells phones to write it. */
+    if (slice_ieq(hdr_inner(m->from.display), SLICE("anonymous"))) return true;
+    if (sip_uri_read(m->from.uri_text, &from) != ERR_OK) return false;
+    slice end = SLICE(".anonymous.invalid");
+    return slice_ieq(from.host, slice_from(end, 1)) ||
+           (from.host.len > end.len &&
+            slice_ieq(slice_from(from.host, from.host.len - end.len), end));
+}
+
+bool divert_refuses_anonymous(struct core *c, const struct account *account) {
+    char mem[USER_SETTINGS_MAX];
+    struct user_settings s = { 0 };
+    return account->has_settings &&
+           accounts_settings(c->node->accounts, account->id, mem, &s) == ERR_OK &&
+           s.refuse_anonymous;
+}
+
+/* ---- the way of a call ---- */
+
 /* RFC 7044 10.1.1: asked for by "history", and by "header" with it. */
 static bool history_is_private(const struct sip_msg *m) {
     unsigned privacy = 0;
@@ -197,6 +224,7 @@ static unsigned person_targets(struct core *c, struct divert *d, const struct di
         if (is_invite && callee.account.has_settings &&
             accounts_settings(c->node->accounts, id, mem, &s) != ERR_OK)
             s = (struct user_settings){ 0 };
+        if (s.refuse_anonymous && call->is_anonymous) return 0; /* nor does it go on from him */
         d->no_answer_s = s.forward[FORWARD_NO_ANSWER].len ? s.no_answer_s : 0;
         if (s.forward[FORWARD_ALWAYS].len && person_forward(c, d, call, &s, FORWARD_ALWAYS))
             continue;
@@ -341,9 +369,11 @@ static bool divert_go(struct core *c, struct context *x, const struct sip_msg *m
 }
 
 static struct divert_call call_of(const struct context *x, const struct sip_msg *m) {
-    return (struct divert_call){
-        .msg = m, .from = x->flow, .sender = x->account_id, .is_sips = m->uri.scheme == URI_SIPS
-    };
+    return (struct divert_call){ .msg = m,
+                                 .from = x->flow,
+                                 .sender = x->account_id,
+                                 .is_sips = m->uri.scheme == URI_SIPS,
+                                 .is_anonymous = call_is_anonymous(m) };
 }
 
 bool divert_next(struct core *c, struct context *x) {

@@ -351,6 +351,11 @@ static void core_to_account(struct core *c, struct flow *flow, const struct sip_
                                 .from = flow->id,
                                 .sender = sender.account_id,
                                 .is_sips = m->uri.scheme == URI_SIPS };
+    call.is_anonymous = call_is_anonymous(m);
+    if (call.is_anonymous && divert_refuses_anonymous(c, &callee.account)) {
+        core_refuse(c, flow, m, 433, "Callers must say here who they are");
+        return;
+    }
     const char *why = NULL;
     bool is_wished = m->method == SIP_INVITE && !callee.instance && callee.account.has_settings;
     plan.target_count = is_wished

@@ -68,6 +68,7 @@ static enum err set_one(struct admin_call *c, slice pair, struct written *w,
 static void put_settings(struct json_writer *w, const struct user_settings *s) {
     json_begin_object(w, "settings");
     json_put_bool(w, "dnd", s->dnd);
+    if (s->refuse_anonymous) json_put_bool(w, "refuse-anonymous", true);
     for (unsigned i = 0; i < FORWARD_COUNT; i++)
         if (s->forward[i].len) json_put_text(w, forward_name(i), s->forward[i]);
     if (s->forward[FORWARD_NO_ANSWER].len) json_put_u64(w, "no-answer-seconds", s->no_answer_s);
