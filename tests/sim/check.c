@@ -27,9 +27,9 @@ void check_sent(struct sim *s, struct server *n, unsigned worker, flow_id flow, 
 
 /* Nothing amplifies: one input has bounded output, and who has proved nothing gets no more than one
  * answer for a message, and few bytes for a byte. */
-void check_turn(struct sim *s, struct server *n, const struct conn *c) {
+void check_turn(struct sim *s, const struct server *n) {
     if (n->turn_outputs > OUTPUTS_MAX)
-        (void)sim_fail(s, "one message from phone %u made %u others", c->phone, n->turn_outputs);
+        (void)sim_fail(s, "one message to node %u made %u others", n->index, n->turn_outputs);
 }
 
 static void check_stranger(struct sim *s, const struct conn *c) {
@@ -92,11 +92,16 @@ static void check_first(struct sim *s, const struct phone *p, const struct sip_m
     struct sip_uri uri;
     unsigned caller, callee;
     if (sip_uri_read(m->from.uri_text, &uri) != ERR_OK || from->nature == STRANGER ||
-        !slice_eq(uri.user, slice_str(who->user)) || from->node != p->node) {
+        !slice_eq(uri.user, slice_str(who->user)) ||
+        !slice_ieq(uri.host, slice_str(s->servers[from->node].domain))) {
         (void)sim_fail(s, "phone %u of %s passed for somebody else at phone %u:\n" SLICE_FMT,
                        from->index, who->user, p->index, SLICE_ARG(m->all));
         return;
     }
+    unsigned bad = s->plan.bad_cert;
+    if (from->node != p->node && (bad == from->node + 1 || bad == p->node + 1))
+        (void)sim_fail(s, "phone %u was reached from a domain that could not prove its name",
+                       p->index);
     if (read_truth(m->call_id, &caller, &callee) && callee != p->person)
         (void)sim_fail(s, "a call for %s came to phone %u of %s", s->people[callee].user, p->index,
                        s->people[p->person].user);
@@ -202,7 +207,8 @@ static const struct uac *invite_of(struct sim *s, slice call_id, uint32_t cseq,
 void check_ringing(struct sim *s, const struct phone *p, const struct call *c) {
     unsigned caller;
     const struct uac *u = invite_of(s, slice_str(c->call_id), c->remote_cseq, &caller);
-    if (!u || !u->has_final || !was_well(s, p, c->began) || s->phones[caller].nature != HONEST)
+    if (!u || !u->has_final || !was_well(s, p, c->began) || s->phones[caller].nature != HONEST ||
+        s->phones[caller].node != p->node)
         return;
     if (s->now.mono - u->final_at > SETTLED_MS)
         (void)sim_fail(s, "phone %u still rings for a call that was answered with %u", p->index,
@@ -214,7 +220,7 @@ void check_no_ack(struct sim *s, const struct phone *p, const struct uas *t) {
     unsigned caller;
     const struct uac *u = invite_of(s, slice_str(t->call_id), t->cseq, &caller);
     if (!u || t->is_acked || !t->is_initial || t->is_unkeyed || t->status < 200 ||
-        t->method != SIP_INVITE)
+        t->method != SIP_INVITE || s->phones[caller].node != p->node)
         return;
     if (was_well(s, p, t->began) && was_well(s, &s->phones[caller], u->began))
         (void)sim_fail(s, "phone %u never got the ACK of its %u:\n" SLICE_FMT, p->index, t->status,
@@ -237,7 +243,9 @@ void check_final(struct sim *s, struct phone *p, struct uac *u, const struct sip
     if (u->has_final && is_once && !(is_invite && is_ok))
         (void)sim_fail(s, "phone %u got a final answer twice over a stream:\n" SLICE_FMT, p->index,
                        SLICE_ARG(m->all));
-    if (!is_invite || u->has_final || m->status != 487 || u->is_cancel_sent) return;
+    unsigned caller, callee;
+    bool is_near = !read_truth(m->call_id, &caller, &callee) || s->people[callee].node == p->node;
+    if (!is_invite || u->has_final || m->status != 487 || u->is_cancel_sent || !is_near) return;
     /* Who has not cancelled hears 487 only when it rang too long, or he was thought to be gone. */
     const struct conn *c = net_conn(s, p);
     bool was_well = c && c->gen == u->conn_gen && c->troubled_at < u->began;
@@ -250,6 +258,7 @@ void check_final(struct sim *s, struct phone *p, struct uac *u, const struct sip
 static bool is_call_well(struct sim *s, const struct phone *p, const struct call *c) {
     if (c->other >= s->phone_count || !was_well(s, p, c->began)) return false;
     const struct phone *other = &s->phones[c->other];
+    if (other->node != p->node) return false; /* what lies between has troubles of its own */
     for (unsigned i = 0; i < CALLS_MAX; i++) {
         const struct call *o = &other->calls[i];
         if (o->state != CALL_FREE && slice_eq(slice_str(o->call_id), slice_str(c->call_id)))

@@ -75,13 +75,12 @@ static void replay(struct sim *s, struct phone *p, const struct overheard *o, co
     if (!b.full) send_text(s, p, buf_slice(&b));
 }
 
-static void garbage(struct sim *s, struct phone *p) {
+static void garbage(struct sim *s, struct phone *p, const struct overheard *o) {
     char mem[2048];
     size_t len = 1 + dice_below(&p->dice, 600);
-    const struct overheard *o = &s->stolen[dice_below(&p->dice, STOLEN_MAX)];
     s->counts.garbage++;
     for (size_t i = 0; i < len; i++) mem[i] = (char)dice_next(&p->dice);
-    if (o->packet && o->packet->len < sizeof mem && dice_chance(&p->dice, 700)) {
+    if (o && o->packet->len < sizeof mem && dice_chance(&p->dice, 700)) {
         len = o->packet->len; /* a message with some wrong bytes tells more than noise */
         memcpy(mem, o->packet->bytes, len);
         for (unsigned i = dice_below(&p->dice, 6); i > 0; i--)
@@ -202,7 +201,7 @@ void nasty_act(struct sim *s, struct phone *p) {
     if (s->part != PART_TROUBLE) return;
     switch (dice_below(&p->dice, 11)) {
     case 0:
-        garbage(s, p);
+        garbage(s, p, o);
         break;
     case 1:
         if (o) replay(s, p, o, NULL);

@@ -167,6 +167,11 @@ void net_break(struct sim *s, struct conn *c, bool is_silent) {
 /* FX_CLOSE: what was sent before it still arrives. */
 void net_node_closes(struct sim *s, struct server *n, flow_id flow) {
     unsigned at = n->conn_at[flow_worker(flow)][flow_slot(flow)];
+    if (at > CONNS_MAX) {
+        n->conn_at[flow_worker(flow)][flow_slot(flow)] = 0;
+        trunk_node_closes(s, n, &s->trunks[at - CONNS_MAX - 1], flow);
+        return;
+    }
     struct conn *c = at ? &s->conns[at - 1] : NULL;
     if (!c || c->flow != flow) return;
     n->conn_at[flow_worker(flow)][flow_slot(flow)] = 0;
@@ -190,6 +195,7 @@ void net_node_gone(struct sim *s, struct server *n) {
         c->is_at_node = false;
         conn_free_if_over(c);
     }
+    trunk_node_gone(s, n);
     memset(n->conn_at, 0, sizeof n->conn_at);
 }
 
@@ -252,6 +258,10 @@ void net_from_node(struct sim *s, struct server *n, unsigned worker, flow_id flo
         c = datagram_conn(s, info);
     } else {
         unsigned at = n->conn_at[worker][flow_slot(flow)];
+        if (at > CONNS_MAX) {
+            trunk_send(s, n, &s->trunks[at - CONNS_MAX - 1], flow, bytes);
+            return;
+        }
         c = at ? &s->conns[at - 1] : NULL;
         if (!c || c->flow != flow) return; /* closed in this turn */
     }
@@ -278,7 +288,7 @@ static void to_node(struct sim *s, struct conn *c, slice bytes) {
     }
     c->in_bytes += bytes.len;
     c->in_messages++;
-    node_receive(s, n, c, bytes);
+    node_receive(s, n, c->worker, c->flow, is_stream(c), bytes);
 }
 
 void net_event(struct sim *s, struct event *e) {
@@ -312,10 +322,17 @@ void net_event(struct sim *s, struct event *e) {
     case EV_NODE_START:
     case EV_NODE_STOP:
     case EV_DISK_WELL:
+    case EV_DNS:
+    case EV_TRUNK_OPEN:
+    case EV_TRUNK_OPENED:
+    case EV_TRUNK_FAILED:
+    case EV_TRUNK_MESSAGE:
+    case EV_TRUNK_CLOSED:
         break;
     }
 }
 
 void net_fini(struct sim *s) {
     memset(s->conns, 0, sizeof s->conns);
+    memset(s->trunks, 0, sizeof s->trunks);
 }

@@ -236,9 +236,15 @@ static void perform(struct sim *s, struct server *n, unsigned worker, const stru
     case FX_STORE:
         keep_change(s, n, worker, fx);
         break;
-    case FX_DNS: /* no other domain can be found: the core gives up by itself */
+    case FX_DNS:
+        trunk_ask(s, n, worker, fx);
+        break;
     case FX_CONNECT:
+        trunk_connect(s, n, worker, fx);
+        break;
     case FX_CONNECT_CANCEL:
+        trunk_cancel(s, n, worker, fx->ticket);
+        break;
     case FX_TRACE:
         break;
     }
@@ -271,24 +277,20 @@ void node_drain(struct sim *s, struct server *n) {
 }
 
 /* io frames what comes over a stream before core sees it (io/frame.h). */
-void node_receive(struct sim *s, struct server *n, struct conn *c, slice bytes) {
+void node_receive(struct sim *s, struct server *n, unsigned worker, flow_id flow, bool is_stream,
+                  slice bytes) {
     static struct sip_msg m;
-    struct core *core = n->core[c->worker];
+    struct core *core = n->core[worker];
     n->turn_outputs = 0;
-    if (c->info.transport == FLOW_UDP) {
-        n->is_input_bad = sip_msg_read(&m, bytes, SIP_DATAGRAM).err != ERR_OK;
-        core_receive(core, c->flow, bytes, s->now);
-    } else {
-        struct sip_read r = sip_msg_read(&m, bytes, SIP_STREAM);
-        n->is_input_bad = r.err != ERR_OK;
-        if (r.err == ERR_MORE || r.used > bytes.len)
-            core_bad_stream(core, c->flow, "the rest does not come", s->now);
-        else
-            core_receive(core, c->flow, r.used ? slice_head(bytes, r.used) : bytes, s->now);
-    }
+    struct sip_read r = sip_msg_read(&m, bytes, is_stream ? SIP_STREAM : SIP_DATAGRAM);
+    n->is_input_bad = r.err != ERR_OK;
+    if (is_stream && (r.err == ERR_MORE || r.used > bytes.len))
+        core_bad_stream(core, flow, "the rest does not come", s->now);
+    else
+        core_receive(core, flow, is_stream && r.used ? slice_head(bytes, r.used) : bytes, s->now);
     node_drain(s, n);
     n->is_input_bad = false;
-    check_turn(s, n, c);
+    check_turn(s, n);
 }
 
 /* ---- time and events ---- */
@@ -349,6 +351,12 @@ void node_event(struct sim *s, struct event *e) {
     case EV_TO_PHONE:
     case EV_NODE_CLOSED:
     case EV_PHONE_CLOSED:
+    case EV_DNS:
+    case EV_TRUNK_OPEN:
+    case EV_TRUNK_OPENED:
+    case EV_TRUNK_FAILED:
+    case EV_TRUNK_MESSAGE:
+    case EV_TRUNK_CLOSED:
         break;
     }
 }

@@ -51,6 +51,8 @@ static void draw_faults(struct plan *p, struct dice *d) {
     p->mail_ms = some(d, 600, 1, 30);
     p->store_ms = some(d, 800, 1, 400);
     p->refuse_mail = some(d, 200, 5, 300);
+    p->dns_fails = some(d, 300, 20, 300);
+    p->bad_cert = some(d, 250, 1, p->nodes);
 }
 
 static void draw_phones(struct plan *p, struct dice *d) {
@@ -100,10 +102,11 @@ void plan_print(const struct plan *p) {
            (long long)p->silent_ms / 1000, (long long)p->stall_ms / 1000);
     printf(
         "  servers: crash %lld s, drain %lld s, disk %lld s, operator %lld s, store %lld ms, mail "
-        "%lld ms, refused %u, timer C %u s, idle %u s\n",
+        "%lld ms, refused %u, timer C %u s, idle %u s, DNS "
+        "fails %u, bad certificate %u\n",
         (long long)p->crash_ms / 1000, (long long)p->drain_ms / 1000, (long long)p->disk_ms / 1000,
         (long long)p->operator_ms / 1000, (long long)p->store_ms, (long long)p->mail_ms,
-        p->refuse_mail, p->timer_c_s, p->flow_idle_s);
+        p->refuse_mail, p->timer_c_s, p->flow_idle_s, p->dns_fails, p->bad_cert);
     printf("  phones: udp %u, tcp %u, certificate %u, instance %u, off %u, unkeyed %u, late offer "
            "%u, sdes %u, early %u, 100rel %u, update %u, silent %u, refuse %u, impatient %u, "
            "re-INVITE %u, restart %u, breadth %u, expires %u s\n",

@@ -9,7 +9,8 @@
  *           phones hang up and say no more; then nothing may be left in any core.
  * Swarm:    plan.c draws for each seed which faults and which kinds of phones there are.
  * Parts:    plan.[ch]  dice, the plan         world.c  time, events, faults, the parts of a run
- *           net.c      connections            node.c   servers: workers, mail, store, crash
+ *           net.c      phones' connections   trunk.c  DNS, connections between servers
+ *           node.c   servers: workers, mail, store, crash
  *           phone.h    phones and their parts check.c  what must always hold
  *           main.c     seeds, soak, the report
  * Memory:   base/mem.h; all of it is given back, which is checked. Threads: none. */
@@ -27,6 +28,7 @@ enum {
     WORKERS_MAX = 4,
     PEOPLE_MAX = 24,
     PHONES_MAX = 48,
+    TRUNKS_MAX = 64,
     CONNS_MAX = 1024, /* closed ones that the server has not noticed too */
     SLOTS_MAX = 256,  /* flows of one worker */
     STOLEN_MAX = 16   /* dialogs and requests that nasty phones have overheard */
@@ -48,7 +50,13 @@ enum event_kind {
     EV_STORED,       /* ... and a core hears of it */
     EV_NODE_START,
     EV_NODE_STOP, /* after draining */
-    EV_DISK_WELL
+    EV_DISK_WELL,
+    EV_DNS,        /* an answer of the DNS */
+    EV_TRUNK_OPEN, /* a server's connection reaches another one */
+    EV_TRUNK_OPENED,
+    EV_TRUNK_FAILED,
+    EV_TRUNK_MESSAGE,
+    EV_TRUNK_CLOSED
 };
 struct event {
     mono_t at;
@@ -79,6 +87,20 @@ struct conn { /* of a stream; of datagrams it is the phone's present address */
     uint64_t in_bytes, out_bytes, in_messages, out_messages; /* as the server sees them */
 };
 
+struct trunk { /* between two servers; end[0] opened it */
+    bool is_used, is_opening, is_silent;
+    uint32_t gen;
+    uint64_t ticket; /* of FX_CONNECT; 0: nobody waits any more */
+    struct trunk_end {
+        bool is_up;
+        unsigned node, worker;
+        uint32_t epoch; /* of the node */
+        flow_id flow;
+        struct flow_info info;
+        mono_t last; /* what comes here keeps its order */
+    } end[2];
+};
+
 /* ---- servers ---- */
 
 struct waiting { /* for the store */
@@ -96,7 +118,7 @@ struct server {
     struct node_config config;
     struct node *node;
     struct core *core[WORKERS_MAX];
-    unsigned conn_at[WORKERS_MAX][SLOTS_MAX]; /* index + 1 */
+    unsigned conn_at[WORKERS_MAX][SLOTS_MAX]; /* index + 1; trunks above CONNS_MAX */
     mono_t mail_at[WORKERS_MAX][WORKERS_MAX];
     mono_t commit_at;
     struct waiting *waiting;
@@ -143,6 +165,7 @@ struct sim {
     struct phone phones[PHONES_MAX];
     unsigned node_count, person_count, phone_count;
     struct conn conns[CONNS_MAX];
+    struct trunk trunks[TRUNKS_MAX];
     struct overheard stolen[STOLEN_MAX];
     struct counts counts;
     struct sip_msg msg; /* being handled by a phone */
@@ -174,6 +197,17 @@ void net_event(struct sim *s, struct event *e);
 struct conn *net_conn(struct sim *s, const struct phone *p); /* the phone's; NULL: none */
 void net_fini(struct sim *s);
 
+/* trunk.c */
+void trunk_ask(struct sim *s, struct server *n, unsigned worker, const struct core_effect *fx);
+void trunk_connect(struct sim *s, struct server *n, unsigned worker, const struct core_effect *fx);
+void trunk_cancel(struct sim *s, struct server *n, unsigned worker, uint64_t ticket);
+void trunk_send(struct sim *s, const struct server *n, struct trunk *t, flow_id flow, slice bytes);
+void trunk_node_closes(struct sim *s, struct server *n, struct trunk *t, flow_id flow);
+void trunk_node_gone(struct sim *s, const struct server *n);
+void trunk_break(struct sim *s, struct trunk *t, bool is_silent);
+struct trunk *trunk_any(struct sim *s);
+void trunk_event(struct sim *s, struct event *e);
+
 /* node.c */
 bool node_init_server(struct sim *s, unsigned index);
 bool node_up(struct sim *s, struct server *n);
@@ -183,7 +217,9 @@ void node_drain(struct sim *s, struct server *n); /* carry out all effects */
 bool node_put_person(struct sim *s, struct server *n, const struct person *p);
 bool node_put_device(struct sim *s, struct server *n, const struct phone *p);
 void node_event(struct sim *s, struct event *e);
-void node_receive(struct sim *s, struct server *n, struct conn *c, slice bytes);
+/* One message as io would hand it on. */
+void node_receive(struct sim *s, struct server *n, unsigned worker, flow_id flow, bool is_stream,
+                  slice bytes);
 mono_t node_wake_at(const struct server *n);
 void node_run_timers(struct sim *s, struct server *n);
 
@@ -197,7 +233,7 @@ void check_unanswered(struct sim *s, struct phone *p, const struct uac *u);
 void check_answerer(struct sim *s, struct phone *p, const struct call *c, const struct sip_msg *m);
 void check_forks(struct sim *s, const struct phone *p, const struct sip_msg *m);
 void check_bindings(struct sim *s, struct server *n); /* after a new start */
-void check_turn(struct sim *s, struct server *n, const struct conn *c);
+void check_turn(struct sim *s, const struct server *n);
 void check_quiet(struct sim *s, struct server *n);
 void check_empty(struct sim *s, struct server *n); /* a day later, when everybody has gone */
 void check_healed(struct sim *s);

@@ -127,6 +127,14 @@ static void handle_event(struct sim *s) {
     case EV_DISK_WELL:
         node_event(s, &e);
         break;
+    case EV_DNS:
+    case EV_TRUNK_OPEN:
+    case EV_TRUNK_OPENED:
+    case EV_TRUNK_FAILED:
+    case EV_TRUNK_MESSAGE:
+    case EV_TRUNK_CLOSED:
+        trunk_event(s, &e);
+        break;
     }
     mem_free(e.packet);
 }
@@ -151,13 +159,14 @@ static struct conn *any_conn(struct sim *s) {
 static void fault_network(struct sim *s) {
     const struct plan *p = &s->plan;
     struct conn *c;
-    if (is_due(s, &s->cut_at, p->cut_ms) && (c = any_conn(s))) {
-        s->counts.cuts++;
-        net_break(s, c, false);
-    }
-    if (is_due(s, &s->silent_at, p->silent_ms) && (c = any_conn(s))) {
-        s->counts.cuts++;
-        net_break(s, c, true);
+    for (unsigned is_silent = 0; is_silent < 2; is_silent++) {
+        mono_t *at = is_silent ? &s->silent_at : &s->cut_at;
+        if (!is_due(s, at, is_silent ? p->silent_ms : p->cut_ms)) continue;
+        struct trunk *t = dice_chance(&s->dice, 200) ? trunk_any(s) : NULL;
+        c = t ? NULL : any_conn(s);
+        if (t || c) s->counts.cuts++;
+        if (t) trunk_break(s, t, is_silent);
+        if (c) net_break(s, c, is_silent);
     }
     if (is_due(s, &s->stall_at, p->stall_ms) && (c = any_conn(s))) {
         c->stalled_until = s->now.mono + dice_about(&s->dice, 5000);
@@ -302,7 +311,7 @@ static void end_calls(struct sim *s) {
 
 static void heal(struct sim *s) {
     struct plan *p = &s->plan; /* `drawn` keeps the plan for the report */
-    p->drop = p->repeat = p->refuse_mail = p->off = p->restart = 0;
+    p->drop = p->repeat = p->refuse_mail = p->off = p->restart = p->dns_fails = 0;
     p->jitter_ms = 0;
     begin_part(s, PART_HEAL, HEAL_MS);
     for (unsigned i = 0; i < s->phone_count; i++)
