@@ -131,7 +131,6 @@ void branch_instance_ended(struct context *x, const struct branch *b, bool has_a
 /* RFC 3263 4.3: a server that could not be reached, or has no room, is followed by the next. */
 void branch_next_server(struct context *x, const struct branch *b) {
     struct target to = b->to;
-    if (b->is_heard && b->status != 503) return; /* "without ever having received any response" */
     if (!to.ticket || x->branch_count == LIMIT_TARGETS) return;
     to.flow = FLOW_NONE;
     to.q = x->group_q;

@@ -214,8 +214,11 @@ void branch_ended(struct core *c, struct context *x, struct branch *b, unsigned 
     if (status >= 600) context_stop(c, x, SLICE_NONE); /* 16.7 step 5: nobody else either */
     if (x->is_over) return;
     branch_instance_ended(x, b, b->is_rung_out || has_answered(status, m));
-    if (b->state == BRANCH_SENT && !b->is_rung_out && (status == 503 || !has_answered(status, m)))
-        branch_next_server(x, b);
+    /* RFC 3263 4.3: the next server is asked when this one says 503, or has never said anything.
+     * One that broke while it rang may ring still: a second copy would be a merged request there.
+     */
+    bool is_unserved = m ? status == 503 : !b->is_heard && !has_answered(status, NULL);
+    if (b->state == BRANCH_SENT && !b->is_rung_out && is_unserved) branch_next_server(x, b);
 }
 
 void context_settle(struct core *c, struct context *x) {
