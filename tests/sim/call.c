@@ -353,8 +353,8 @@ static void ring(struct sim *s, struct phone *p, const struct sip_msg *m) {
     if (may_be_reliable && !is_probe && dice_chance(&p->dice, s->plan.reliable)) c->rseq = 1;
     bool is_early = dice_chance(&p->dice, s->plan.early_media) && !is_probe;
     enum body early = is_early && (!c->is_late_offer || c->rseq) ? c->body_plan : BODY_NONE;
-    (void)say_reply(s, p, m, is_early ? 183 : 180, c, early);
-    check_forks(s, p, m);
+    const struct uas *t = say_reply(s, p, m, is_early ? 183 : 180, c, early);
+    check_forks(s, p, t, m);
 }
 
 static void answer(struct sim *s, struct phone *p, struct call *c) {

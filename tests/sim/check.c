@@ -148,7 +148,8 @@ static bool is_being_asked(struct sim *s, const struct phone *p, const struct ua
 
 /* RFC 5393 5.3: what all branches of a request that are being tried may still fork to is no more
  * than it came with. */
-void check_forks(struct sim *s, const struct phone *p, const struct sip_msg *m) {
+void check_forks(struct sim *s, const struct phone *p, const struct uas *own,
+                 const struct sip_msg *m) {
     unsigned caller, callee;
     uint32_t breadth = 0, sum = 0;
     if (!read_truth(m->call_id, &caller, &callee) || caller >= s->phone_count) return;
@@ -161,8 +162,10 @@ void check_forks(struct sim *s, const struct phone *p, const struct sip_msg *m) 
     for (unsigned i = 0; i < s->phone_count; i++)
         for (unsigned k = 0; k < UAS_MAX; k++) {
             const struct uas *t = &s->phones[i].uas[k];
+            /* One whose connection broke may have been followed by another copy: RFC 3263 4.3. */
             if (is_being_asked(s, &s->phones[i], t) && t->cseq == m->cseq &&
-                slice_eq(m->call_id, slice_str(t->call_id)))
+                slice_eq(m->call_id, slice_str(t->call_id)) &&
+                slice_eq(slice_str(own->origin), slice_str(t->origin)))
                 sum += t->breadth;
         }
     for (unsigned i = 0; i < UAC_MAX; i++) {

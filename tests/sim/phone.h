@@ -90,6 +90,7 @@ struct uas { /* a server transaction: RFC 3261 17.2, and the 2xx of 13.3.1.4 */
     uint32_t cseq, call_gen, breadth, conn_gen;
     unsigned call;
     char branch[128], call_id[64], local_tag[64];
+    char origin[128]; /* the branch below the top: of the request that was forked */
     struct packet *request, *packet;
     mono_t began, again_at, end_at;
     int64_t interval;

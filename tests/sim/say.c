@@ -266,6 +266,12 @@ static struct uas *uas_open(struct sim *s, struct phone *p, const struct sip_msg
     t->request = packet_new(m->all);
     t->began = s->now.mono;
     t->is_initial = !m->to.tag.len;
+    slice below;
+    struct sip_via via;
+    struct hdr_values it = hdr_values_of(m, HDR_VIA);
+    if (hdr_values_next(&it, &below) && hdr_values_next(&it, &below) &&
+        sip_via_read(below, &via) == ERR_OK)
+        put_text(t->origin, sizeof t->origin, via.branch);
     const struct conn *conn = net_conn(s, p);
     t->conn_gen = conn ? conn->gen : 0;
     if (hdr_u32_of(m, HDR_MAX_BREADTH, &t->breadth) != ERR_OK) t->breadth = 0;

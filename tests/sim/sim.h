@@ -231,7 +231,8 @@ void check_ringing(struct sim *s, const struct phone *p, const struct call *c);
 void check_no_ack(struct sim *s, const struct phone *p, const struct uas *t);
 void check_unanswered(struct sim *s, struct phone *p, const struct uac *u);
 void check_answerer(struct sim *s, struct phone *p, const struct call *c, const struct sip_msg *m);
-void check_forks(struct sim *s, const struct phone *p, const struct sip_msg *m);
+void check_forks(struct sim *s, const struct phone *p, const struct uas *own,
+                 const struct sip_msg *m);
 void check_bindings(struct sim *s, struct server *n); /* after a new start */
 void check_turn(struct sim *s, const struct server *n);
 void check_quiet(struct sim *s, struct server *n);
