@@ -38,6 +38,10 @@ static const struct cli_option certificate_options[] = {
     { "name", "NAME", "what to call the device (default: phone)", false },
     END,
 };
+static const struct cli_option credential_options[] = {
+    { "for", "TIME", "how long it is good for, up to 30d (default: 1d)", false },
+    END,
+};
 static const struct cli_option yes_options[] = {
     { "yes", NULL, "do not ask", false },
     END,
@@ -115,6 +119,9 @@ const struct cli_command cli_commands[] = {
       "kith device list alice@example.org", NULL, cli_device_list },
     { "device revoke", "NUMBER", 1, 1, "end a device: its connections too", NULL,
       "kith device revoke 7", NULL, cli_device_revoke },
+    { "turn credential", "AOR", 1, 1, "a user name and password for the relay, for a while",
+      "For a phone that cannot fetch them by itself. They end by themselves, and with the person.",
+      "kith turn credential alice@example.org --for 12h", credential_options, cli_turn_credential },
     { "status", "", 0, 0, "how the running server is", NULL, "kith status --json", NULL,
       cli_status },
     { "bindings", "AOR", 1, 1, "where a person is registered", NULL,

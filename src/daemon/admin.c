@@ -27,6 +27,7 @@ static const struct {
     { "device.certificate", call_device_certificate, false, false },
     { "device.list", call_device_list, false, false },
     { "device.revoke", call_device_revoke, false, false },
+    { "turn.credential", call_turn_credential, false, false },
     { "status", call_status, true, false },
     { "bindings", call_bindings, true, false },
     { "trace", call_trace, true, true },

@@ -74,6 +74,9 @@ enum err call_user_legacy(struct admin_call *c);
 enum err call_device_certificate(struct admin_call *c);
 enum err call_device_list(struct admin_call *c);
 enum err call_device_revoke(struct admin_call *c);
+/* daemon_turn.c */
+#define TURN_CREDENTIAL_MAX_S (30 * 86400)
+enum err call_turn_credential(struct admin_call *c);
 /* live.c */
 enum err call_status(struct admin_call *c);
 enum err call_bindings(struct admin_call *c);

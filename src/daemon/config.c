@@ -111,6 +111,22 @@ static const char *read_addrs(slice value, struct config_addrs *out) {
     return NULL;
 }
 
+static const char *read_networks(const struct setting *s, slice value,
+                                 struct config_networks *out) {
+    for (slice one; slice_split(&value, ',', &one);) {
+        struct network n;
+        one = slice_trim(one);
+        if (s->kind == SETTING_IPS && slice_find(one, '/') < one.len)
+            return "a network; one address is meant: 192.0.2.1 or 2001:db8::1";
+        if (network_read(one, &n) != ERR_OK)
+            return s->kind == SETTING_IPS ? "not an address: write 192.0.2.1 or 2001:db8::1"
+                                          : "not a network: write 10.1.0.0/16 or fd00::/8";
+        if (out->count >= TURN_NETWORKS_MAX) return "too many networks: there may be 32";
+        out->at[out->count++] = n;
+    }
+    return NULL;
+}
+
 static const char *read_path(struct reading *r, slice value, slice *out) {
     slice file = r->config->file;
     size_t dir = file.len;
@@ -171,6 +187,9 @@ static const char *read_value(struct reading *r, const struct setting *s, slice 
         return read_domains(r, value, member);
     case SETTING_ADDRS:
         return read_addrs(value, member);
+    case SETTING_NETWORKS:
+    case SETTING_IPS:
+        return read_networks(s, value, member);
     case SETTING_HOST: {
         struct addr a;
         bool fine = value.len == 0 || is_host(value, false) || addr_read_ip(value, &a) == ERR_OK;
@@ -194,6 +213,8 @@ static void clear_value(struct config *c, const struct setting *s) {
         ((struct config_domains *)(void *)((char *)c + s->offset))->count = 0;
     if (s->kind == SETTING_ADDRS)
         ((struct config_addrs *)(void *)((char *)c + s->offset))->count = 0;
+    if (s->kind == SETTING_NETWORKS || s->kind == SETTING_IPS)
+        ((struct config_networks *)(void *)((char *)c + s->offset))->count = 0;
     if (s->kind == SETTING_PATHS)
         ((struct config_paths *)(void *)((char *)c + s->offset))->count = 0;
 }
@@ -264,7 +285,8 @@ static void unknown_setting(struct reading *r, slice section, slice name) {
 /* A file may be called anything, "key = b" too: so a list of files goes on only after a comma. */
 static bool may_continue(const struct setting *s, slice so_far) {
     if (s->kind == SETTING_PATHS) return so_far.len && so_far.ptr[so_far.len - 1] == ',';
-    return s->kind == SETTING_DOMAINS || s->kind == SETTING_ADDRS;
+    return s->kind == SETTING_DOMAINS || s->kind == SETTING_ADDRS || s->kind == SETTING_NETWORKS ||
+           s->kind == SETTING_IPS;
 }
 
 static int on_value(void *user, const char *section_text, const char *name_text,
@@ -428,6 +450,8 @@ static void check_together(struct reading *r) {
         report_late(r, "limits", "expires_default", "longer than expires_max");
     if (c->session_timer_s > 0 && c->session_timer_s < 90)
         report_late(r, "calls", "session_timer", "shorter than 90s, which RFC 4028 forbids");
+    if (c->turn_first_port > c->turn_last_port)
+        report_late(r, "turn", "first_port", "above last_port");
     if (c->listen_tls.count == 0)
         report_late(r, "listen", "tls", "empty: phones could not connect");
     check_listeners(r);

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "core/node.h"
 #include "daemon/settings.h"
+#include "nat/turn.h"
 
 #define CONFIG_FILE_BYTES_MAX (256u << 10) /* a file of 64 domains has 2 kB */
 #define CONFIG_ADDRS_MAX      16u
@@ -23,6 +24,10 @@ _Static_assert(CONFIG_DOMAINS_MAX >= NODE_DOMAINS_MAX && CONFIG_DOMAINS_MAX >= L
 struct config_addrs {
     unsigned count;
     struct addr at[CONFIG_ADDRS_MAX];
+};
+struct config_networks {
+    unsigned count;
+    struct network at[TURN_NETWORKS_MAX];
 };
 struct config_paths {
     unsigned count;
@@ -47,6 +52,10 @@ struct config {
     struct config_domains peers, peers_trusted, peers_refused;
     struct config_addrs dns_servers;
     struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
+    struct config_addrs turn_listen;
+    struct config_networks turn_relay, turn_public, turn_allow, turn_nat64;
+    uint32_t turn_first_port, turn_last_port;
+    uint32_t turn_allocations, turn_per_account, turn_bytes_per_s;
     uint32_t log_level;      /* enum log_level */
     uint32_t auth_algorithm; /* enum config_algorithm */
     uint32_t group_ring_s, recurse, session_timer_s;

@@ -165,6 +165,7 @@ static enum err make_world(struct daemon *d, struct buf *why) {
                                     .location = node_location(d->node),
                                     .node = d->node,
                                     .put_status = daemon_put_status,
+                                    .put_turn_uris = daemon_put_turn_uris,
                                     .account_changed = account_changed,
                                     .device_changed = device_changed,
                                     .trace = follow_trace };
@@ -222,7 +223,8 @@ static enum err make_workers(struct daemon *d, struct buf *why) {
                                .dns_servers = d->config->dns_servers.at,
                                .dns_server_count = d->config->dns_servers.count,
                                .hooks = { .ctx = d, .on_store = on_store, .on_trace = on_trace },
-                               .core = w->core };
+                               .core = w->core,
+                               .relay = d->turn.is_on ? &d->turn.relay : NULL };
         set_limits(d, &c.limits);
         e = w->core ? io_new(&c, &w->io, why) : ERR_MEMORY;
         if (e == ERR_OK) tls.client[i] = NULL; /* the io's now */
@@ -277,7 +279,10 @@ static void say_ready(struct daemon *d) {
     for (size_t i = 0; i < d->listen_count; i++) {
         static const char *const names[] = { "udp", "tcp", "tls", "wss" };
         struct addr a = io_address(d->workers[0].io, i);
-        buf_fmt(&at, "%s%s%s:", i ? " " : "", d->listen[i].lane == LANE_LEGACY ? "legacy-" : "",
+        buf_fmt(&at, "%s%s%s:", i ? " " : "",
+                d->listen[i].is_turn               ? "turn-"
+                : d->listen[i].lane == LANE_LEGACY ? "legacy-"
+                                                   : "",
                 names[d->listen[i].transport & 3]);
         addr_put(&at, &a);
     }
@@ -318,6 +323,7 @@ static enum err start(struct daemon *d, struct buf *why) {
     if (e == ERR_OK) e = trace_hub_new(on_followed, d, &d->hub);
     if (e == ERR_OK) e = make_world(d, why);
     if (e == ERR_OK) e = make_certs(d, why);
+    if (e == ERR_OK) e = daemon_turn_prepare(d, why);
     if (e == ERR_OK) e = make_workers(d, why);
     if (e == ERR_OK && d->options.demo) e = demo_prepare(d, why);
     if (e == ERR_OK) e = start_workers(d);
@@ -366,6 +372,7 @@ static void stop(struct daemon *d) {
     for (unsigned i = 0; i < d->worker_count; i++) core_free(d->workers[i].core);
     node_free(d->node);
     store_close(d->store);
+    daemon_turn_fini(d);
     certs_fini(&d->certs);
     tls_tickets_unref(d->tickets);
     world_fini(&d->world);

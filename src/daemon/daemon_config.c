@@ -54,6 +54,20 @@ static slice demo_text(struct daemon *d) {
         buf_lit(&b, ",\n  ");
         addr_put(&b, &more[i]);
     }
+    /* The relay of the demo serves whoever reaches it, this host: so it may reach this host. */
+    buf_lit(&b, "\n[turn]\nlisten = 127.0.0.1:3478, [::1]:3478");
+    for (size_t i = 0; i < count; i++) {
+        more[i].port = 3478;
+        buf_lit(&b, ",\n  ");
+        addr_put(&b, &more[i]);
+    }
+    buf_lit(&b, "\nallow = ");
+    if (count == 0) buf_lit(&b, "127.0.0.0/8, ::1");
+    for (size_t i = 0; i < count; i++) {
+        if (i) buf_lit(&b, ", ");
+        addr_put_ip(&b, &more[i]);
+        buf_put(&b, slice_str(more[i].family == ADDR_V4 ? "/24" : "/64"));
+    }
     buf_lit(&b, "\n");
     ASSERT(!b.full);
     return buf_slice(&b);
@@ -138,6 +152,22 @@ static enum err add(struct daemon *d, const struct config_addrs *addrs, uint8_t 
     return ERR_OK;
 }
 
+/* The relay is no reason not to start, unless the operator asked for it in words: another one may
+ * run on this host already. */
+static enum err add_turn(struct daemon *d, bool is_asked_for, struct buf *why) {
+    static const uint8_t transports[] = { FLOW_UDP, FLOW_TCP };
+    size_t before = d->listen_count;
+    enum err e = ERR_OK;
+    for (size_t i = 0; i < ARRAY_LEN(transports) && e == ERR_OK; i++)
+        e = add(d, &d->config->turn_listen, transports[i], LANE_MAIN, !is_asked_for, why);
+    for (size_t i = before; i < d->listen_count; i++) d->listen[i].is_turn = true;
+    if (e != ERR_EXISTS || is_asked_for) return e;
+    LOG(LOG_WARN, "turn.off", LOG_F_SLICE("why", buf_slice(why)));
+    buf_clear(why);
+    d->listen_count = before;
+    return ERR_OK;
+}
+
 enum err daemon_listeners(struct daemon *d, struct buf *why) {
     const struct config *c = d->config;
     const struct setting *tls = setting_find(SLICE("listen"), SLICE("tls"));
@@ -147,6 +177,8 @@ enum err daemon_listeners(struct daemon *d, struct buf *why) {
     if (e == ERR_OK) e = add(d, &c->legacy_tls, FLOW_TLS, LANE_LEGACY, false, why);
     if (e == ERR_OK) e = add(d, &c->legacy_tcp, FLOW_TCP, LANE_LEGACY, false, why);
     if (e == ERR_OK) e = add(d, &c->legacy_udp, FLOW_UDP, LANE_LEGACY, false, why);
+    const struct setting *turn = setting_find(SLICE("turn"), SLICE("listen"));
+    if (e == ERR_OK) e = add_turn(d, !d->options.demo && c->given[turn - settings], why);
     if (e == ERR_OK && d->listen_count == 0) {
         buf_lit(why, "this host has neither IPv4 nor IPv6");
         return ERR_UNSUPPORTED;

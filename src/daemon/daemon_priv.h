@@ -8,6 +8,7 @@
 #include "daemon/daemon.h"
 #include "daemon/storer.h"
 #include "daemon/trace.h"
+#include "daemon/turn.h"
 #include "daemon/world.h"
 #include "io/io.h"
 #include "os/tls.h"
@@ -44,11 +45,12 @@ struct daemon {
     struct tls_tickets *tickets;
     struct worker workers[NODE_WORKERS_MAX];
     unsigned worker_count;
+    struct daemon_turn turn;
     struct io_listen listen[IO_LISTEN_MAX];
     size_t listen_count;
     struct now started;
     wall_t certificates_checked;
-    char demo_config[1024];
+    char demo_config[2048];
     int log_fd; /* the demo's log file, or -1 */
 };
 

@@ -167,6 +167,7 @@ static void put_listeners(struct daemon *d, struct json_writer *w) {
         json_put_text(w, "at", buf_slice(&at));
         json_put_str(w, "transport", names[d->listen[i].transport & 3]);
         json_put_bool(w, "legacy", d->listen[i].lane == LANE_LEGACY);
+        json_put_bool(w, "turn", d->listen[i].is_turn);
         json_end(w);
     }
     json_end(w);
@@ -190,6 +191,7 @@ void daemon_put_status(void *ctx, struct json_writer *w) {
     json_put_bool(w, "certificate_is_local", d->certs.is_local);
     put_load(d, w);
     put_store(d, w);
+    daemon_put_turn(d, w);
     put_legacy(d, w);
     put_counters(d, w);
 }

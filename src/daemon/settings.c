@@ -85,6 +85,38 @@ const struct setting settings[] = {
     { "legacy", "udp", SETTING_ADDRS, AT(legacy_udp), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
       false, "The legacy lane over UDP: signalling can be read on the way. Empty: closed." },
 
+    { "turn", "listen", SETTING_ADDRS, AT(turn_listen), "0.0.0.0:3478, [::]:3478", 0,
+      CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART, false,
+      "Where clients find the relay (STUN and TURN) by UDP and TCP; under TLS it is reached at "
+      "every "
+      "address of [listen] tls too. Only people of this server may use it, with credentials that "
+      "end by themselves (`kith turn credential`). Empty: no relay." },
+    { "turn", "relay", SETTING_IPS, AT(turn_relay), "", 0, 0, NULL, RELOAD_RESTART, false,
+      "The addresses of this host that relayed packets leave from, at most one IPv4 and one IPv6 "
+      "address. Default: the best the host has." },
+    { "turn", "public", SETTING_IPS, AT(turn_public), "", 0, 0, NULL, RELOAD_RESTART, false,
+      "What clients are told in their place when a NAT in front of this host maps public addresses "
+      "to them one to one." },
+    { "turn", "first_port", SETTING_COUNT, AT(turn_first_port), "49152", 1024, 65535, NULL,
+      RELOAD_RESTART, false, "The first port of relayed addresses (RFC 8656 7.2)." },
+    { "turn", "last_port", SETTING_COUNT, AT(turn_last_port), "65535", 1024, 65535, NULL,
+      RELOAD_RESTART, false, "The last one. A firewall must let UDP to all of them in." },
+    { "turn", "allow", SETTING_NETWORKS, AT(turn_allow), "", 0, 0, NULL, RELOAD_RESTART, false,
+      "Networks that the relay may reach though they are not public, for example 10.1.0.0/16, "
+      "fd00::/8. Loopback, private and reserved networks and this host itself are out of reach "
+      "unless they are named here." },
+    { "turn", "nat64", SETTING_NETWORKS, AT(turn_nat64), "", 0, 0, NULL, RELOAD_RESTART, false,
+      "Prefixes of your own NAT64 translator, so that the relay sees which IPv4 address is meant. "
+      "The well-known 64:ff9b::/96 is known." },
+    { "turn", "allocations", SETTING_COUNT, AT(turn_allocations), "5000", 1, 1000000, NULL,
+      RELOAD_RESTART, false, "Allocations per worker." },
+    { "turn", "per_account", SETTING_COUNT, AT(turn_per_account), "20", 1, 10000, NULL,
+      RELOAD_RESTART, false,
+      "Allocations of one person at the same time; a video call takes up to four." },
+    { "turn", "bytes_per_second", SETTING_COUNT, AT(turn_bytes_per_s), "1250000", 0, 1000000000,
+      NULL, RELOAD_RESTART, false,
+      "What one allocation may relay, both ways together. 0: as much as it can." },
+
     { "log", "level", SETTING_WORD, AT(log_level), "info", 0, 0, log_words, RELOAD_LIVE, false,
       "How much is logged (JSON lines on stderr). People appear as short pseudonyms unless the "
       "level is debug; secrets appear never." },
@@ -225,6 +257,12 @@ void setting_put_range(const struct setting *s, struct buf *out) {
     case SETTING_ADDRS:
         buf_fmt(out, "up to %u addresses with port, such as 192.0.2.1:5061 or [2001:db8::1]:5061",
                 (unsigned)s->max);
+        break;
+    case SETTING_NETWORKS:
+        buf_lit(out, "networks, such as 10.1.0.0/16 or fd00::/8, separated by commas");
+        break;
+    case SETTING_IPS:
+        buf_lit(out, "addresses without port, separated by commas");
         break;
     case SETTING_HOST:
         buf_lit(out, "a host name or address");

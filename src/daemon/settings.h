@@ -12,6 +12,8 @@
 enum setting_kind {
     SETTING_DOMAINS,  /* struct config_domains */
     SETTING_ADDRS,    /* struct config_addrs */
+    SETTING_NETWORKS, /* struct config_networks */
+    SETTING_IPS,      /* the same, whole addresses only */
     SETTING_HOST,     /* slice */
     SETTING_PATHS,    /* struct config_paths; each made absolute by the folder of the file */
     SETTING_COUNT,    /* uint32_t */
@@ -32,7 +34,7 @@ struct setting {
     const char *manual;
 };
 
-#define SETTINGS_MAX 64
+#define SETTINGS_MAX 96
 extern const struct setting settings[];
 extern const size_t settings_count;
 

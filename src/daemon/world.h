@@ -25,6 +25,7 @@ struct server_face {
     struct location *location;
     struct node *node;
     void (*put_status)(void *ctx, struct json_writer *w);
+    void (*put_turn_uris)(void *ctx, struct json_writer *w);
     /* Tell the workers to look again at an account's or a device's flows. */
     void (*account_changed)(void *ctx, uint32_t account_id);
     void (*device_changed)(void *ctx, uint32_t device_id);
