@@ -236,10 +236,11 @@ static void trust_is_asked_for(void **state) {
 }
 
 static struct sockaddr_in address_of(const struct server *s) {
-    const char *port = strstr(s->text, "127.0.0.1:");
+    const char *port = strstr(s->text, "tls:127.0.0.1:");
     assert_non_null(port);
+    port += strlen("tls:127.0.0.1:");
     uint32_t number = 0;
-    assert_ok(slice_u32(slice_of(port + 10, strspn(port + 10, "0123456789")), 65535, &number));
+    assert_ok(slice_u32(slice_of(port, strspn(port, "0123456789")), 65535, &number));
     return (struct sockaddr_in){ .sin_family = AF_INET,
                                  .sin_port = htons((uint16_t)number),
                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };

@@ -54,6 +54,7 @@ struct config {
     struct config_addrs legacy_tls, legacy_tcp, legacy_udp;
     struct config_addrs turn_listen;
     struct config_networks turn_relay, turn_public, turn_allow, turn_nat64;
+    uint32_t turn_on; /* 0 or 1 */
     uint32_t turn_first_port, turn_last_port;
     uint32_t turn_allocations, turn_per_account, turn_bytes_per_s;
     uint32_t log_level;      /* enum log_level */

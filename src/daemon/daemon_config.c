@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define DEMO_PORT_TRIES 32
+#define TURN_PORT       3478 /* RFC 8656 5 */
 
 static bool host_has(const struct addr *at);
 static bool is_taken(const struct addr *at, uint8_t transport);
@@ -54,13 +55,8 @@ static slice demo_text(struct daemon *d) {
         buf_lit(&b, ",\n  ");
         addr_put(&b, &more[i]);
     }
-    /* The relay of the demo serves whoever reaches it, this host: so it may reach this host. */
-    buf_lit(&b, "\n[turn]\nlisten = 127.0.0.1:3478, [::1]:3478");
-    for (size_t i = 0; i < count; i++) {
-        more[i].port = 3478;
-        buf_lit(&b, ",\n  ");
-        addr_put(&b, &more[i]);
-    }
+    /* Who reaches the demo is on this host or its network: so there the relay may go. */
+    buf_lit(&b, "\n[turn]");
     buf_lit(&b, "\nallow = ");
     if (count == 0) buf_lit(&b, "127.0.0.0/8, ::1");
     for (size_t i = 0; i < count; i++) {
@@ -156,10 +152,22 @@ static enum err add(struct daemon *d, const struct config_addrs *addrs, uint8_t 
  * run on this host already. */
 static enum err add_turn(struct daemon *d, bool is_asked_for, struct buf *why) {
     static const uint8_t transports[] = { FLOW_UDP, FLOW_TCP };
+    struct config_addrs at = d->config->turn_listen;
     size_t before = d->listen_count;
     enum err e = ERR_OK;
+    if (!d->config->turn_on) return ERR_OK;
+    if (!is_asked_for) { /* one for each address of the phones */
+        at.count = 0;
+        for (unsigned i = 0; i < d->config->listen_tls.count; i++) {
+            struct addr one = d->config->listen_tls.at[i];
+            bool is_new = true;
+            one.port = TURN_PORT;
+            for (unsigned k = 0; k < at.count; k++) is_new = is_new && !addr_eq(&at.at[k], &one);
+            if (is_new) at.at[at.count++] = one;
+        }
+    }
     for (size_t i = 0; i < ARRAY_LEN(transports) && e == ERR_OK; i++)
-        e = add(d, &d->config->turn_listen, transports[i], LANE_MAIN, !is_asked_for, why);
+        e = add(d, &at, transports[i], LANE_MAIN, !is_asked_for, why);
     for (size_t i = before; i < d->listen_count; i++) d->listen[i].is_turn = true;
     if (e != ERR_EXISTS || is_asked_for) return e;
     LOG(LOG_WARN, "turn.off", LOG_F_SLICE("why", buf_slice(why)));
@@ -178,7 +186,7 @@ enum err daemon_listeners(struct daemon *d, struct buf *why) {
     if (e == ERR_OK) e = add(d, &c->legacy_tcp, FLOW_TCP, LANE_LEGACY, false, why);
     if (e == ERR_OK) e = add(d, &c->legacy_udp, FLOW_UDP, LANE_LEGACY, false, why);
     const struct setting *turn = setting_find(SLICE("turn"), SLICE("listen"));
-    if (e == ERR_OK) e = add_turn(d, !d->options.demo && c->given[turn - settings], why);
+    if (e == ERR_OK) e = add_turn(d, c->given[turn - settings], why);
     if (e == ERR_OK && d->listen_count == 0) {
         buf_lit(why, "this host has neither IPv4 nor IPv6");
         return ERR_UNSUPPORTED;

@@ -1,16 +1,11 @@
 /* daemon/daemon_turn.c - see turn.h. */
 #include "base/log.h"
-#include "base/mem.h"
 #include "crypto/crypto.h"
-#include "daemon/admin.h"
 #include "daemon/daemon_priv.h"
+#include "json/write.h"
 #include <unistd.h>
 
 #define ACCOUNTS_AT_ONCE 65536u /* with allocations, over all workers */
-
-void turn_key(const uint8_t seal_key[static 32], uint8_t out[static 32]) {
-    crypto_hmac_sha256(slice_of(seal_key, 32), SLICE("turn nonces and credentials"), out);
-}
 
 /* ---- addresses ---- */
 
@@ -207,6 +202,7 @@ static void put_uri(struct json_writer *w, slice host, const struct addr *at, co
 void daemon_put_turn_uris(void *ctx, struct json_writer *w) {
     struct daemon *d = ctx;
     slice name = d->config->listen_name.len ? d->config->listen_name : d->domains[0];
+    uint16_t secured = 0; /* one name covers both families */
     json_begin_array(w, "uris");
     for (size_t i = 0; i < d->listen_count && d->turn.is_on; i++) {
         const struct io_listen *l = &d->listen[i];
@@ -214,37 +210,9 @@ void daemon_put_turn_uris(void *ctx, struct json_writer *w) {
         if (l->is_turn)
             put_uri(w, is_local_only(d) ? SLICE_NONE : name, &at, "turn",
                     l->transport == FLOW_UDP ? "udp" : "tcp");
-        else if (l->transport == FLOW_TLS && l->lane == LANE_MAIN)
+        else if (l->transport == FLOW_TLS && l->lane == LANE_MAIN && at.port != secured)
             put_uri(w, name, &at, "turns", "tcp");
+        if (l->transport == FLOW_TLS && l->lane == LANE_MAIN) secured = at.port;
     }
     json_end(w);
-}
-
-/* {"aor":..., "seconds":86400} */
-enum err call_turn_credential(struct admin_call *c) {
-    struct store_change *account = NULL;
-    struct turn_credential made;
-    uint64_t seconds = 0;
-    uint8_t key[32];
-    if (json_u64(json_member(c->args, "seconds"), TURN_CREDENTIAL_MAX_S, &seconds) != ERR_OK ||
-        seconds == 0)
-        return admin_fail(c, ERR_BAD, "how long it is good for: from 1 s to 30 days");
-    enum err e = admin_account(c, &account);
-    if (e != ERR_OK) return e;
-    if (account->account.flags & ACCOUNT_DISABLED) {
-        mem_free(account);
-        return admin_fail(c, ERR_DENIED, "this person is disabled");
-    }
-    wall_t until = admin_now() + (wall_t)seconds * 1000;
-    turn_key(c->world->seal_key, key);
-    turn_credential_make(key, account->account.id, until, &made);
-    mem_free(account);
-    crypto_wipe(key, sizeof key);
-    json_put_str(&c->answer, "username", made.username);
-    json_put_str(&c->answer, "password", made.password);
-    json_put_wall(&c->answer, "until", until);
-    const struct server_face *server = c->world->server;
-    if (server && server->put_turn_uris) server->put_turn_uris(server->ctx, &c->answer);
-    crypto_wipe(&made, sizeof made);
-    return ERR_OK;
 }

@@ -162,6 +162,7 @@ static void greet_listeners(struct daemon *d, const char *data) {
         char mem[80];
         struct buf at = buf_over(mem, sizeof mem);
         struct addr a = io_address(d->workers[0].io, i);
+        if (d->listen[i].is_turn) continue;
         addr_put(&at, &a);
         (void)printf("%s " SLICE_FMT, i ? "," : "", SLICE_ARG(buf_slice(&at)));
     }

@@ -14,6 +14,7 @@
 #define DAY        86400u
 
 static const char *const log_words[] = { "error", "warn", "info", "debug", NULL };
+static const char *const yes_words[] = { "no", "yes", NULL };
 static const char *const tls_words[] = { "1.2", "1.3", NULL };
 static const char *const recurse_words[] = { "never", "own", NULL };
 static const char *const policy_words[] = { "open", "listed", "closed", NULL };
@@ -85,12 +86,15 @@ const struct setting settings[] = {
     { "legacy", "udp", SETTING_ADDRS, AT(legacy_udp), "", 0, CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART,
       false, "The legacy lane over UDP: signalling can be read on the way. Empty: closed." },
 
-    { "turn", "listen", SETTING_ADDRS, AT(turn_listen), "0.0.0.0:3478, [::]:3478", 0,
-      CONFIG_ADDRS_MAX, NULL, RELOAD_RESTART, false,
-      "Where clients find the relay (STUN and TURN) by UDP and TCP; under TLS it is reached at "
-      "every "
-      "address of [listen] tls too. Only people of this server may use it, with credentials that "
-      "end by themselves (`kith turn credential`). Empty: no relay." },
+    { "turn", "on", SETTING_WORD, AT(turn_on), "yes", 0, 0, yes_words, RELOAD_RESTART, false,
+      "Whether this server is a relay (STUN and TURN) for its own people: with credentials that "
+      "end "
+      "by themselves (`kith turn credential`), and to public addresses only." },
+    { "turn", "listen", SETTING_ADDRS, AT(turn_listen), "", 0, CONFIG_ADDRS_MAX, NULL,
+      RELOAD_RESTART, false,
+      "Where clients find it by UDP and TCP. Default: the addresses of [listen] tls, port 3478. "
+      "Under "
+      "TLS it is reached at [listen] tls itself." },
     { "turn", "relay", SETTING_IPS, AT(turn_relay), "", 0, 0, NULL, RELOAD_RESTART, false,
       "The addresses of this host that relayed packets leave from, at most one IPv4 and one IPv6 "
       "address. Default: the best the host has." },

@@ -100,7 +100,9 @@ static void say_by_stream(struct relay *r, uint64_t stream, slice bytes) {
     struct conn *c = pool_get(&r->io->conn_pool, id);
     if (!c || c->state != CONN_TURN) return;
     size_t waiting = c->outbox ? c->outbox->len - c->outbox->at : 0;
-    if (waiting < STREAM_WAIT_MAX) conn_say(c, bytes);
+    if (waiting >= STREAM_WAIT_MAX) return;
+    conn_say(c, bytes);
+    conn_flush(c); /* a record for each: coturn's client takes what comes in one for one message */
 }
 
 /* The bytes must stay where they are until the flush. */
@@ -188,11 +190,24 @@ static bool hand_over(struct relay *r, const struct turn_out *out, struct addr *
     return true;
 }
 
+/* RFC 8656 14: the bit is the socket's, and hardly anybody asks for it. */
+static void send_whole(struct relay_socket *s, const struct addr *to, slice bytes) {
+    struct sockaddr_storage sa;
+    socklen_t len = addr_to_sockaddr(to, &sa);
+    socket_set_fragments(s->source.fd, to->family, false);
+    (void)sendto(s->source.fd, bytes.ptr, bytes.len, MSG_DONTWAIT, (struct sockaddr *)&sa, len);
+    socket_set_fragments(s->source.fd, to->family, true);
+}
+
 static void say_to_peer(struct relay *r, const struct turn_out *out, struct now now) {
     struct addr to = out->peer;
     if (hand_over(r, out, &to, now)) return;
     struct relay_socket *s = socket_of(r, out->allocation, to.family == ADDR_V6);
     if (!s->is_open) return;
+    if (out->dont_fragment) {
+        send_whole(s, &to, out->bytes);
+        return;
+    }
     if (r->peer_count == BATCH) flush_peers(r);
     uint8_t i = (uint8_t)r->peer_count++;
     struct out_packet *p = &r->to_peer[i];

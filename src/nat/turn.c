@@ -228,16 +228,17 @@ static void channel_data(struct turn *t, struct allocation *a, slice bytes, mono
     to_peer(t, a, &channel->peer, slice_of(bytes.ptr + 4, len), now, out);
 }
 
-/* RFC 8656 11.2; an attribute that we must understand and do not (DONT-FRAGMENT) drops it. */
+/* RFC 8656 11.2; an attribute that we must understand and do not drops it. */
 static void send_indication(struct turn *t, struct allocation *a, const struct stun_msg *m,
                             mono_t now, struct turn_out *out) {
-    static const uint16_t known[] = { TURN_XOR_PEER_ADDRESS, TURN_DATA_ATTR };
+    static const uint16_t known[] = { TURN_XOR_PEER_ADDRESS, TURN_DATA_ATTR, TURN_DONT_FRAGMENT };
     struct addr peer;
     uint16_t unknown;
-    slice data;
+    slice data, none;
+    out->dont_fragment = stun_find(m, TURN_DONT_FRAGMENT, &none);
     if (stun_find_addr(m, TURN_XOR_PEER_ADDRESS, &peer) == ERR_OK &&
-        stun_find(m, TURN_DATA_ATTR, &data) && !stun_unknown(m, known, 2, &unknown, 1) &&
-        turn_reachable(t, &peer))
+        stun_find(m, TURN_DATA_ATTR, &data) &&
+        !stun_unknown(m, known, ARRAY_LEN(known), &unknown, 1) && turn_reachable(t, &peer))
         to_peer(t, a, &peer, data, now, out);
     else
         COUNT(t, dropped, 1);
@@ -319,7 +320,7 @@ size_t turn_frame(slice bytes) {
     unsigned first = (uint8_t)bytes.ptr[0];
     if ((first & 0xc0) == 0x40) {
         size_t whole = 4 + (((size_t)get16(bytes.ptr + 2) + 3) & ~(size_t)3);
-        return first > 0x4f || whole > STUN_BYTES_MAX ? SIZE_MAX : whole;
+        return whole > STUN_BYTES_MAX ? SIZE_MAX : whole;
     }
     if (first & 0xc0) return SIZE_MAX;
     if (bytes.len < 8) return 0;

@@ -82,7 +82,8 @@ struct turn_out {
     pool_id allocation;
     const struct turn_tuple *tuple; /* TO_CLIENT: of the allocation or of the caller's packet */
     struct addr peer;
-    slice bytes; /* until the next call, or the caller's own packet */
+    bool dont_fragment; /* TO_PEER over IPv4: with the DF bit (RFC 8656 14) */
+    slice bytes;        /* until the next call, or the caller's own packet */
     struct turn_ask ask;
 };
 

@@ -12,8 +12,10 @@
 
 #define PERMISSION_LIFE_MS (300 * 1000) /* RFC 8656 9 */
 #define CHANNEL_LIFE_MS    (600 * 1000) /* RFC 8656 12 */
-#define CHANNEL_MIN        0x4000u      /* RFC 8656 12 */
-#define CHANNEL_MAX        0x4fffu
+/* RFC 8656 12 ends at 0x4fff, because of what may share a port with it elsewhere; nothing does
+ * here, and clients of RFC 5766 11 (coturn's own among them) choose from all of these. */
+#define CHANNEL_MIN        0x4000u
+#define CHANNEL_MAX        0x7fffu
 #define PERMISSIONS_INLINE 4u
 #define CHANNELS_INLINE    2u
 

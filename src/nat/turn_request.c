@@ -356,18 +356,12 @@ static void refresh(struct turn *t, struct allocation *a, const struct stun_msg 
 
 /* ---- the door ---- */
 
-static const uint16_t known[] = { STUN_USERNAME,
-                                  STUN_REALM,
-                                  STUN_NONCE,
-                                  STUN_USERHASH,
-                                  STUN_PASSWORD_ALGORITHM,
-                                  TURN_CHANNEL_NUMBER,
-                                  TURN_LIFETIME,
-                                  TURN_XOR_PEER_ADDRESS,
-                                  TURN_REQUESTED_FAMILY,
-                                  TURN_EVEN_PORT,
-                                  TURN_REQUESTED_TRANSPORT,
-                                  TURN_RESERVATION_TOKEN };
+static const uint16_t known[] = {
+    STUN_USERNAME,           STUN_REALM,          STUN_NONCE,         STUN_USERHASH,
+    STUN_PASSWORD_ALGORITHM, TURN_CHANNEL_NUMBER, TURN_LIFETIME,      TURN_XOR_PEER_ADDRESS,
+    TURN_REQUESTED_FAMILY,   TURN_EVEN_PORT,      TURN_DONT_FRAGMENT, TURN_REQUESTED_TRANSPORT,
+    TURN_RESERVATION_TOKEN
+};
 
 static bool is_ours(uint16_t method) {
     return method == TURN_ALLOCATE || method == TURN_REFRESH || method == TURN_CREATE_PERMISSION ||

@@ -310,7 +310,6 @@ static void wishes_are_read(void **state) { /* RFC 8656 7.2 */
     assert_int_equal(ask_with(&s, TURN_REQUESTED_FAMILY, "\x02", 1), 400);
     assert_int_equal(ask_with(&s, TURN_ADDITIONAL_FAMILY, "\x01\0\0\0", 4), 400);
     assert_int_equal(ask_with(&s, TURN_RESERVATION_TOKEN, "1234567", 7), 400);
-    assert_int_equal(ask_with(&s, TURN_DONT_FRAGMENT, "", 0), 420);
     assert_int_equal(ask_with(&s, (enum stun_attr)0x4242, "", 0), 420);
     struct stun_writer w = request(&s, TURN_ALLOCATE);
     send_proved(&s, &w);
@@ -509,6 +508,7 @@ static void indications_carry_both_ways(void **state) { /* RFC 8656 11 */
     assert_int_equal(status(&s), 200);
     send_to(&s, "192.0.43.8:7000", "hello");
     assert_int_equal(s.out.what, TURN_TO_PEER);
+    assert_false(s.out.dont_fragment);
     assert_slice(s.out.bytes, "hello");
     from_peer(&s, id, "192.0.43.8:7000", "echo!");
     assert_int_equal(s.out.what, TURN_TO_CLIENT);
@@ -519,6 +519,22 @@ static void indications_carry_both_ways(void **state) { /* RFC 8656 11 */
     assert_slice(v, "echo!");
     assert_ok(stun_find_addr(&s.m, TURN_XOR_PEER_ADDRESS, &got));
     assert_true(addr_eq(&got, &want));
+    turn_free(s.turn);
+}
+
+/* RFC 8656 11.2, 14: the client may ask that nobody cuts it. */
+static void a_packet_may_ask_to_stay_whole(void **state) {
+    SCENE(s);
+    struct addr peer = at("192.0.43.8:7000");
+    allocate(&s);
+    permit(&s, "192.0.43.8:1");
+    struct stun_writer w = stun_begin(s.mem, sizeof s.mem, TURN_SEND, STUN_INDICATION, id_zero);
+    stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &peer);
+    stun_put(&w, TURN_DONT_FRAGMENT, SLICE_NONE);
+    stun_put(&w, TURN_DATA_ATTR, SLICE("whole"));
+    turn_from_client(s.turn, &s.client, stun_end(&w), s.now, &s.out);
+    assert_int_equal(s.out.what, TURN_TO_PEER);
+    assert_true(s.out.dont_fragment);
     turn_free(s.turn);
 }
 
@@ -554,13 +570,13 @@ static void channels_are_one_to_one(void **state) { /* RFC 8656 12.2 */
     allocate(&s);
     bind_channel(&s, 0x3fff, "192.0.43.8:7000");
     assert_int_equal(status(&s), 400);
-    bind_channel(&s, 0x5000, "192.0.43.8:7000");
+    bind_channel(&s, 0x8000, "192.0.43.8:7000");
     assert_int_equal(status(&s), 400);
-    bind_channel(&s, 0x4fff, "192.0.43.8:7000");
+    bind_channel(&s, 0x7ffe, "192.0.43.8:7000");
     assert_int_equal(status(&s), 200);
-    bind_channel(&s, 0x4fff, "192.0.43.8:7000");
+    bind_channel(&s, 0x7ffe, "192.0.43.8:7000");
     assert_int_equal(status(&s), 200);
-    bind_channel(&s, 0x4fff, "192.0.43.8:7001");
+    bind_channel(&s, 0x7ffe, "192.0.43.8:7001");
     assert_int_equal(status(&s), 400);
     bind_channel(&s, 0x4ffe, "192.0.43.8:7000");
     assert_int_equal(status(&s), 400);
@@ -777,7 +793,7 @@ static void a_stream_is_cut_into_messages(void **state) {
     assert_int_equal(turn_frame(SLICE("\x40\x01\x00")), 0);
     assert_int_equal(turn_frame(slice_of("\x40\x01\x00\x05", 4)), 12);
     assert_int_equal(turn_frame(slice_of("\x40\x01\xff\xff", 4)), SIZE_MAX);
-    assert_int_equal(turn_frame(slice_of("\x50\x01\x00\x05", 4)), SIZE_MAX);
+    assert_int_equal(turn_frame(slice_of("\x70\x01\x00\x05", 4)), 12);
     assert_int_equal(turn_frame(slice_of("\x80\x01\x00\x05", 4)), SIZE_MAX);
     assert_int_equal(turn_frame(slice_of("\x00\x01\x00\x08", 4)), 0);
     assert_int_equal(turn_frame(slice_of("\x00\x01\x00\x08\x21\x12\xa4\x42", 8)), 28);
@@ -800,6 +816,7 @@ int main(void) {
         cmocka_unit_test(a_stream_is_padded),
         cmocka_unit_test(broken_channel_data_is_dropped),
         cmocka_unit_test(indications_carry_both_ways),
+        cmocka_unit_test(a_packet_may_ask_to_stay_whole),
         cmocka_unit_test(permissions_and_channels_end),
         cmocka_unit_test(channels_are_one_to_one),
         cmocka_unit_test(peers_are_bounded),

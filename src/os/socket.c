@@ -134,6 +134,11 @@ enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound)
     return finish(fd, ok, out_fd, bound);
 }
 
+void socket_set_fragments(int fd, uint8_t family, bool may_cut) {
+    if (family == ADDR_V4)
+        (void)set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, may_cut ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO);
+}
+
 enum err socket_bind_relay(const struct addr *at, int *out_fd) {
     struct sockaddr_storage sa;
     struct addr bound;
@@ -142,6 +147,7 @@ enum err socket_bind_relay(const struct addr *at, int *out_fd) {
     if (fd < 0) return err_of_errno(errno);
     bool ok = (at->family != ADDR_V6 || set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
               bind(fd, (const struct sockaddr *)&sa, len) == 0;
+    socket_set_fragments(fd, at->family, true);
     return finish(fd, ok, out_fd, &bound);
 }
 

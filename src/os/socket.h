@@ -26,6 +26,8 @@ NODISCARD enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct 
 NODISCARD enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound);
 /* One that is nobody else's: no other socket may share the port. Errors as above. */
 NODISCARD enum err socket_bind_relay(const struct addr *at, int *out_fd);
+/* May routers cut its datagrams (over IPv4: is DF off)? */
+void socket_set_fragments(int fd, uint8_t family, bool may_cut);
 /* AGAIN: nobody waits. FULL: no descriptors left. IO: this one is gone already, try again. */
 NODISCARD enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer);
 NODISCARD enum err socket_local(int fd, struct addr *out);

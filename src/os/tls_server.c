@@ -31,8 +31,8 @@ static const struct {
     enum tls_alpn alpn;
 } protocols[] = {
     { { "sip/2", 5 }, TLS_ALPN_SIP },
+    { { "stun.turn", 9 }, TLS_ALPN_TURN }, /* RFC 7443; coturn's client says http/1.1 as well */
     { { "http/1.1", 8 }, TLS_ALPN_HTTP },
-    { { "stun.turn", 9 }, TLS_ALPN_TURN }, /* RFC 7443 */
 };
 
 /* The next name of an ALPN list (RFC 7301 3.1: a byte of length before each); false at its end. */

@@ -384,6 +384,7 @@ static void alpn_decides_protocol_and_asking(void **state) {
     assert_false(asked);
     assert_int_equal(alpn_for(s, LIST("\11stun.turn"), &asked), TLS_ALPN_TURN);
     assert_true(asked);
+    assert_int_equal(alpn_for(s, LIST("\10http/1.1\11stun.turn"), &asked), TLS_ALPN_TURN);
     assert_int_equal(alpn_for(s, LIST("\7unknown"), &asked), TLS_ALPN_NONE);
     assert_true(asked);
 #undef LIST
