@@ -201,10 +201,8 @@ void core_put_aor(struct core *c, uint32_t account_id, struct buf *b);
 
 /* Guard: false: the request has been answered (or dropped). */
 bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m);
-bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg *m,
-                        uint32_t account_id);
-bool core_guard_domain(struct core *c, struct flow *flow, const struct sip_msg *m,
-                       uint32_t domain_id);
+bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t id);
+bool core_guard_domain(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t id);
 
 /* register.c */
 void core_register(struct core *c, struct flow *flow, const struct sip_msg *m);

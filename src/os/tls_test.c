@@ -597,9 +597,12 @@ static void proves_the_domain_on_whose_behalf(void **state) {
                  { "", "sip:example.org" } };
     struct cert_roots *known = roots_of(local_ca);
     struct pki_id *both[] = { cert_org, cert_com };
-    struct tls_server_config sc = {
-        .certs = &cert_com, .cert_count = 1, .tickets = tickets, .roots = known
-    };
+    struct tls_server_config sc = { .certs = &cert_com,
+                                    .cert_count = 1,
+                                    .device_cas = &local_ca, /* so that tickets are taken */
+                                    .device_ca_count = 1,
+                                    .tickets = tickets,
+                                    .roots = known };
     struct tls_server *s;
     assert_ok(tls_server_new(&sc, &s));
     struct tls_client *c = client_with((struct tls_client_config){ .verify_nothing = true,
@@ -614,6 +617,7 @@ static void proves_the_domain_on_whose_behalf(void **state) {
         assert_ok(tls_accept(s, &right.wire, &right.tls));
         assert_ok(shake(&left, &right, sizeof left.out));
         expect_cert(&right.tls, rows[i].uri, NULL);
+        assert_int_equal(tls_resumed(&left.tls), i >= 2); /* a ticket carries its certificate */
         say(&right, &left, "x");
         close_pair(&left, &right);
     }

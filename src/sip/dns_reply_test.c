@@ -175,6 +175,19 @@ static void follows_aliases(void **state) {
     done(&host, 3, 0);
     assert_int_equal(answer.result, DNS_FAIL);
 
+    for (int links = 8; links <= 9; links++) {
+        char from[32] = "sip.example.org", to[32];
+        begin(&host, 0x8180);
+        for (int i = 0; i < links; i++) {
+            (void)snprintf(to, sizeof to, "n%d.example.net", i);
+            alias(from, 20, to);
+            memcpy(from, to, sizeof from);
+        }
+        a_record(to, 300, 1);
+        done(&host, (unsigned)links + 1, 0);
+        assert_int_equal(answer.result, links == 8 ? DNS_OK : DNS_FAIL);
+    }
+
     begin(&host, 0x8180); /* to something that is no host */
     alias("sip.example.org", 20, "b c.example.net");
     done(&host, 1, 0);
