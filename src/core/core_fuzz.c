@@ -4,8 +4,10 @@
  * and the bytes of a message. Low two bits of the first: which flow (alice's phone over TLS with a
  * device key, a stranger over TLS, bob's phone over TLS, a legacy device over UDP). The next three
  * bits: a message, the connection closes and comes again, its stream breaks, the store holds back
- * its answers, gives them, or fails. Bit 7: as it is; else a Content-Length that is missing is put
- * in. A few control characters stand for what a phone would copy from what it heard: see fill().
+ * its answers, gives them, or fails. Bit 6: the flow is another domain's (other.org, by its
+ * certificate), which a connection of ours leads to as well; the DNS knows it and nobody else. Bit
+ * 7: as it is; else a Content-Length that is missing is put in. A few control characters stand for
+ * what a phone would copy from what it heard: see fill().
  *
  * Whatever comes: each message sent is a whole SIP message, nothing goes over a flow that is
  * closed, one step brings a bounded number of effects, and 300 s later no transaction is left. */
@@ -23,7 +25,9 @@
 #define must(cond) ((cond) ? (void)0 : abort())
 
 enum {
-    FLOWS = 4,
+    FLOWS = 5,
+    OTHER = 4, /* the flow of other.org */
+    ASKED_MAX = 64,
     STEPS_MAX = 24,
     MESSAGE_MAX = 16384,
     HEARD_MAX = 70000,
@@ -36,6 +40,16 @@ struct heard { /* the last request that came over a flow */
     struct sip_msg msg;
     bool is_there;
 };
+static struct asked { /* of the DNS, or a connection */
+    enum core_effect_kind kind;
+    uint64_t ticket;
+    uint8_t type;
+    bool is_known;
+} asked[ASKED_MAX];
+static unsigned asked_count;
+static const struct peer_cert other_cert = { .is_verified = true,
+                                             .dns_count = 2,
+                                             .dns = { { "other.org", 9 }, { "*.org", 5 } } };
 static struct peer {
     struct flow_info info;
     flow_id id;
@@ -71,12 +85,13 @@ static void begin(void) {
         { .transport = FLOW_TLS },
         { .transport = FLOW_TLS, .has_device_key = true, .device_key = { 2 } },
         { .transport = FLOW_UDP, .lane = LANE_LEGACY },
+        { .transport = FLOW_TLS, .cert = &other_cert },
     };
     struct node_config config;
     must(crypto_init() == ERR_OK);
     log_set_level(LOG_ERROR);
     now = (struct now){ 1000, 1700000000000 };
-    ticket_count = 0;
+    ticket_count = asked_count = 0;
     route_len = 0;
     is_held = is_broken = false;
     must((store = store_memory_new()) != NULL);
@@ -155,12 +170,40 @@ static flow_id perform(const struct core_effect *fx) {
         break;
     }
     case FX_TRACE:
+        break;
     case FX_DNS:
     case FX_CONNECT:
+        must(asked_count < ASKED_MAX);
+        asked[asked_count++] = (struct asked){ fx->kind, fx->ticket, fx->dns_type,
+                                               slice_ieq(fx->name, SLICE("other.org")) };
+        break;
     case FX_CONNECT_CANCEL:
+        for (unsigned i = 0; i < asked_count; i++)
+            if (asked[i].kind == FX_CONNECT && asked[i].ticket == fx->ticket)
+                asked[i] = asked[--asked_count];
         break;
     }
     return FLOW_NONE;
+}
+
+static void answer(struct asked a) {
+    static const struct dns_record at = { .addr = { .family = ADDR_V4, .ip = { 203, 0, 113, 5 } } };
+    struct peer *p = &peers[OTHER];
+    if (a.kind == FX_DNS) {
+        bool is_there = a.is_known && a.type == DNS_A;
+        core_dns(
+            core, a.ticket,
+            &(struct dns_answer){
+                .result = is_there ? DNS_OK : DNS_NODATA, .ttl_s = 60, .records = &at, .count = 1 },
+            now);
+        return;
+    }
+    flow_id flow;
+    enum err result = p->is_open ? ERR_CLOSED : ERR_OK; /* there is one of them */
+    if (core_connected(core, a.ticket, result, NULL, &p->info, now, &flow) != ERR_OK) return;
+    must(result == ERR_OK && a.is_known);
+    p->id = flow;
+    p->is_open = true;
 }
 
 /* All effects are taken before the core hears anything, for its bytes live no longer. */
@@ -176,6 +219,11 @@ static void drain(void) {
             any = true;
         }
         while (count) core_flow_closed(core, closed[--count], now);
+        if (asked_count) {
+            answer(asked[--asked_count]);
+            any = true;
+            continue;
+        }
         while (ticket_count && !is_held) {
             core_stored(core, tickets[--ticket_count], is_broken ? ERR_IO : ERR_OK, now);
             any = true;
@@ -278,7 +326,7 @@ static void message(struct peer *p, slice text, bool is_raw) {
 }
 
 static void step(uint8_t what, uint8_t when, slice text) {
-    struct peer *p = &peers[what & 3];
+    struct peer *p = &peers[what & 0x40 ? OTHER : what & 3];
     wait(when < 64 ? when : (int64_t)(when - 63) * 500);
     effects = 0;
     is_unreadable = false;

@@ -135,9 +135,10 @@ static void forward_ack(struct core *c, const struct sip_msg *m, const struct ta
 slice contact_uri(const struct sip_msg *m) {
     slice v;
     struct hdr_contact contact;
+    struct sip_uri uri;
     if (hdr_value_first(m, HDR_CONTACT, &v) != ERR_OK || hdr_contact(v, &contact) != ERR_OK ||
-        contact.is_star)
-        return SLICE_NONE;
+        contact.is_star || sip_uri_read(contact.addr.uri_text, &uri) != ERR_OK)
+        return SLICE_NONE; /* what nobody can read must not become a Request-URI of ours */
     return contact.addr.uri_text;
 }
 
