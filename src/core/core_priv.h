@@ -27,6 +27,7 @@
 #include "core/core.h"
 #include "core/node_priv.h"
 #include "core/peer.h"
+#include "core/reach.h"
 #include "crypto/crypto.h"
 #include "guard/overload.h"
 #include "media/policy.h"
@@ -216,31 +217,6 @@ uint64_t call_hash_of(struct core *c, slice call_id, slice caller_tag);
 void put_via(struct core *c, struct buf *b, const struct flow_face *face, tx_id tx, uint64_t loop);
 void put_host(struct core *c, struct buf *b, const struct flow_face *face);
 const char *transport_param(uint8_t transport);
-
-/* reach.c */
-/* Where a side can be reached now: its flow of the token, else its binding's present one, else
- * another flow of that device. */
-flow_id side_flow(struct core *c, const struct route_side *side);
-/* All of these, in that order; more than one only when they are of one instance. */
-unsigned side_targets(struct core *c, const struct route_side *side,
-                      struct target out[static LIMIT_FORKS]);
-/* false: its flow is gone, or may not carry a sips request. */
-bool binding_target(struct core *c, const struct binding *b, bool is_sips, struct target *out);
-enum gruu_state {
-    GRUU_NONE,   /* not a GRUU of a domain of ours */
-    GRUU_VALID,  /* of this account and device */
-    GRUU_VOID,   /* was one of this account and device: ended by a new Call-ID or its last expiry */
-    GRUU_UNKNOWN /* forged, or of an account that is no more */
-};
-enum gruu_state gruu_find(struct core *c, const struct sip_uri *uri, struct account *out,
-                          uint64_t *out_instance);
-/* The registered contact of this flow when the URI is a GRUU of its device; else the URI as it is.
- */
-slice gruu_contact(struct core *c, slice uri_text, flow_id flow);
-/* The targets of a request inside a dialog whose Request-URI is a GRUU of that side; left alone
- * when it is none. false: 404. */
-bool gruu_in_dialog(struct core *c, const struct sip_msg *m, const struct route_side *side,
-                    struct target out[static LIMIT_FORKS], unsigned *count);
 
 /* route.c */
 struct callee {
