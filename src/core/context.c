@@ -225,7 +225,7 @@ void context_settle(struct core *c, struct context *x) {
     while (!x->sent_status) {
         branches_start(c, x, NULL);
         if (context_is_open(x)) return;
-        if (x->is_over || (!branches_next_group(c, x) && !divert_next(c, x))) break;
+        if (!branches_next_group(c, x) && !divert_next(c, x)) break;
     }
     if (!x->sent_status) context_send_best(c, x);
 }
