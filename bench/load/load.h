@@ -76,8 +76,10 @@ struct load {
     bool bare_renew; /* refresh without Authorization */
     bool outbound;   /* phones register flows (RFC 5626) and speak by their GRUUs (RFC 5627) */
     bool tls12;
-    bool takes_part;               /* offer: with ;oc, and by what comes back (RFC 7339) */
-    uint32_t patience_ms, hold_ms; /* offer: how long a caller waits, how long a call lasts */
+    bool moves; /* refresh with another contact each time, which must be stored at once */
+    uint32_t acked[LOAD_PHONES_MAX]; /* by user: the CSeq of the last REGISTER that got its 200 */
+    bool takes_part;                 /* offer: with ;oc, and by what comes back (RFC 7339) */
+    uint32_t patience_ms, hold_ms;   /* offer: how long a caller waits, how long a call lasts */
     SSL_CTX *tls;
     int epoll;
     struct phone *phones; /* LOAD_PHONES_MAX */

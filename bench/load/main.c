@@ -12,6 +12,8 @@
  * rss         memory of the server process now
  * width N, rate N (a second; 0: flat out), renew bare|digest: how the next jobs run
  * outbound 1  from the next open on: flows are registered, calls go to and come from GRUUs
+ * moves 1     refresh with another contact each time (;n=CSEQ), which the server must store at once
+ * acked N     prints for the first N users "number CSEQ": of the last REGISTER that got its 200
  * users N     prints N lines "aor,secret" for `kith user import` */
 #include "load.h"
 
@@ -65,6 +67,12 @@ static void print_users(const struct load *l, uint32_t count) {
     }
 }
 
+static void print_acked(const struct load *l, uint32_t count) {
+    for (uint32_t i = 0; i < count && i < LOAD_PHONES_MAX; i++)
+        printf("%u %u\n", l->user_base + i, l->acked[(l->user_base + i) % LOAD_PHONES_MAX]);
+    fflush(stdout);
+}
+
 static bool command(struct load *l, const char *verb, const char *value) {
     char *end = NULL;
     if (strcmp(verb, "offer") == 0) return offer_run(l, value, as_json);
@@ -88,6 +96,10 @@ static bool command(struct load *l, const char *verb, const char *value) {
         l->width = count;
     else if (strcmp(verb, "outbound") == 0)
         l->outbound = count == 1;
+    else if (strcmp(verb, "moves") == 0)
+        l->moves = count == 1;
+    else if (strcmp(verb, "acked") == 0)
+        print_acked(l, count);
     else if (strcmp(verb, "patience") == 0)
         l->patience_ms = count;
     else if (strcmp(verb, "hold") == 0)
@@ -158,7 +170,7 @@ static int usage(void) {
             "usage: bench_load [--server 127.0.0.1:5061] [--pid SERVER] [--domain NAME]\n"
             "                  [--first-user N] [--tls12] [--json] COMMAND VALUE ... | -\n"
             "commands: open register refresh calls offer rss width rate renew outbound users\n"
-            "          patience hold control (of offer)\n"
+            "          patience hold control (of offer), moves acked (of refresh)\n"
             "example:  bench_load --pid $(pidof kith) open 200 refresh 5000 calls 2000\n");
     return 2;
 }

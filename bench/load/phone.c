@@ -78,20 +78,22 @@ static void send_register(struct load *l, struct phone *p) {
     phone_address(p, address);
     int user_n = snprintf(user, sizeof user, "u%05u", p->user);
     int uri_n = snprintf(uri, sizeof uri, "sip:%.*s", (int)l->domain.n, l->domain.p);
+    char moved[24] = "";
     p->cseq++;
+    if (l->moves) snprintf(moved, sizeof moved, ";n=%u", p->cseq);
     bool with_answer = p->challenge && !(l->bare_renew && p->state == PHONE_REFRESH);
     sip_begin(&t, p->user, p->challenge ? TAG_REGISTER : TAG_CHALLENGE, "REGISTER %s SIP/2.0", uri);
     text_printf(&t,
                 "Via: SIP/2.0/TLS %s:%u;branch=z9hG4bK%08x%04x;rport\r\nMax-Forwards: 70\r\n"
                 "From: <sip:%s@%.*s>;tag=%08x\r\nTo: <sip:%s@%.*s>\r\n"
                 "Call-ID: %08x%08x\r\nCSeq: %u REGISTER\r\n"
-                "Contact: <sip:%s@%s:%u;transport=tls>;reg-id=1;"
+                "Contact: <sip:%s@%s:%u;transport=tls%s>;reg-id=1;"
                 "+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012x>\"\r\n"
                 "Supported: gruu, path%s\r\nExpires: 3600\r\nUser-Agent: bench/1\r\n"
                 "Allow: INVITE,ACK,BYE,CANCEL,OPTIONS,NOTIFY,INFO,MESSAGE,UPDATE,REFER\r\n",
                 address, p->port, p->key, p->cseq, user, (int)l->domain.n, l->domain.p, p->key,
                 user, (int)l->domain.n, l->domain.p, p->key, p->user, p->cseq, user, address,
-                p->port, p->user, l->outbound ? ", outbound" : "");
+                p->port, moved, p->user, l->outbound ? ", outbound" : "");
     if (with_answer) {
         struct credentials c = { .user = span_of(user, (size_t)user_n),
                                  .secret = phone_secret(p->user, secret),
@@ -109,6 +111,10 @@ static void send_register(struct load *l, struct phone *p) {
 }
 
 void phone_refresh(struct load *l, struct phone *p) {
+    if (p->state == PHONE_CLOSED) { /* the server went away */
+        l->job.failed++;
+        return;
+    }
     p->state = PHONE_REFRESH;
     p->answered_challenge = false;
     send_register(l, p);
@@ -151,6 +157,7 @@ static void on_register_answer(struct load *l, struct phone *p, struct span msg)
     }
     if (l->outbound) keep_gruu(l, p, msg);
     p->state = PHONE_IDLE;
+    l->acked[p->user % LOAD_PHONES_MAX] = p->cseq;
     job_one_done(l, p);
 }
 
