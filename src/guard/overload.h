@@ -25,7 +25,7 @@
 
 #define OVERLOAD_STEP_MS     100  /* how often to measure */
 #define OVERLOAD_VALIDITY_MS 2000 /* of what clients are told (RFC 7339 4.3) */
-#define OVERLOAD_STALE_MS    4000 /* a new call that waited longer is refused */
+#define OVERLOAD_STALE_MS    2000 /* a new call that waited longer is refused */
 #define OVERLOAD_ONE         65536u
 #define OVERLOAD_TEXT_MAX    96
 

@@ -337,10 +337,9 @@ static bool is_drained(const struct io *io) {
 /* ---- load ---- */
 
 #define NEXT_PER_TURN                                                                              \
-    16u /* so many idle flows are read before those in calls are looked at again */
-#define OLD_PER_TURN 2u
-#define OLD_MS       2000u
-#define HARD_TURNS   16u /* while calls want more than there is, one handshake in so many turns */
+    16u                /* so many idle flows are read before those in calls are looked at again */
+#define OLD_EVERY  8u  /* whoever waited for long has a caller who gave up: a little of the time */
+#define HARD_TURNS 16u /* while calls want more than there is, one handshake in so many turns */
 
 /* Tell core every now and then how much of the time its traffic took, and what had to wait. */
 static void measure(struct io *io) {
@@ -363,7 +362,9 @@ static void measure(struct io *io) {
 static struct loop_shares shares(const struct io *io) {
     const struct loop_counters *n = loop_counters(io->loop);
     uint64_t turn = atomic_load_explicit(&io->counters.turns, memory_order_relaxed);
-    struct loop_shares s = { .next = NEXT_PER_TURN, .old = OLD_PER_TURN, .old_ms = OLD_MS };
+    struct loop_shares s = { .next = NEXT_PER_TURN,
+                             .old_every = OLD_EVERY,
+                             .old_ms = OVERLOAD_STALE_MS };
     /* A handshake costs as much as several calls: with calls waiting it gets what keeps it going.
      * Nobody new is accepted while those who were are not through. */
     bool is_hard = n->waiting[LOOP_NEXT] > 0;

@@ -14,6 +14,7 @@ struct loop {
     struct epoll_event events[EVENTS_MAX];
     struct list queues[LOOP_RANKS];
     struct loop_counters counters;
+    uint32_t young; /* served from the young end since an old one was */
     int epoll_fd;
     struct loop_source wake; /* an eventfd */
     /* true between loop_prepare_sleep and the return of loop_wait, unless somebody woke us since:
@@ -186,13 +187,14 @@ static void serve_first(struct loop *l) {
 
 static void serve_next(struct loop *l, const struct loop_shares *shares) {
     struct list *q = &l->queues[LOOP_NEXT];
-    for (uint32_t i = 0; i < shares->next && !list_empty(q); i++) serve(l, q->prev);
-    uint32_t now_ms = (uint32_t)clock_mono();
-    for (uint32_t i = 0; i < shares->old && !list_empty(q); i++) {
-        const struct loop_source *oldest = LIST_ITEM(q->next, struct loop_source, queued);
-        if (now_ms - oldest->since_ms < shares->old_ms) return;
-        serve(l, q->next);
+    for (uint32_t i = 0; i < shares->next && !list_empty(q); i++) {
+        serve(l, q->prev);
+        l->young++;
     }
+    if (list_empty(q) || !shares->old_every || l->young < shares->old_every) return;
+    l->young = 0;
+    const struct loop_source *oldest = LIST_ITEM(q->next, struct loop_source, queued);
+    if ((uint32_t)clock_mono() - oldest->since_ms >= shares->old_ms) serve(l, q->next);
 }
 
 void loop_dispatch(struct loop *l, const struct loop_shares *shares) {

@@ -55,7 +55,8 @@ struct loop_source {
 
 /* How many of each rank one loop_dispatch serves. */
 struct loop_shares {
-    uint32_t next, old, old_ms; /* LOOP_NEXT: young ones; of those older than old_ms */
+    uint32_t next;              /* LOOP_NEXT: young ones */
+    uint32_t old_every, old_ms; /* after so many of them one that has waited old_ms; 0: none */
     uint32_t later, last;
 };
 

@@ -176,7 +176,7 @@ static void the_young_go_first(void **state) {
     struct pipes s;
     pipes_open(&s);
     for (int i = 0; i < 6; i++) pipes_say(&s, i);
-    struct loop_shares shares = { .next = 2, .old = 1, .old_ms = 1000 };
+    struct loop_shares shares = { .next = 2, .old_every = 2, .old_ms = 1000 };
     loop_dispatch(s.l, &shares);
     assert_int_equal(s.order[0], 3); /* nobody is old yet */
     assert_int_equal(s.order[1], 5);
