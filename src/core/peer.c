@@ -6,11 +6,16 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "guard/overload_client.h"
 
 #define FRESH_MS    60000 /* so long a connection found serves without looking again */
 #define UNWILL_MS   30000 /* a server that said 503 comes last for so long */
 #define TRIES_MAX   4u    /* servers of one domain for one request (RFC 3263 4.3) */
 #define WORDS_BYTES 512
+/* A server that has been silent twice in a row, thrice ... is left alone for so long. */
+#define SILENCE_FIRST_MS 30000
+#define SILENCE_LAST_MS  600000
+#define SILENCE_STEPS    5u /* 30 s doubled five times is beyond ten minutes */
 
 struct waiter {
     uint64_t owner;
@@ -31,6 +36,9 @@ struct hop { /* a next hop outside, for one of our domains */
     uint16_t port;
     slice own, domain, host; /* in `text` */
     char *text;
+    struct overload_client load; /* what the server there has told of itself */
+    struct addr silent;          /* the server that has not answered, and how often in a row */
+    unsigned silences;
 };
 struct peers {
     struct targets *targets;
@@ -233,6 +241,31 @@ static bool hop_search(struct core *c, struct hop *h, uint32_t account_id, bool 
     return true;
 }
 
+/* RFC 7339 5.9: who has not answered twice in a row is left alone, each time for longer; the first
+ * request after that is the probe. 0: not yet. */
+static int64_t hop_silent_ms(struct hop *h, const struct addr *server) {
+    if (!addr_eq(&h->silent, server)) h->silences = 0;
+    h->silent = *server;
+    if (++h->silences < 2) return 0;
+    unsigned more = h->silences - 2;
+    return more >= SILENCE_STEPS ? SILENCE_LAST_MS : (int64_t)SILENCE_FIRST_MS << more;
+}
+
+void peer_heard(struct core *c, const struct target *to, const struct sip_msg *m) {
+    struct hop *h = hop_get(c, to->ticket);
+    struct overload_told told = { .oc = SLICE_NONE };
+    if (!h) return;
+    h->silences = 0;
+    struct hdr_params it = hdr_params_of(m->via.params);
+    for (struct hdr_param p; m->via.has_oc && hdr_params_next(&it, &p);) {
+        if (slice_ieq(p.name, SLICE("oc"))) told.oc = p.value;
+        if (slice_ieq(p.name, SLICE("oc-algo"))) told.algo = p.value;
+        if (slice_ieq(p.name, SLICE("oc-validity"))) told.validity = p.value;
+        if (slice_ieq(p.name, SLICE("oc-seq"))) told.seq = p.value;
+    }
+    overload_client_hear(&h->load, &told, c->now.mono);
+}
+
 /* RFC 3263 4.3: the server behind this flow failed. true: others may do better. */
 static bool server_failed(struct core *c, struct hop *h, const struct branch *b) {
     struct peer_row row;
@@ -241,9 +274,12 @@ static bool server_failed(struct core *c, struct hop *h, const struct branch *b)
     if (!node_peer_find(c->node, &q, &row) || row.addr.family == ADDR_NONE)
         return false; /* the connection is gone: the same server may take another one */
     bool is_silent = b->status == 408;
+    int64_t silence_ms = is_silent ? hop_silent_ms(h, &row.addr) : 0;
     if (b->retry_after_s) /* RFC 3261 21.5.4 */
         targets_shut(c->domains->targets, h->domain, &row.addr, (int64_t)b->retry_after_s * 1000,
                      c->now.mono);
+    else if (silence_ms)
+        targets_shut(c->domains->targets, h->domain, &row.addr, silence_ms, c->now.mono);
     else
         targets_failed(c->domains->targets, h->domain, &row.addr,
                        is_silent ? TARGET_DEAD_MS : UNWILL_MS, c->now.mono);
@@ -271,6 +307,10 @@ unsigned peer_find_flow(struct core *c, uint64_t owner, unsigned branch, const s
         /* RFC 4321 1.4, 1.5: when a non-INVITE has timed out here, it has for the caller too. */
         if (tries >= TRIES_MAX || (x->method != SIP_INVITE && last->status == 408))
             return last->status;
+    } else if (overload_client_sheds(&h->load, !x->is_in_dialog,
+                                     h->load.loss ? (uint32_t)rng_u64(&c->rng) : 0, c->now.mono)) {
+        /* RFC 7339 5.5, 5.10: what it can't bear it doesn't get; the caller hears 503. */
+        return 503;
     } else if (h->flow && c->now.mono < h->fresh_until && node_flow_lives(c->node, h->flow)) {
         *out = h->flow;
         return 0;

@@ -50,6 +50,8 @@ void peer_call(struct core *c, struct flow *flow, const struct sip_msg *m, uint3
  */
 unsigned peer_side_targets(struct core *c, const struct route_side *side, uint32_t local_account,
                            const struct sip_msg *m, unsigned own_routes, struct target *out);
+/* Its server has answered: it lives, and may tell how much it can bear (RFC 7339). */
+void peer_heard(struct core *c, const struct target *to, const struct sip_msg *m);
 /* Have its flow found for those who come later. */
 void peer_prepare(struct core *c, const struct target *to, uint32_t account_id);
 /* Any flow of the domain `side->bid`, for answers; FLOW_NONE. */
