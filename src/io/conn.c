@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "os/cert.h"
 #include "os/socket.h"
@@ -182,7 +183,7 @@ static void conn_begin(struct listener *l, int fd, const struct addr *peer) {
     struct io *io = l->io;
     pool_id source;
     io_count(&io->counters.accepted, 1);
-    if (io->conn_pool.used >= io->limits.connections_max) {
+    if (io->conn_pool.used >= io->limits.connections_max || fd >= io->fd_max) {
         io_count(&io->counters.refused_full, 1);
         close(fd);
     } else if (!core_may_connect(io->core, peer, io->now) || !source_take(io, peer, &source)) {
@@ -304,6 +305,17 @@ void conn_kill(struct conn *c) {
     c->source.fd = -1;
     list_remove(&c->link);
     list_push(&io->dead, &c->link);
+}
+
+/* RFC 8446 4.4.2.4, 6.2: with TLS 1.3 a server judges our certificate when we are through with the
+ * handshake; that it has refused it, only its alert tells. */
+void conn_broken(struct conn *c, const char *why) {
+    char mem[80];
+    struct buf at = buf_over(mem, sizeof mem);
+    addr_put(&at, &c->peer);
+    if (c->is_ours && c->state == CONN_SIP)
+        LOG(LOG_INFO, "peer.broken", LOG_F_SLICE("at", buf_slice(&at)), LOG_F_STR("why", why));
+    conn_kill(c);
 }
 
 void conn_finish(struct conn *c) {

@@ -236,7 +236,7 @@ static void read_tls(struct conn *c) {
     if (e == ERR_CLOSED)
         ended(c);
     else if (e != ERR_AGAIN)
-        conn_kill(c);
+        conn_broken(c, tls_handshake_trouble());
 }
 
 static bool read_lingering(struct conn *c) {
@@ -257,7 +257,7 @@ bool conn_read(struct conn *c) {
     ssize_t n = recv(c->source.fd, dst, IO_WIRE_BYTES, 0);
     if (n < 0) {
         if (errno == EINTR) return true;
-        if (errno != EAGAIN) conn_kill(c);
+        if (errno != EAGAIN) conn_broken(c, "the connection was reset");
         return false;
     }
     if (n == 0) {

@@ -48,7 +48,7 @@ static ssize_t kernel_send(struct conn *c, slice bytes) {
         return n;
     }
     if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS) return 0;
-    conn_kill(c);
+    conn_broken(c, "the connection was reset");
     return -1;
 }
 

@@ -6,6 +6,8 @@
 #include "crypto/crypto.h"
 #include "guard/overload.h"
 #include "os/socket.h"
+#include <limits.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 void io_limits_defaults(struct io_limits *l) {
@@ -181,6 +183,14 @@ static enum err fill(struct io *io, const struct io_config *config, struct buf *
     return e;
 }
 
+/* Numbers are given from below, so a high one means that few are left. */
+static int fd_max(void) {
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur > INT_MAX) return INT_MAX;
+    int all = (int)r.rlim_cur;
+    return all - (all / 8 < IO_FDS_KEPT ? all / 8 : IO_FDS_KEPT);
+}
+
 enum err io_new(const struct io_config *config, struct io **out, struct buf *why) {
     struct io *io = mem_zalloc(sizeof *io);
     if (!io) return ERR_MEMORY;
@@ -189,6 +199,7 @@ enum err io_new(const struct io_config *config, struct io **out, struct buf *why
     io->limits = config->limits;
     io->hooks = config->hooks;
     io->now = clock_now();
+    io->fd_max = fd_max();
     io->drain_until = MONO_NEVER;
     io->measured_at = io->now.mono;
     io->tls = config->tls ? tls_server_ref(config->tls) : NULL;

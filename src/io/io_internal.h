@@ -23,6 +23,7 @@
 #define IO_ACCEPTS     16u    /* per listener and turn */
 #define IO_LETTERS     256u   /* per turn */
 #define IO_PEERS_MAX   NODE_WORKERS_MAX
+#define IO_FDS_KEPT    1024 /* descriptors that no phone gets: connections of ours, DNS, the store */
 
 /* ---- a connection ---- */
 
@@ -163,6 +164,7 @@ struct io {
     mono_t measured_at;
     struct loop_counters measured; /* as they stood then */
     uint32_t standing;             /* least number of LOOP_NEXT waiting since then */
+    int fd_max;                    /* who is accepted gets a number below it */
     bool is_closing;               /* nothing is begun any more */
     atomic_bool stop;
     struct io_counters counters;
@@ -177,6 +179,8 @@ void listener_ready(struct loop_source *s, unsigned events);
 void conn_expired(struct conn *c, enum conn_timer which);
 /* Core is told, nothing more is read or sent; freed at the end of the turn. */
 void conn_kill(struct conn *c);
+/* The same for one that failed; `why` is for the log, when it is ours. */
+void conn_broken(struct conn *c, const char *why);
 /* Close after what was given to it so far is sent. */
 void conn_finish(struct conn *c);
 void conn_reap(struct io *io);

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -268,6 +269,35 @@ static void has_room_beyond_the_crowd(void **state) {
     house_close(&two);
 }
 
+/* Nor when they take all descriptors that they can get. */
+static void keeps_descriptors_for_its_own(void **state) {
+    (void)state;
+    struct rlimit was, few;
+    struct addr at;
+    int fd = listener(&at), crowd[100];
+    unsigned n = 0;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    few = was;
+    few.rlim_cur = 80;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    house_open(&one, (struct plan){ .cert = cert_org });
+    tell(&one, "echo", 0);
+    expect(&one, "200 OK");
+    struct addr tcp = io_address(one.io, 1);
+    for (; n < ARRAY_LEN(crowd) && COUNT(&one, refused_full) == 0; n++) {
+        assert_ok(socket_connect_tcp(&tcp, &crowd[n]));
+        EVENTUALLY(COUNT(&one, accepted) == n + 2);
+    }
+    assert_int_equal(COUNT(&one, refused_full), 1);
+    tell(&one, "connect", at.port);
+    close(accept_one(fd));
+    expect(&one, "CLOSED: the connection was closed during the TLS handshake");
+    while (n > 0) close(crowd[--n]);
+    house_close(&one);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+    close(fd);
+}
+
 /* RFC 5626 4.4.1: pings while nothing else is said; who has answered once must go on. */
 static void pings_and_expects_pongs(void **state) {
     (void)state;
@@ -436,6 +466,7 @@ int main(void) {
         cmocka_unit_test(waits_no_longer_than_its_limits),
         cmocka_unit_test(cancelled_ones_are_not_answered),
         cmocka_unit_test(has_room_beyond_the_crowd),
+        cmocka_unit_test(keeps_descriptors_for_its_own),
         cmocka_unit_test(pings_and_expects_pongs),
         cmocka_unit_test(ends_what_falls_silent),
         cmocka_unit_test(asks_dns),

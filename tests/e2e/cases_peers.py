@@ -188,10 +188,13 @@ def peers_failover(r):
 class Impostor:
     """A TLS server with whatever certificate; it keeps what it is sent."""
 
-    def __init__(self, at, chain, key):
+    def __init__(self, at, chain, key, demands=None):
         self.heard, self.shakes, self.failed = b"", 0, 0
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain, key)
+        if demands:  # a certificate of this authority
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(demands)
         self.context, self.socket = context, socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind((at, TLS_PORT))
@@ -239,6 +242,43 @@ def peers_with_bad_certificates(r):
         if b"INVITE" in impostor.heard or not impostor.shakes:
             raise Failure(f"{name}: it heard {impostor.heard[:60]!r} in {impostor.shakes} "
                           "connections")
+
+
+@test()
+def peers_who_refuse_our_certificate(r):
+    """A peer that does not take our certificate: 503, and the log says why."""
+    ca, stranger, zone = Authority(r), Authority(r, "stranger"), Zone().start()
+    publish(zone, "a.test", A4)
+    publish(zone, "proud.test", X4)
+    a = Domain(r, ca, "a.test", (A4,)).start("alice")
+    Impostor(X4, *ca.certificate("proud", ["DNS:proud.test"]), demands=stranger.root)
+    a.phone("alice").invite("bob@proud.test", keyed()).expect(503, 15)
+    # Its alert, unless the reset that follows was faster.
+    a.kith.process.wait_text("peer.broken.*(our certificate was refused|was reset)", 5)
+
+
+@test()
+def peers_and_their_roots(r):
+    """A peer of an unknown authority becomes a known one when its root is added and reloaded."""
+    ca, other, zone = Authority(r), Authority(r, "other"), Zone().start()
+    publish(zone, "a.test", A4)
+    publish(zone, "b.test", B4)
+    a = Domain(r, ca, "a.test", (A4,)).start("alice")
+    b = Domain(r, other, "b.test", (B4,)).start("bob")
+    alice, bob = a.phone("alice"), b.phone("bob")
+    answer = alice.invite("bob@b.test", keyed()).expect(503, 10)
+    if "unknown authority" not in answer.get("warning"):
+        raise Failure(f"the caller was told {answer.get('warning')!r}")
+    checked = a.kith.cli("check-config", str(a.kith.conf), must=False)
+    if checked.returncode != 0:
+        raise Failure(f"check-config: {checked.stderr}")
+    for d, root in ((a, other.root), (b, ca.root)):
+        conf = d.kith.conf.read_text()
+        d.kith.conf.write_text(re.sub(r"(client_ca = \S+)", rf"\1, {root}", conf))
+        d.kith.process.p.send_signal(1)  # SIGHUP
+        d.kith.process.wait_text("reloaded")
+    # What did not verify is remembered as dead for a while, so the first calls may still fail.
+    wait(lambda: _rings(alice, bob), 60, "a call after the roots have been exchanged")
 
 
 @test()
