@@ -53,6 +53,24 @@ static bool read_truth(slice call_id, unsigned *out_phone, unsigned *out_person)
            slice_u32(person, PEOPLE_MAX - 1, out_person) == ERR_OK;
 }
 
+/* Does a call for `callee` come to `person`: is it him, or did he forward it there? */
+static bool may_reach(const struct sim *s, unsigned callee, unsigned person) {
+    bool seen[PEOPLE_MAX] = { false };
+    unsigned list[PEOPLE_MAX], count = 0;
+    list[count++] = callee;
+    seen[callee] = true;
+    for (unsigned at = 0; at < count; at++) {
+        if (list[at] == person) return true;
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned to = s->people[list[at]].forwards[i];
+            if (to == NOBODY || seen[to]) continue;
+            seen[to] = true;
+            list[count++] = to;
+        }
+    }
+    return false;
+}
+
 /* Every m= line that is not rejected needs keys; a=crypto counts on a secured leg only. */
 static bool is_keyed(slice sdp, bool is_secure_leg) {
     bool session_key = false, media = false, ok = true, key = true;
@@ -102,7 +120,7 @@ static void check_first(struct sim *s, const struct phone *p, const struct sip_m
     if (from->node != p->node && (bad == from->node + 1 || bad == p->node + 1))
         (void)sim_fail(s, "phone %u was reached from a domain that could not prove its name",
                        p->index);
-    if (read_truth(m->call_id, &caller, &callee) && callee != p->person)
+    if (read_truth(m->call_id, &caller, &callee) && !may_reach(s, callee, p->person))
         (void)sim_fail(s, "a call for %s came to phone %u of %s", s->people[callee].user, p->index,
                        s->people[p->person].user);
 }
@@ -124,8 +142,8 @@ void check_heard(struct sim *s, struct phone *p, const struct sip_msg *m) {
     }
     if (!read_truth(m->call_id, &caller, &callee)) return;
     unsigned calling = s->phones[caller].person;
-    if ((from->person != calling && from->person != callee) ||
-        (p->person != calling && p->person != callee))
+    if ((from->person != calling && !may_reach(s, callee, from->person)) ||
+        (p->person != calling && !may_reach(s, callee, p->person)))
         (void)sim_fail(s, "phone %u spoke in a call of others, to phone %u:\n" SLICE_FMT, by,
                        p->index, SLICE_ARG(m->all));
 }
@@ -133,7 +151,8 @@ void check_heard(struct sim *s, struct phone *p, const struct sip_msg *m) {
 void check_answerer(struct sim *s, struct phone *p, const struct call *c, const struct sip_msg *m) {
     unsigned caller, callee;
     if (!read_truth(m->call_id, &caller, &callee)) return;
-    if (c->other >= s->phone_count || s->phones[c->other].person != callee || caller != p->index)
+    if (c->other >= s->phone_count || !may_reach(s, callee, s->phones[c->other].person) ||
+        caller != p->index)
         (void)sim_fail(s, "phone %u called %s and got phone %u", p->index, s->people[callee].user,
                        c->other);
 }
@@ -165,8 +184,12 @@ void check_forks(struct sim *s, const struct phone *p, const struct uas *own,
             /* One whose connection broke may have been followed by another copy: RFC 3263 4.3. */
             if (is_being_asked(s, &s->phones[i], t) && t->cseq == m->cseq &&
                 slice_eq(m->call_id, slice_str(t->call_id)) &&
-                slice_eq(slice_str(own->origin), slice_str(t->origin)))
+                slice_eq(slice_str(own->origin), slice_str(t->origin))) {
                 sum += t->breadth;
+                if (i == p->twin) /* RFC 5626 5.3 */
+                    (void)sim_fail(s, "both flows of one phone were asked at a time:\n" SLICE_FMT,
+                                   SLICE_ARG(m->all));
+            }
         }
     for (unsigned i = 0; i < UAC_MAX; i++) {
         const struct uac *u = &s->phones[caller].uac[i];
@@ -292,8 +315,9 @@ struct sought {
 static bool seek_binding(void *ctx, const struct binding_row *row) {
     struct sought *k = ctx;
     const struct phone *p = k->phone;
-    bool is_it = p->has_instance ? slice_eq(row->instance, slice_str(p->instance))
-                                 : slice_eq(row->contact, slice_str(k->grant->contact));
+    bool is_it = p->has_instance
+                     ? slice_eq(row->instance, slice_str(p->instance)) && row->reg_id == p->reg_id
+                     : slice_eq(row->contact, slice_str(k->grant->contact));
     k->rows++;
     if (is_it && row->expires >= k->grant->expires - 1000) k->is_found = true;
     return true;

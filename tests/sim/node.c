@@ -43,6 +43,7 @@ bool node_put_person(struct sim *s, struct server *n, const struct person *p) {
     struct account_row row = { .id = p->account_id,
                                .user = slice_str(p->user),
                                .domain = slice_str(n->domain),
+                               .settings = slice_str(p->wishes),
                                .created = s->now.wall,
                                .changed = s->now.wall };
     secret_seal_account(n->seal, slice_str(p->secret), &boxes, &row);

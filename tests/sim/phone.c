@@ -23,6 +23,25 @@ static void draw_transport(struct sim *s, struct phone *p) {
     p->lane = is_clear ? LANE_LEGACY : LANE_MAIN;
     p->has_certificate = !is_clear && dice_chance(&p->dice, plan->certificate);
     p->has_instance = dice_chance(&p->dice, plan->instance);
+    bool is_outbound = !is_clear && p->has_instance && dice_chance(&p->dice, plan->outbound);
+    p->reg_id = is_outbound ? 1 : 0;
+    p->q = dice_chance(&p->dice, plan->q) ? 1 + dice_below(&p->dice, 9) : 10;
+}
+
+/* RFC 5626 4.2: the same instance over a second connection. A phone of its own here: what it does
+ * not know of the other's calls it answers with 481. */
+void phone_second_flow(struct sim *s, struct phone *p, struct phone *first) {
+    phone_init(s, p, first->person, HONEST);
+    p->transport = first->transport;
+    p->lane = first->lane;
+    p->has_certificate = false;
+    p->has_instance = true;
+    p->reg_id = 2;
+    p->q = first->q;
+    p->twin = first->index;
+    first->twin = p->index;
+    put_text(p->secret, sizeof p->secret, slice_str(first->secret));
+    put_text(p->instance, sizeof p->instance, slice_str(first->instance));
 }
 
 void phone_init(struct sim *s, struct phone *p, unsigned person, enum nature nature) {
@@ -37,7 +56,7 @@ void phone_init(struct sim *s, struct phone *p, unsigned person, enum nature nat
     if (nature == STRANGER) put_text(p->secret, sizeof p->secret, SLICE("a guess"));
     (void)snprintf(p->instance, sizeof p->instance, "urn:uuid:00000000-0000-4000-8000-%012u",
                    index);
-    p->conn = NOBODY;
+    p->conn = p->twin = NOBODY;
     p->is_on = true;
     p->wake_at = p->think_at = MONO_NEVER;
     p->register_at = p->ping_at = MONO_NEVER;
@@ -131,14 +150,20 @@ void phone_register(struct sim *s, struct phone *p) {
     (void)snprintf(a.to, sizeof a.to, "<sip:%s@%s>", who->user, domain);
     (void)snprintf(a.from, sizeof a.from, "<sip:%s@%s>;tag=r%u", who->user, domain, p->reg_life);
     (void)snprintf(a.call_id, sizeof a.call_id, "r%u-%u", p->index, p->reg_life);
-    char instance[96] = "";
+    char instance[128] = "", q[16] = "";
     /* Nobody tells a phone on datagrams that the server has started anew: its next refresh does. */
     bool is_brief = p->transport == FLOW_UDP && s->plan.expires_s > HEAL_MS / 1000;
     uint32_t expires_s = is_brief ? HEAL_MS / 1000 : s->plan.expires_s;
     if (p->has_instance)
         (void)snprintf(instance, sizeof instance, ";+sip.instance=\"<%s>\"", p->instance);
-    int n = snprintf(a.extra, sizeof a.extra, "Contact: <%s>%s;expires=%u\r\n", p->contact,
-                     instance, p->is_leaving ? 0 : expires_s);
+    if (p->q < 10) (void)snprintf(q, sizeof q, ";q=0.%u", p->q);
+    int n = snprintf(a.extra, sizeof a.extra, "Contact: <%s>%s%s;expires=%u", p->contact, instance,
+                     q, p->is_leaving ? 0 : expires_s);
+    if (p->reg_id) n += snprintf(a.extra + n, sizeof a.extra - (size_t)n, ";reg-id=%u", p->reg_id);
+    n += snprintf(a.extra + n, sizeof a.extra - (size_t)n, "\r\n");
+    if (p->reg_id)
+        n += snprintf(a.extra + n, sizeof a.extra - (size_t)n,
+                      "Supported: path, outbound, gruu\r\n");
     const char *old = p->grant_count ? p->grants[p->grant_count - 1].contact : "";
     if (!p->has_instance && old[0] && strcmp(old, p->contact) != 0) /* nobody else will remove it */
         (void)snprintf(a.extra + n, sizeof a.extra - (size_t)n, "Contact: <%s>;expires=0\r\n", old);
@@ -147,13 +172,16 @@ void phone_register(struct sim *s, struct phone *p) {
     (void)say_request(s, p, &a);
 }
 
-/* RFC 3261 10.2.4: the binding in the answer tells the expiry. */
-static bool read_expiry(const struct phone *p, const struct sip_msg *m, uint32_t *out_s) {
+/* RFC 3261 10.2.4: the binding in the answer tells the expiry; RFC 5627 4.2: and the GRUU. */
+static bool read_contact(struct phone *p, const struct sip_msg *m, uint32_t *out_s) {
     struct hdr_values it = hdr_values_of(m, HDR_CONTACT);
     for (slice v; hdr_values_next(&it, &v);) {
         struct hdr_contact c;
         if (hdr_contact(v, &c) != ERR_OK || !slice_eq(c.addr.uri_text, slice_str(p->contact)))
             continue;
+        slice gruu;
+        if (hdr_param(c.addr.params, SLICE("pub-gruu"), &gruu))
+            put_text(p->gruu, sizeof p->gruu, hdr_inner(gruu));
         *out_s = c.expires;
         return c.has_expires;
     }
@@ -169,7 +197,7 @@ static void registered(struct sim *s, struct phone *p, const struct uac *u,
         p->register_at = s->now.mono + dice_about(&p->dice, 5000);
         return;
     }
-    if (!read_expiry(p, m, &expires_s) && !s->people[p->person].is_spoiled) {
+    if (!read_contact(p, m, &expires_s) && !s->people[p->person].is_spoiled) {
         (void)sim_fail(s, "phone %u is not in the answer to its REGISTER:\n" SLICE_FMT, p->index,
                        SLICE_ARG(m->all));
         return;

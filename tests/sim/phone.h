@@ -113,8 +113,9 @@ struct phone {
     enum nature nature;
     uint8_t transport, lane;
     bool has_certificate, has_instance, is_on, is_registered, is_leaving;
-    uint32_t device_id;
-    char contact[128], instance[64], secret[24];
+    uint32_t device_id, reg_id; /* reg_id: 0 without outbound (RFC 5626) */
+    unsigned twin, q;           /* the phone that is this one's other flow, or NOBODY */
+    char contact[128], instance[64], secret[24], gruu[224];
     struct addr addr;
     enum link link;
     unsigned conn;
@@ -133,6 +134,7 @@ struct phone {
 
 /* phone.c */
 void phone_init(struct sim *s, struct phone *p, unsigned person, enum nature nature);
+void phone_second_flow(struct sim *s, struct phone *p, struct phone *first);
 void phone_fini(struct phone *p);
 void phone_run(struct sim *s, struct phone *p); /* what is due */
 void phone_rearm(struct phone *p);

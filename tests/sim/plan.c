@@ -74,6 +74,10 @@ static void draw_phones(struct plan *p, struct dice *d) {
     p->restart = some(d, 300, 5, 80);
     p->breadth = some(d, 300, 50, 500);
     p->expires_s = 60 + dice_below(d, 540);
+    p->outbound = some(d, 600, 200, 1000);
+    p->second_flow = some(d, 500, 200, 1000);
+    p->q = some(d, 400, 200, 1000);
+    p->wishes = some(d, 400, 100, 800);
     p->nasty = some(d, 600, 1, 5);
 }
 
@@ -109,8 +113,10 @@ void plan_print(const struct plan *p) {
         p->refuse_mail, p->timer_c_s, p->flow_idle_s, p->dns_fails, p->bad_cert);
     printf("  phones: udp %u, tcp %u, certificate %u, instance %u, off %u, unkeyed %u, late offer "
            "%u, sdes %u, early %u, 100rel %u, update %u, silent %u, refuse %u, impatient %u, "
-           "re-INVITE %u, restart %u, breadth %u, expires %u s\n",
+           "re-INVITE %u, restart %u, breadth %u, expires %u s, outbound %u, second flow %u, q "
+           "%u, wishes %u\n",
            p->udp, p->tcp, p->certificate, p->instance, p->off, p->unkeyed, p->late_offer, p->sdes,
            p->early_media, p->reliable, p->update, p->no_answer, p->refuse, p->impatient,
-           p->reinvite, p->restart, p->breadth, p->expires_s);
+           p->reinvite, p->restart, p->breadth, p->expires_s, p->outbound, p->second_flow, p->q,
+           p->wishes);
 }

@@ -30,6 +30,7 @@ struct plan {
     /* phones */
     unsigned udp, tcp, certificate, instance, off;
     unsigned unkeyed, late_offer, sdes, early_media, reliable, update;
+    unsigned outbound, second_flow, q, wishes;
     unsigned no_answer, refuse, impatient, reinvite, restart, breadth;
     uint32_t expires_s;
 };

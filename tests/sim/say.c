@@ -120,7 +120,7 @@ static void put_request(struct sim *s, struct buf *b, struct phone *p, const str
     if (c) put_routes(b, c);
     buf_fmt(b, "From: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %u " SLICE_FMT "\r\n", a->from, a->to,
             a->call_id, a->cseq, SLICE_ARG(method));
-    if (has_contact(a->method)) buf_fmt(b, "Contact: <%s>\r\n", p->contact);
+    if (has_contact(a->method)) buf_fmt(b, "Contact: <%s>\r\n", p->gruu[0] ? p->gruu : p->contact);
     if (has_credentials) put_credentials(s, b, p, method, a->uri);
     buf_fmt(b, "Sim-Phone: %02u\r\n%s", p->index, a->extra);
     put_body(b, p, a->body);
@@ -297,7 +297,7 @@ static void put_reply(struct buf *b, const struct phone *p, const struct sip_msg
     copy_lines(b, m, HDR_CALL_ID);
     copy_lines(b, m, HDR_CSEQ);
     if (status > 100 && status < 300 && has_contact(m->method))
-        buf_fmt(b, "Contact: <%s>\r\n", p->contact);
+        buf_fmt(b, "Contact: <%s>\r\n", p->gruu[0] ? p->gruu : p->contact);
     if (c && c->rseq && status > 100 && status < 200)
         buf_fmt(b, "Require: 100rel\r\nRSeq: %u\r\n", c->rseq);
     if (status == 302) buf_lit(b, "Contact: <sip:elsewhere@other.example>\r\n");

@@ -131,7 +131,9 @@ struct person {
     unsigned index, node;
     uint32_t account_id;
     char user[16], secret[24];
-    bool is_spoiled; /* one of its own phones is nasty and may have removed its bindings */
+    char wishes[320];     /* forwarding and do-not-disturb, as the store keeps them */
+    unsigned forwards[4]; /* persons; NOBODY */
+    bool is_spoiled;      /* one of its own phones is nasty and may have removed its bindings */
 };
 
 /* ---- the world ---- */

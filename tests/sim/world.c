@@ -264,8 +264,33 @@ static void begin_part(struct sim *s, enum part part, int64_t ms) {
 
 static void add_phones(struct sim *s, unsigned person) {
     unsigned n = 1 + dice_below(&s->dice, s->plan.phones_per_person);
-    for (unsigned i = 0; i < n && s->phone_count < PHONES_MAX - 8; i++)
-        phone_init(s, &s->phones[s->phone_count++], person, HONEST);
+    for (unsigned i = 0; i < n && s->phone_count < PHONES_MAX - 8; i++) {
+        struct phone *p = &s->phones[s->phone_count++];
+        phone_init(s, p, person, HONEST);
+        if (p->reg_id && dice_chance(&s->dice, s->plan.second_flow))
+            phone_second_flow(s, &s->phones[s->phone_count++], p);
+    }
+}
+
+/* Call forwarding and do-not-disturb (auth/user_settings.h). */
+static void draw_wishes(struct sim *s, struct person *who) {
+    static const char *const names[] = { "forward-always", "forward-busy", "forward-no-answer",
+                                         "forward-unreachable" };
+    size_t n = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) who->forwards[i] = NOBODY;
+    if (!dice_chance(&s->dice, s->plan.wishes)) return;
+    unsigned which = dice_below(&s->dice, 5);
+    if (which == 4) {
+        (void)snprintf(who->wishes, sizeof who->wishes, "dnd=on\n");
+        return;
+    }
+    for (unsigned i = which; i < ARRAY_LEN(names); i += 1 + dice_below(&s->dice, 3)) {
+        const struct person *to = &s->people[dice_below(&s->dice, s->person_count)];
+        if (to == who) continue;
+        who->forwards[i] = to->index;
+        n += (size_t)snprintf(who->wishes + n, sizeof who->wishes - n, "%s=sip:%s@%s%s\n", names[i],
+                              to->user, s->servers[to->node].domain, i == 2 ? ",5s" : "");
+    }
 }
 
 static bool build(struct sim *s) {
@@ -278,8 +303,11 @@ static bool build(struct sim *s) {
             *who = (struct person){ .index = s->person_count++, .node = i, .account_id = k + 1 };
             (void)snprintf(who->user, sizeof who->user, "u%u", who->index);
             (void)snprintf(who->secret, sizeof who->secret, "secret-of-u%u", who->index);
-            if (!node_put_person(s, &s->servers[i], who)) return false;
         }
+    }
+    for (unsigned i = 0; i < s->person_count; i++) {
+        draw_wishes(s, &s->people[i]);
+        if (!node_put_person(s, &s->servers[s->people[i].node], &s->people[i])) return false;
     }
     for (unsigned i = 0; i < s->person_count; i++) add_phones(s, i);
     for (unsigned i = 0; i < p->nasty && s->phone_count < PHONES_MAX; i++)
@@ -333,9 +361,10 @@ static void probe(struct sim *s) {
         for (unsigned i = 0; i < s->phone_count; i++)
             if (is_ready(&s->phones[i]) && s->phones[i].person == who) to = &s->phones[i];
         for (unsigned i = 0; i < s->phone_count && to; i++)
-            if (is_ready(&s->phones[i]) && &s->phones[i] != to && s->phones[i].node == to->node)
+            if (is_ready(&s->phones[i]) && &s->phones[i] != to && to->twin != i &&
+                s->phones[i].node == to->node)
                 from = &s->phones[i];
-        if (!to || !from || s->people[who].is_spoiled) continue;
+        if (!to || !from || s->people[who].is_spoiled || s->people[who].wishes[0]) continue;
         s->counts.probes++;
         (void)call_begin(s, &s->phones[from->index], who, true);
         run_until(s, s->now.mono + 1500);
