@@ -213,7 +213,7 @@ static void plan_host(struct planner *p, slice host, uint16_t port) {
     }
     plan_add(p, places, n);
     if (!a || !aaaa) {
-        not_sure(p); /* of the servers that follow */
+        not_sure(p);                        /* of the servers that follow */
     } else if (!a->count && !aaaa->count) { /* else some are there, but left alone */
         plan_fault(p, host_fault(p, host, a, aaaa));
     }
