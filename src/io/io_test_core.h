@@ -20,7 +20,6 @@
 
 #include "core/core.h"
 #include "os/loop.h"
-#include <poll.h>
 #include <stdatomic.h>
 
 struct fake {

@@ -7,6 +7,7 @@
 #include "io/relay.h"
 #include "os/loop.h"
 #include "os/socket.h"
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
