@@ -153,7 +153,8 @@ bool core_guard_domain(struct core *c, struct flow *flow, const struct sip_msg *
 bool core_guard_source(struct core *c, struct flow *flow, const struct sip_msg *m) {
     char mem[40];
     struct buf line = buf_over(mem, sizeof mem);
-    if (flow_is_proved(flow)) return true; /* its account or domain is counted instead */
+    bool is_domains = identities_have_domains(&flow->who) && m->method != SIP_REGISTER;
+    if (flow->who.count || is_domains) return true; /* its account or domain is counted instead */
     switch (guard_request(c->node->guard, &flow->info.peer, false, c->now.mono)) {
     case GUARD_OK:
         return true;

@@ -326,6 +326,17 @@ void peer_prepare(struct core *c, const struct target *to, uint32_t account_id) 
 
 /* ---- the end of a search ---- */
 
+/* Inside a dialog, when the next hop cannot be found or proves to be nobody we know: a connection
+ * that the other side made itself, and on which it proved to be the domain of the route token. */
+static flow_id own_connection(struct core *c, const struct waiter *w) {
+    const struct context *x = context_get(c, w->owner);
+    if (!x || !x->is_in_dialog) return FLOW_NONE;
+    for (const struct branch *b = &x->first; b; b = b->next)
+        if (b->index == w->branch)
+            return peer_side_flow(c, &(struct route_side){ .bid = b->to.bid });
+    return FLOW_NONE;
+}
+
 static void hop_settled(struct core *c, struct hop *h, const char *words) {
     struct waiter *waiters = h->waiters;
     unsigned count = h->waiter_count;
@@ -336,8 +347,9 @@ static void hop_settled(struct core *c, struct hop *h, const char *words) {
     list_push(&c->domains->lru, &h->lru);
     /* Whatever these do may search for the same hop again, or forget it. */
     for (unsigned i = 0; i < count; i++) {
-        if (flow)
-            context_branch_flow(c, waiters[i].owner, waiters[i].branch, flow);
+        flow_id to = flow ? flow : own_connection(c, &waiters[i]);
+        if (to)
+            context_branch_flow(c, waiters[i].owner, waiters[i].branch, to);
         else
             context_branch_no_flow(c, waiters[i].owner, waiters[i].branch, 503, words);
     }
