@@ -10,6 +10,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define DRAIN_LOOK_MS  50
+#define DRAIN_QUIET_MS 300 /* the ACK of the last answer is on its way */
+
 void io_limits_defaults(struct io_limits *l) {
     *l = (struct io_limits){
         .connections_max = 262144,
@@ -116,6 +119,7 @@ static void open_letter(struct io *io, const struct letter *letter) {
     case LETTER_DRAIN:
         listeners_close(io);
         io->drain_until = io->now.mono + l.grace_ms;
+        io->drain_quiet_at = io->now.mono + DRAIN_QUIET_MS;
         core_drain(io->core, io->now);
         break;
     }
@@ -338,11 +342,17 @@ static void finish_turn(struct io *io) {
     conn_reap(io);
 }
 
-static bool is_drained(const struct io *io) {
+/* Calls that are up survive us: their routes are in tokens. Only open questions are awaited, those
+ * of all workers: the phone that is to answer may be connected to this one. */
+static bool is_drained(struct io *io) {
     if (io->drain_until == MONO_NEVER) return false;
     if (io->now.mono >= io->drain_until) return true;
-    /* Calls that are up survive us: their routes are in tokens. Only open questions are awaited. */
-    return atomic_load_explicit(&core_counters(io->core)->open, memory_order_relaxed) == 0;
+    uint64_t open = atomic_load_explicit(&core_counters(io->core)->open, memory_order_relaxed);
+    for (unsigned i = 0; i < io->peer_count; i++)
+        open +=
+            atomic_load_explicit(&core_counters(io->peers[i]->core)->open, memory_order_relaxed);
+    if (open) io->drain_quiet_at = io->now.mono + DRAIN_QUIET_MS;
+    return io->now.mono >= io->drain_quiet_at;
 }
 
 /* ---- load ---- */
@@ -388,7 +398,9 @@ static int wait_ms(struct io *io) {
     if (mailbox_has_letters(io->mailbox) || loop_is_busy(io->loop) || atomic_load(&io->stop))
         return 0;
     mono_t at = mono_min(core_wake_at(io->core), timers_wake_at(&io->timers));
-    at = mono_min(mono_min(at, io->drain_until), dns_wake_at(io));
+    if (io->drain_until != MONO_NEVER)
+        at = mono_min(mono_min(at, io->drain_until), io->now.mono + DRAIN_LOOK_MS);
+    at = mono_min(at, dns_wake_at(io));
     at = mono_min(at, relay_wake_at(io));
     return clock_wait_ms(io->now.mono, at);
 }

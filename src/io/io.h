@@ -104,8 +104,8 @@ NODISCARD enum err io_run(struct io *io);
 /* ---- from any thread ---- */
 
 void io_stop(struct io *io); /* after the present turn; connections are closed properly */
-/* No new connections or calls; ends when no request waits for its answer, or after grace_ms. FULL,
- * MEMORY. */
+/* No new connections or calls; ends when no request waits for its answer, at this worker or its
+ * peers, or after grace_ms. FULL, MEMORY. */
 NODISCARD enum err io_drain(struct io *io, uint32_t grace_ms);
 /* FULL: refused (mail that must arrive has the second half of the mailbox). The bytes are copied.
  */

@@ -161,6 +161,7 @@ struct io {
     struct listener listeners[IO_LISTEN_MAX];
     size_t listener_count;
     mono_t drain_until; /* MONO_NEVER: not draining */
+    mono_t drain_quiet_at;
     mono_t measured_at;
     struct loop_counters measured; /* as they stood then */
     uint32_t standing;             /* least number of LOOP_NEXT waiting since then */

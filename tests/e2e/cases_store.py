@@ -1,7 +1,8 @@
-"""The store in trouble: killed in the middle of writing, a full disk, a lock."""
+"""Staying up: killed in the middle of writing, a full disk, a lock, told to stop in mid-call."""
 import contextlib
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -156,3 +157,67 @@ def locked_store(r):
         held.wait(10)
 
     trouble(r, begin, lambda h: gone.set(), "locked by another process")
+
+
+def stop(h):
+    h.kith.process.p.send_signal(signal.SIGTERM)
+
+
+def ends(h, seconds):
+    """Its exit code."""
+    try:
+        return h.kith.process.p.wait(seconds)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"kith has not ended after {seconds} s") from None
+
+
+@test(60)
+def stop_lets_calls_be_answered(r):
+    """SIGTERM: what rings may be answered, nothing new begins, then it ends by itself with 0."""
+    h = House(r).people("alice", "bob", "carol").start()
+    with Phone(r, h.kith, f"alice@{DOMAIN}", h.secrets["alice"]) as alice, \
+            Phone(r, h.kith, f"bob@{DOMAIN}", h.secrets["bob"]) as bob, \
+            Phone(r, h.kith, f"carol@{DOMAIN}", h.secrets["carol"]) as carol:
+        for p in (alice, bob, carol):
+            p.register()
+        call = alice.invite(f"bob@{DOMAIN}", keyed())
+        asked = bob.expect("INVITE")
+        bob.answer(asked, 180, "Ringing", tag="b1")
+        call.expect(180)
+        stop(h)
+        time.sleep(1)
+        if h.kith.process.p.poll() is not None:
+            raise Failure("kith did not wait for the call to be answered")
+        if h.kith._listens():
+            raise Failure("it still takes connections")
+        carol.invite(f"alice@{DOMAIN}", keyed()).expect(503)
+        bob.answer(asked, 200, "OK", keyed("active"), tag="b1")
+        call.expect(200)
+        call.ack()
+        bob.expect("ACK")
+        if ends(h, 5) != 0:
+            raise Failure(f"exit code {h.kith.process.p.returncode}")
+
+
+@test(60)
+def second_signal_stops_at_once(r):
+    """A second SIGTERM does not wait for what rings; without one the grace period is the end."""
+    for signals, least, most in ((2, 0, 3), (1, 2.5, 8)):
+        h = House(r, more="[limits]\ndrain = 4s\n")
+        if signals == 2:
+            h.people("alice", "bob")
+            secrets = h.secrets
+        h.start()
+        with Phone(r, h.kith, f"alice@{DOMAIN}", secrets["alice"]) as alice, \
+                Phone(r, h.kith, f"bob@{DOMAIN}", secrets["bob"]) as bob:
+            alice.register()
+            bob.register()
+            alice.invite(f"bob@{DOMAIN}", keyed())
+            bob.expect("INVITE")
+            begun = time.monotonic()
+            for _ in range(signals):
+                stop(h)
+                time.sleep(0.5)
+            code, took = ends(h, most), time.monotonic() - begun
+            if code != 0 or took < least:
+                raise Failure(f"exit code {code} after {took:.1f} s")
