@@ -195,6 +195,39 @@ enum err link_open_to(struct run *run, enum wire w, const struct addr *to, struc
     return open_any(run, w, to, NULL, NULL, out);
 }
 
+static bool shake_as_server(struct link *l, const char *certificate) {
+    SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+    bool good = c && SSL_CTX_use_certificate_chain_file(c, certificate) == 1 &&
+                SSL_CTX_use_PrivateKey_file(c, certificate, SSL_FILETYPE_PEM) == 1 &&
+                (l->ssl = SSL_new(c));
+    SSL_CTX_free(c);
+    int64_t until = clock_ms() + CONNECT_MS;
+    if (good) (void)SSL_set_fd(l->ssl, l->fd);
+    for (int n; good && (n = SSL_accept(l->ssl)) != 1;) good = ssl_step(l, n, until);
+    return good;
+}
+
+struct link *link_take(int fd, enum wire w, const char *certificate) {
+    struct link *l = mem_zalloc(sizeof *l);
+    if (!l) return NULL;
+    l->fd = fd;
+    l->wire = w;
+    bool good = true;
+    if (w == WIRE_UDP) {
+        struct sockaddr_storage from;
+        socklen_t len = sizeof from;
+        char peek;
+        good = recvfrom(fd, &peek, 1, MSG_PEEK, (struct sockaddr *)&from, &len) >= 0 &&
+               connect(fd, (struct sockaddr *)&from, len) == 0;
+    }
+    if (w == WIRE_TLS) good = shake_as_server(l, certificate);
+    good = good && socket_local(fd, &l->local) == ERR_OK;
+    if (good) return l;
+    if (w == WIRE_UDP) l->fd = -1;
+    link_close(l);
+    return NULL;
+}
+
 void link_close(struct link *l) {
     if (!l) return;
     if (l->ssl && l->fd >= 0 && !l->closed && SSL_is_init_finished(l->ssl))

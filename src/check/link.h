@@ -48,6 +48,9 @@ NODISCARD enum err link_open(struct run *run, enum wire w, const struct tls_wish
 /* The same with a good hello; `to` (may be NULL) instead of the target. */
 NODISCARD enum err link_open_to(struct run *run, enum wire w, const struct addr *to,
                                 struct link **out);
+/* What we accepted (TCP, TLS as the server), or a bound UDP socket on which a datagram waits: from
+ * now on only its sender is heard. NULL: it went away. */
+struct link *link_take(int fd, enum wire w, const char *certificate);
 void link_close(struct link *l); /* NULL is allowed */
 NODISCARD bool link_send(struct run *run, struct link *l, slice bytes);
 /* The next message (in l->in, *size bytes: link_drop() them), or false after ms. */

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "check/check.h"
 #include "check/link.h"
+#include "check/phone.h"
 #include "check/report.h"
 #include "check/run.h"
 #include "check/sign.h"
@@ -19,7 +20,7 @@ enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 
 struct wishes {
     struct run *run;
     const char *also, *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name,
-        *udp, *tcp;
+        *cert, *wait, *udp, *tcp;
     bool resume, list, yes;
 };
 
@@ -36,6 +37,8 @@ static const struct option options[] = {
     { "tcp", "HOST:PORT", "the same for TCP" },
     { "also", "HOST:PORT",
       "the target's address of the other IP family, if its name does not tell" },
+    { "cert", "FILE", "role phone: our certificate chain and key; without it TCP and UDP" },
+    { "wait", "SECONDS", "role phone: how long a person may take to answer (default 4)" },
     { "area", "AREA", "only requirements of this area, such as parse" },
     { "level", "LEVEL", "only MUST, SHOULD or MAY" },
     { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
@@ -95,6 +98,8 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "ca", &run->ca_file, NULL },
         { "name", &w->name, NULL },
         { "udp", &w->udp, NULL },
+        { "cert", &w->cert, NULL },
+        { "wait", &w->wait, NULL },
         { "also", &w->also, NULL },
         { "tcp", &w->tcp, NULL },
         { "area", &w->area, NULL },
@@ -349,7 +354,16 @@ static int check_target(struct wishes *w, const char *given) {
     if (w->resume && w->json) (void)!report_resume(run, part);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     run->started_wall = (int64_t)now.tv_sec * 1000;
-    if (!run_probe(run, why, sizeof why)) {
+    if (run->role == ROLE_PHONE && !run->quiet)
+        (void)printf("Waiting for a phone to register with %s (60 s)...\n", given),
+            (void)fflush(stdout);
+    bool there = run->role == ROLE_PHONE ? phone_wait(run, w->cert, 60, why, sizeof why)
+                                         : run_probe(run, why, sizeof why);
+    uint32_t wait_s = 0;
+    if (there && w->wait && slice_u32(slice_str(w->wait), 120, &wait_s) == ERR_OK)
+        run->phone->wait_s = wait_s;
+    if (run->role == ROLE_PHONE) run->jobs = 1;
+    if (!there) {
         (void)fprintf(stderr, "kith check: %s\n", why);
         return EXIT_NOBODY;
     }
@@ -388,10 +402,11 @@ int check_main(int argc, char **argv) {
         code = written(sign_key(args[1]), args[1]) ? EXIT_GOOD : EXIT_FAILS;
     } else if (code == EXIT_GOOD) {
         run->role = row_role(slice_str(args[0]));
-        code = run->role == ROLE_SERVER || run->role == ROLE_RELAY ? check_target(&w, args[1])
+        code = run->role & (ROLE_SERVER | ROLE_RELAY | ROLE_PHONE) ? check_target(&w, args[1])
                                                                    : usage(stderr);
     }
     for (unsigned i = 0; i < run->result_count; i++) mem_free(run->results[i].line);
+    phone_end(run);
     tls_context_free(run->tls);
     crypto_wipe(run->accounts, sizeof run->accounts);
     mem_free(run);

@@ -13,6 +13,7 @@
 #define RUN_JOBS_MAX     64u
 
 struct ssl_ctx_st;
+struct phone; /* check/phone.h; only for the role phone */
 struct target {
     char given[300], host[256], domain[256], name[256]; /* name: what its certificate must say */
     struct addr at[WIRE_COUNT];                         /* family NONE: it does not speak that */
@@ -32,6 +33,7 @@ struct run {
     struct ssl_ctx_st *tls;
     const char *ca_file;
     unsigned role;
+    struct phone *phone;
     bool allow_writes, load, trust_network, quiet;
     unsigned rate; /* messages and connections a second */
     unsigned jobs;

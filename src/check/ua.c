@@ -2,6 +2,7 @@
 #include "check/ua.h"
 
 #include "check/link.h"
+#include "check/phone.h"
 #include "check/run.h"
 #include "crypto/crypto.h"
 #include <stdio.h>
@@ -23,7 +24,8 @@ struct ua {
     unsigned invite_cseq;
     struct msg *kept[KEPT_MAX];
     unsigned kept_count;
-    bool bound; /* registered: to be taken back */
+    bool bound;    /* registered: to be taken back */
+    bool borrowed; /* the link is the phone's, and lives on */
 };
 
 struct test *ua_test(struct ua *a) {
@@ -91,7 +93,10 @@ static struct ua *make(struct test *t, enum wire w, int account, const struct ad
     a->t = t;
     a->account = account == NOBODY ? NULL : t->accounts[account];
     name_agent(a);
-    if (link_open_to(t->run, choose(t, w), to, &a->link) != ERR_OK) {
+    if (t->run->phone && !to) {
+        a->borrowed = true;
+        a->link = t->run->phone->link;
+    } else if (link_open_to(t->run, choose(t, w), to, &a->link) != ERR_OK) {
         test_unclear(t, "memory is short");
         return NULL;
     }
@@ -124,7 +129,7 @@ struct ua *ua_towards(struct test *t, const struct addr *to) {
 void ua_close(struct ua *a) {
     if (!a || !a->link) return;
     (void)test_note(a->t, "%s closes its connection", a->label);
-    link_close(a->link);
+    if (!a->borrowed) link_close(a->link);
     a->link = NULL;
 }
 
@@ -132,6 +137,8 @@ void ua_close(struct ua *a) {
 
 static slice placeholder(struct ua *a, slice name, char mem[static 40]) {
     struct test *t = a->t;
+    if (t->run->phone && is(name, "phone")) return slice_str(t->run->phone->contact);
+    if (t->run->phone && is(name, "aor")) return slice_str(t->run->phone->aor);
     if (is(name, "domain")) return slice_str(t->run->target.domain);
     if (is(name, "aor")) return slice_str(a->account ? a->account->aor : "");
     if (is(name, "user")) return slice_str(a->account ? a->account->user : "tester");
@@ -233,9 +240,10 @@ static bool has_contact(const char *method) {
     return false;
 }
 
-static const char *default_uri(const struct req *r, const char *method) {
+static const char *default_uri(const struct ua *a, const struct req *r, const char *method) {
     static const char *const to_server[] = { "OPTIONS", "REGISTER", "PUBLISH" };
     if (r->uri) return r->uri;
+    if (a->t->run->phone) return "{phone}";
     for (unsigned i = 0; i < ARRAY_LEN(to_server); i++)
         if (is(slice_str(method), to_server[i])) return "sip:{domain}";
     return "sip:{peer}";
@@ -243,7 +251,7 @@ static const char *default_uri(const struct req *r, const char *method) {
 
 static void build(struct ua *a, struct buf *b, const struct req *r, const char *login) {
     const char *method = or_else(r->method, "OPTIONS");
-    const char *uri = default_uri(r, method);
+    const char *uri = default_uri(a, r, method);
     if (r->in && !r->uri) uri = text_of(a->t, r->in->target);
     buf_fmt(b, "%s ", method);
     fill(a, b, slice_str(uri));
@@ -407,6 +415,8 @@ static struct msg *receive(struct ua *a, int64_t until) {
     if (!a->link || a->link->fd < 0 || !link_message(a->link, left < 0 ? 0 : left, &size))
         return NULL;
     unsigned at = test_event(a->t, '<', a->label, slice_of(a->link->in, size));
+    if (a->borrowed && slice_starts(slice_of(a->link->in, size), SLICE("REGISTER ")))
+        phone_register(a->t->run, a->link, slice_of(a->link->in, size));
     link_drop(a->link, size);
     struct msg *m = arena_alloc(&a->t->arena, sizeof *m);
     if (!m || at == 0 || a->t->event_count == EVENTS_MAX) {
@@ -463,7 +473,9 @@ unsigned ua_pongs(struct ua *a, int64_t ms) {
 
 /* The final answer to the last request; over UDP we repeat ourselves (RFC 3261 17.1). */
 static struct msg *final_answer(struct ua *a) {
-    int64_t until = clock_ms() + ANSWER_MS, gap = T1_MS, again = clock_ms() + gap;
+    struct phone *p = a->t->run->phone;
+    int64_t patience = p && p->wait_s ? (int64_t)p->wait_s * 1000 : ANSWER_MS;
+    int64_t until = clock_ms() + patience, gap = T1_MS, again = clock_ms() + gap;
     bool udp = a->link && a->link->wire == WIRE_UDP;
     while (!a->t->verdict) {
         int64_t now = clock_ms(), stop = udp && again < until ? again : until;
@@ -547,7 +559,7 @@ void ua_end(struct test *t) {
                                            .to = "<sip:{aor}>",
                                            .headers = "Expires: 0\r\n" });
         }
-        link_close(a->link);
+        if (!a->borrowed) link_close(a->link);
         a->link = NULL;
     }
     t->verdict = v;

@@ -21,6 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 import fake  # noqa: E402
+import fake_phone  # noqa: E402
 import fake_relay  # noqa: E402
 
 PEOPLE = {f"u{i}": f"secret-{i}-of-the-fake" for i in range(1, 31)}
@@ -38,7 +39,7 @@ class Cert:
                         "-out", self.dh], check=True, capture_output=True)
 
 
-FAKES = {"server": fake.Fake, "relay": fake_relay.FakeRelay}
+FAKES = {"server": fake.Fake, "relay": fake_relay.FakeRelay, "phone": fake_phone.FakePhone}
 
 
 async def check(kith, cert, directory, role, broken, tests):
@@ -46,14 +47,17 @@ async def check(kith, cert, directory, role, broken, tests):
     f = FAKES[role](PEOPLE, cert, broken)
     await f.start()
     out = directory / f"{role}_{broken.replace('/', '_') or 'good'}.json"
-    args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
-            directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load", "--quiet", "--json", out]
-    if not f.bad("TRANS-001/udp-and-tcp", "NAT-014/transports"):
-        args += ["--tcp", f"127.0.0.1:{f.ports['TCP']}"]
-    if not f.bad("TRANS-001/udp-and-tcp"):
-        args += ["--udp", f"127.0.0.1:{f.ports['UDP']}"]
-    if "TLS6" in f.ports:
-        args += ["--also", f"[::1]:{f.ports['TLS6']}"]
+    common = ["--quiet", "--json", out]
+    if role == "phone":
+        args = [kith, "check", role, f"127.0.0.1:{f.port}", *common]
+    else:
+        args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
+                directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load",
+                "--tcp", f"127.0.0.1:{f.ports['TCP']}", *common]
+        if not f.bad("TRANS-001/udp-and-tcp", "NAT-014/transports"):
+            args += ["--udp", f"127.0.0.1:{f.ports['UDP']}"]
+        if "TLS6" in f.ports:
+            args += ["--also", f"[::1]:{f.ports['TLS6']}"]
     if len(tests) == 1:
         args += ["--row", tests[0]]
     process = await asyncio.create_subprocess_exec(*[str(a) for a in args], stdout=subprocess.PIPE,
@@ -67,7 +71,7 @@ async def check(kith, cert, directory, role, broken, tests):
 
 
 async def judge(kith, cert, directory, role, tests, jobs, pattern):
-    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "run.py"))
+    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "run.py"))
     wrong, good = {}, {}
     for chosen in [[t] for t in tests] if pattern else [tests]:
         good.update(await check(kith, cert, directory, role, "", chosen))

@@ -1,0 +1,33 @@
+/* check/phone.h - the registrar that a phone under test registers with.
+ *
+ * We listen, the phone registers (each REGISTER is challenged once), and its connection is what all
+ * tests of the role "phone" talk over, one after the other. REGISTER is answered by itself whenever
+ * it comes; what came is kept for the tests that look at registrations.
+ *
+ * Lifetime: phone_wait to phone_end. Threads: one job only. Memory: the heap. */
+#ifndef CHECK_PHONE_H
+#define CHECK_PHONE_H
+
+#include "check/run.h"
+
+#define PHONE_SEEN_MAX  32u
+#define PHONE_GRANTED_S 20 /* short, so that a refresh can be seen */
+
+struct phone {
+    struct link *link;
+    char contact[512], aor[256]; /* the URI to send to; what it registered */
+    char *seen[PHONE_SEEN_MAX];  /* REGISTERs, the first ones */
+    size_t seen_len[PHONE_SEEN_MAX];
+    unsigned seen_count;
+    unsigned wait_s; /* for a person to answer */
+};
+
+/* Listens on target.at[TCP] and [UDP], or with a certificate on [TLS]; waits until a phone has
+ * registered. false and `why`: none came in `seconds`. */
+bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char *why,
+                size_t why_len);
+void phone_end(struct run *run);
+/* Answers a REGISTER that came over the link. */
+void phone_register(struct run *run, struct link *l, slice raw);
+
+#endif
