@@ -18,13 +18,14 @@ static void put_copied(struct buf *b, const struct msg *m) {
     buf_fmt(b, "To: " SLICE_FMT ";tag=registrar\r\n", SLICE_ARG(msg_header(m, "To")));
 }
 
-/* The topmost is of an algorithm that nobody knows (RFC 8760 2.4). */
-static void put_challenge(struct buf *b) {
+/* The topmost is of an algorithm that nobody knows (RFC 8760 2.4). A phone that comes again without
+ * credentials cannot read that: it gets MD5 alone, and fails that requirement. */
+static void put_challenge(struct buf *b, bool only_md5) {
     uint8_t nonce[12];
     static const char *const algorithms[] = { "X-KITH-1", "SHA-256", "MD5" };
     crypto_random(nonce, sizeof nonce);
     buf_lit(b, "SIP/2.0 401 Unauthorized\r\n");
-    for (unsigned i = 0; i < ARRAY_LEN(algorithms); i++) {
+    for (unsigned i = only_md5 ? 2 : 0; i < ARRAY_LEN(algorithms); i++) {
         buf_lit(b, "WWW-Authenticate: Digest realm=\"kith-check\", qop=\"auth\", nonce=\"");
         buf_hex(b, nonce, sizeof nonce);
         buf_fmt(b, "\", algorithm=%s\r\n", algorithms[i]);
@@ -57,7 +58,7 @@ void phone_register(struct run *run, struct link *l, slice raw) {
         buf_lit(&b, "SIP/2.0 200 OK\r\n");
         put_binding(&b, &m, p->aor);
     } else {
-        put_challenge(&b);
+        put_challenge(&b, p->seen_count > 1);
     }
     put_copied(&b, &m);
     buf_lit(&b, "Content-Length: 0\r\n\r\n");
@@ -65,39 +66,26 @@ void phone_register(struct run *run, struct link *l, slice raw) {
 }
 
 /* One connection, or the first datagram: the phone. */
-static struct link *first_caller(struct run *run, int tcp, int udp, bool secure,
-                                 const char *certificate, int64_t until) {
-    struct pollfd p[2] = { { .fd = tcp, .events = POLLIN }, { .fd = udp, .events = POLLIN } };
-    struct link *l = NULL;
-    while (!l && clock_ms() < until && !run->stop) {
-        if (poll(p, 2, 200) <= 0) continue;
-        if (p[0].revents) {
-            int fd;
-            struct addr peer;
-            if (socket_accept(tcp, &fd, &peer) == ERR_OK)
-                l = link_take(fd, secure ? WIRE_TLS : WIRE_TCP, certificate);
-        } else if (p[1].revents) {
-            l = link_take(udp, WIRE_UDP, NULL);
-        }
-    }
+static struct link *next_caller(struct phone *p) {
+    struct pollfd fds[2] = { { .fd = p->tcp, .events = POLLIN },
+                             { .fd = p->udp, .events = POLLIN } };
+    int fd;
+    struct addr peer;
+    if (poll(fds, 2, 200) <= 0) return NULL;
+    if (fds[0].revents && socket_accept(p->tcp, &fd, &peer) == ERR_OK)
+        return link_take(fd, p->certificate ? WIRE_TLS : WIRE_TCP, p->certificate);
+    if (!fds[1].revents) return NULL;
+    struct link *l = link_take(p->udp, WIRE_UDP, NULL);
+    if (l) p->udp = -1; /* it is the link's now */
     return l;
 }
 
-bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char *why,
-                size_t why_len) {
-    int tcp = -1, udp = -1;
-    struct addr bound;
-    struct phone *p = run->phone = mem_zalloc(sizeof *p);
-    const struct addr *at = &run->target.at[certificate ? WIRE_TLS : WIRE_TCP];
-    int64_t until = clock_ms() + (int64_t)seconds * 1000;
-    bool listens = p && socket_listen_tcp(at, &tcp, &bound) == ERR_OK &&
-                   (certificate || socket_bind_udp(at, &udp, &bound) == ERR_OK);
-    (void)snprintf(why, why_len, "no phone registered in %u s", seconds);
-    if (!listens) (void)snprintf(why, why_len, "cannot listen on %s", run->target.given);
-    while (listens && !*p->contact && clock_ms() < until && !run->stop) {
-        if (!p->link)
-            p->link = first_caller(run, tcp, udp, certificate != NULL, certificate, until);
+/* Until the phone has a connection over which it logged in. */
+static bool phone_comes(struct run *run, int64_t until) {
+    struct phone *p = run->phone;
+    for (*p->contact = 0; !*p->contact && clock_ms() < until && !run->stop;) {
         size_t size;
+        if (!p->link) p->link = next_caller(p);
         if (!p->link) continue;
         if (link_message(p->link, 500, &size)) {
             slice raw = slice_of(p->link->in, size);
@@ -108,9 +96,33 @@ bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char
             p->link = NULL;
         }
     }
-    if (tcp >= 0) (void)close(tcp);
-    if (udp >= 0 && !(p && p->link && p->link->fd == udp)) (void)close(udp);
-    if (!p || !*p->contact) return false;
+    return *p->contact != 0;
+}
+
+struct link *phone_link(struct run *run) {
+    struct phone *p = run->phone;
+    size_t size;
+    if (p->link) (void)link_message(p->link, 0, &size);
+    if (p->link && !p->link->closed) return p->link;
+    link_close(p->link);
+    p->link = NULL;
+    return phone_comes(run, clock_ms() + 40000) ? p->link : NULL;
+}
+
+bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char *why,
+                size_t why_len) {
+    struct addr bound;
+    struct phone *p = run->phone = mem_zalloc(sizeof *p);
+    const struct addr *at = &run->target.at[certificate ? WIRE_TLS : WIRE_TCP];
+    (void)snprintf(why, why_len, "cannot listen on %s", run->target.given);
+    if (!p) return false;
+    p->tcp = p->udp = -1;
+    p->certificate = certificate;
+    if (socket_listen_tcp(at, &p->tcp, &bound) != ERR_OK ||
+        (!certificate && socket_bind_udp(at, &p->udp, &bound) != ERR_OK))
+        return false;
+    (void)snprintf(why, why_len, "no phone registered in %u s", seconds);
+    if (!phone_comes(run, clock_ms() + (int64_t)seconds * 1000)) return false;
     for (enum wire w = 0; w < WIRE_COUNT; w++)
         if (w != p->link->wire) run->target.at[w].family = ADDR_NONE;
     return true;
@@ -121,6 +133,8 @@ void phone_end(struct run *run) {
     if (!p) return;
     for (unsigned i = 0; i < p->seen_count; i++) mem_free(p->seen[i]);
     link_close(p->link);
+    if (p->tcp >= 0) (void)close(p->tcp);
+    if (p->udp >= 0) (void)close(p->udp);
     mem_free(p);
     run->phone = NULL;
 }

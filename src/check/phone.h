@@ -20,6 +20,8 @@ struct phone {
     size_t seen_len[PHONE_SEEN_MAX];
     unsigned seen_count;
     unsigned wait_s; /* for a person to answer */
+    int tcp, udp;    /* where we listen; a phone that closed its connection comes back there */
+    const char *certificate;
 };
 
 /* Listens on target.at[TCP] and [UDP], or with a certificate on [TLS]; waits until a phone has
@@ -27,6 +29,8 @@ struct phone {
 bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char *why,
                 size_t why_len);
 void phone_end(struct run *run);
+/* The phone's connection; if the phone closed it, after up to 40 s the new one, or NULL. */
+struct link *phone_link(struct run *run);
 /* Answers a REGISTER that came over the link. */
 void phone_register(struct run *run, struct link *l, slice raw);
 

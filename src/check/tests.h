@@ -14,8 +14,8 @@
     X(ROLE_SERVER, server_reg)                                                                     \
     X(ROLE_SERVER, server_misc)                                                                    \
     X(ROLE_RELAY, relay_turn)                                                                      \
-    X(ROLE_PHONE, phone_core)                                                                      \
-    X(ROLE_PHONE, phone_call)
+    X(ROLE_PHONE, phone_call)                                                                      \
+    X(ROLE_PHONE, phone_core)
 
 #define AREA_DECLARE(role, name)                                                                   \
     extern const struct check_test name##_tests[];                                                 \

@@ -95,7 +95,9 @@ static struct ua *make(struct test *t, enum wire w, int account, const struct ad
     name_agent(a);
     if (t->run->phone && !to) {
         a->borrowed = true;
-        a->link = t->run->phone->link;
+        a->link = phone_link(t->run);
+        if (!a->link) test_unclear(t, "the phone went away, and did not come back in 40 s");
+        if (!a->link) return NULL;
     } else if (link_open_to(t->run, choose(t, w), to, &a->link) != ERR_OK) {
         test_unclear(t, "memory is short");
         return NULL;

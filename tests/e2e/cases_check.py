@@ -105,3 +105,21 @@ def check_coturn(r):
     passed = [row for row, verdict in report["rows"].items() if verdict == "pass"]
     if len(passed) < 14:
         raise Failure(f"only {len(passed)} requirements pass")
+
+
+@test(seconds=120)
+def check_baresip(r):
+    """`kith check phone` with a baresip that answers by itself, over UDP."""
+    rig.have("baresip")
+    out = r.dir / "report.json"
+    tester = r.start("tester", [r.kith_binary, "check", "phone", f"{rig.V4}:5060", "--json", out])
+    tester.wait_text("Waiting for a phone", 10)
+    r.dns()
+    rig.Baresip(r, "bob", f"bob@{DOMAIN}", "x", port=5060, transport="udp", regint=60).start(register=False)
+    rig.wait(lambda: out.exists() or not tester.alive(), 100, "the report")
+    if not out.exists():
+        raise Failure(f"no report: {tester.text()[-400:]}")
+    rig.wait(lambda: not tester.alive(), 10, "the tester to end")
+    passed = [row for row, verdict in json.loads(out.read_text())["rows"].items() if verdict == "pass"]
+    if len(passed) < 20:
+        raise Failure(f"only {len(passed)} requirements pass")
