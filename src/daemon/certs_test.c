@@ -137,11 +137,33 @@ static void the_operators_own_are_taken(void **state) {
     config_free(own);
 }
 
+/* What `kith check-config` tells of files with roots, each one with its line. */
+static void roots_are_looked_at(void **state) {
+    (void)state;
+    struct seen seen;
+    struct certs c = load("example.org", start, &seen);
+    certs_fini(&c);
+    struct config *own = NULL;
+    static struct config_errors errors;
+    char file[128];
+    (void)snprintf(file, sizeof file, "%s/kith.conf", root);
+    assert_ok(config_read(SLICE("[tls]\nclient_ca = tls/ca.pem, none.pem,\n  tls/server.key\n"),
+                          slice_str(file), &own, &errors));
+    assert_err(certs_check(own, start, &errors), ERR_CONFIG);
+    assert_int_equal(errors.count, 2);
+    assert_int_equal(errors.at[0].line, 2);
+    assert_string_equal(errors.at[0].setting, "[tls] client_ca");
+    assert_non_null(strstr(errors.at[0].text, "none.pem: cannot be read"));
+    assert_non_null(strstr(errors.at[1].text, "tls/server.key: cannot be read"));
+    config_free(own);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_local_ones_are_made_once_and_renewed_in_time),
         cmocka_unit_test(a_crash_between_the_files_is_repaired),
         cmocka_unit_test(the_operators_own_are_taken),
+        cmocka_unit_test(roots_are_looked_at),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
