@@ -70,6 +70,11 @@ static const uint8_t seal[32] = { 7 };
 static void put_account(uint32_t id, slice user) {
     struct store_change change = { .op = STORE_ACCOUNT_PUT, .durability = STORE_FULL };
     change.account = (struct account_row){ .id = id, .user = user, .domain = SLICE("example.org") };
+    /* One of them has wishes, so that strangers' histories and 3xx meet call forwarding. */
+    if (id == 2)
+        change.account.settings =
+            SLICE("forward-busy=sip:alice@example.org\nforward-no-answer=sip:x@other.org,3s\n"
+                  "forward-unreachable=sip:alice@example.org\n");
     must(store_commit(store, &change, 1) == ERR_OK);
     change = (struct store_change){ .op = STORE_DEVICE_PUT, .durability = STORE_FULL };
     change.device = (struct device_row){

@@ -156,6 +156,7 @@ static bool person_find(struct core *c, const struct divert *d, const struct div
     *out = status == 0 ? callee.account.id : 0;
     if (status == 0) return !callee.instance && !was_asked(d, callee.account.id);
     if (status != 403 || !call->sender) return false;
+    if (call->is_sips && uri.scheme != URI_SIPS) return false; /* RFC 5630 5.3: never less secure */
     for (unsigned i = 1; i < d->count; i++)
         if (slice_eq(slice_of(d->people[i].uri, d->people[i].uri_len), uri_text)) return false;
     return true;
