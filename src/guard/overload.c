@@ -27,7 +27,8 @@ static uint32_t scaled(uint32_t share, uint64_t part, uint64_t whole) {
 
 /* Less: by what could not be served, but not all at once, and at least a little. */
 static uint32_t accept_less(uint32_t accept, uint64_t served, uint64_t arrived) {
-    if (served * 100 > arrived * 95) {
+    /* Nobody new came while others waited: no share to tell of. */
+    if (served * 100 > arrived * 95 || arrived == 0) {
         served = 95;
         arrived = 100;
     } else if (served * 10 < arrived * 8) {

@@ -184,13 +184,29 @@ static void chooses_an_algorithm(void **state) {
     assert_int_equal(overload_algorithm(SLICE("\"\"")), OVERLOAD_NONE);
 }
 
+/* Found by the simulator: a step in which some waited, nobody came and nobody was read. */
+static void a_step_without_arrivals(void **state) {
+    (void)state;
+    struct desk d;
+    desk_open(&d);
+    for (int i = 0; i < 50; i++) {
+        d.now.mono += OVERLOAD_STEP_MS;
+        d.now.wall += OVERLOAD_STEP_MS;
+        overload_measure(&d.o, &(struct overload_measure){ .ms = OVERLOAD_STEP_MS, .standing = 3 },
+                         d.now);
+    }
+    assert_true(overload_is_active(&d.o));
+    for (int i = 0; i < 50; i++) step(&d, 20, 20, 40);
+    assert_false(overload_is_active(&d.o));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_takes_all),       cmocka_unit_test(spare_time_is_no_overload),
         cmocka_unit_test(sheds_new_work_first), cmocka_unit_test(all_time_used_is_overload),
         cmocka_unit_test(recovers_in_time),     cmocka_unit_test(waiting_is_its_own_shedding),
         cmocka_unit_test(tells_clients),        cmocka_unit_test(numbers_rise),
-        cmocka_unit_test(chooses_an_algorithm),
+        cmocka_unit_test(chooses_an_algorithm), cmocka_unit_test(a_step_without_arrivals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
