@@ -157,6 +157,7 @@ int main(int argc, char **argv) {
     log_open(-1, NULL);
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
     (void)signal(SIGABRT, on_signal);
+    (void)signal(SIGFPE, on_signal);
     watch_sanitizer();
     double began = now_s();
     for (uint64_t seed = o.from; seed <= o.to; seed++) {

@@ -288,6 +288,16 @@ static void to_node(struct sim *s, struct conn *c, slice bytes) {
     }
     c->in_bytes += bytes.len;
     c->in_messages++;
+    if (!work_queue(s, n, c, bytes)) node_receive(s, n, c->worker, c->flow, is_stream(c), bytes);
+}
+
+void net_arrived(struct sim *s, unsigned conn, uint32_t gen, slice bytes) {
+    struct conn *c = &s->conns[conn];
+    struct server *n = &s->servers[c->node];
+    if (!c->is_used || c->gen != gen || !n->is_up) return;
+    if (is_stream(c) ? !c->is_at_node || c->node_epoch != n->epoch
+                     : core_flow_datagram(n->core[c->worker], &c->info, s->now, &c->flow) != ERR_OK)
+        return;
     node_receive(s, n, c->worker, c->flow, is_stream(c), bytes);
 }
 
@@ -322,6 +332,7 @@ void net_event(struct sim *s, struct event *e) {
     case EV_NODE_START:
     case EV_NODE_STOP:
     case EV_DISK_WELL:
+    case EV_WORK:
     case EV_DNS:
     case EV_TRUNK_OPEN:
     case EV_TRUNK_OPENED:

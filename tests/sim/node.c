@@ -95,6 +95,7 @@ bool node_up(struct sim *s, struct server *n) {
         ASSERT(n->core[i] != NULL);
     }
     n->is_up = true;
+    work_forget(s, n->index); /* its clocks begin now */
     n->up_at = s->now.mono;
     n->is_draining = false;
     return true;
@@ -117,6 +118,7 @@ void node_down(struct sim *s, struct server *n) {
     n->node = NULL;
     n->is_up = n->is_draining = false;
     forget_waiting(n);
+    work_forget(s, n->index);
     if (!s->is_crashing) net_node_gone(s, n);
 }
 
@@ -325,6 +327,9 @@ void node_event(struct sim *s, struct event *e) {
     }
     if (!n->is_up) return;
     switch (e->kind) {
+    case EV_WORK:
+        work_event(s, n, e->worker);
+        break;
     case EV_MAIL:
         e->mail.from_worker = (uint8_t)e->from;
         core_mail_in(n->core[e->worker], &e->mail, s->now);

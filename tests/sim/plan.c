@@ -78,6 +78,7 @@ static void draw_phones(struct plan *p, struct dice *d) {
     p->second_flow = some(d, 500, 200, 1000);
     p->q = some(d, 400, 200, 1000);
     p->wishes = some(d, 400, 100, 800);
+    p->cost_us = some(d, 250, 200, 6000);
     p->nasty = some(d, 600, 1, 5);
 }
 
@@ -107,10 +108,10 @@ void plan_print(const struct plan *p) {
     printf(
         "  servers: crash %lld s, drain %lld s, disk %lld s, operator %lld s, store %lld ms, mail "
         "%lld ms, refused %u, timer C %u s, idle %u s, DNS "
-        "fails %u, bad certificate %u\n",
+        "fails %u, bad certificate %u, cost %u us\n",
         (long long)p->crash_ms / 1000, (long long)p->drain_ms / 1000, (long long)p->disk_ms / 1000,
         (long long)p->operator_ms / 1000, (long long)p->store_ms, (long long)p->mail_ms,
-        p->refuse_mail, p->timer_c_s, p->flow_idle_s, p->dns_fails, p->bad_cert);
+        p->refuse_mail, p->timer_c_s, p->flow_idle_s, p->dns_fails, p->bad_cert, p->cost_us);
     printf("  phones: udp %u, tcp %u, certificate %u, instance %u, off %u, unkeyed %u, late offer "
            "%u, sdes %u, early %u, 100rel %u, update %u, silent %u, refuse %u, impatient %u, "
            "re-INVITE %u, restart %u, breadth %u, expires %u s, outbound %u, second flow %u, q "

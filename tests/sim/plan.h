@@ -24,6 +24,7 @@ struct plan {
     /* servers */
     int64_t crash_ms, drain_ms, disk_ms, mail_ms, store_ms, operator_ms;
     unsigned refuse_mail;
+    unsigned cost_us; /* of an answer passed on; an INVITE takes six times as long; 0: nothing */
     unsigned dns_fails, bad_cert; /* bad_cert: number + 1 of the node whose certificate is none */
     uint32_t timer_c_s, nonce_life_s, flow_idle_s;
     bool is_sha512, is_named;

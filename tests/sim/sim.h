@@ -12,6 +12,7 @@
  *           net.c      phones' connections   trunk.c  DNS, connections between servers
  *           node.c   servers: workers, mail, store, crash
  *           phone.h    phones and their parts check.c  what must always hold
+ *           work.c     what messages cost
  *           main.c     seeds, soak, the report
  * Memory:   base/mem.h; all of it is given back, which is checked. Threads: none. */
 #ifndef SIM_H
@@ -29,6 +30,7 @@ enum {
     PEOPLE_MAX = 24,
     PHONES_MAX = 48,
     TRUNKS_MAX = 64,
+    WORK_MAX = 4096,  /* messages waiting for one worker */
     CONNS_MAX = 1024, /* closed ones that the server has not noticed too */
     SLOTS_MAX = 256,  /* flows of one worker */
     STOLEN_MAX = 16   /* dialogs and requests that nasty phones have overheard */
@@ -51,6 +53,7 @@ enum event_kind {
     EV_NODE_START,
     EV_NODE_STOP, /* after draining */
     EV_DISK_WELL,
+    EV_WORK,       /* a worker has time for the next message */
     EV_DNS,        /* an answer of the DNS */
     EV_TRUNK_OPEN, /* a server's connection reaches another one */
     EV_TRUNK_OPENED,
@@ -101,6 +104,21 @@ struct trunk { /* between two servers; end[0] opened it */
     } end[2];
 };
 
+enum work_turn { WORK_FIRST, WORK_NEXT, WORK_TURNS }; /* those who are in a call; the others */
+struct work {                                         /* what waits for a worker */
+    struct work_item {
+        unsigned conn;
+        uint32_t gen;
+        mono_t at;
+        struct packet *packet;
+    } items[WORK_TURNS][WORK_MAX];
+    unsigned head[WORK_TURNS], count[WORK_TURNS];
+    bool is_due;
+    mono_t free_at_us, measured_at;
+    uint64_t busy_us;
+    uint32_t arrived, served, least;
+};
+
 /* ---- servers ---- */
 
 struct waiting { /* for the store */
@@ -148,7 +166,7 @@ struct overheard {             /* what a nasty phone can get to know at worst */
 struct counts {
     uint64_t events, messages, calls_tried, calls_up, calls_refused, registered, crashes, cuts;
     uint64_t disk_faults, forged, probes, drains, byes, reconnects, cancels, garbage;
-    int64_t virtual_ms;
+    int64_t virtual_ms, longest_wait_ms;
 };
 struct sim {
     uint64_t seed, serial, hash;
@@ -168,6 +186,7 @@ struct sim {
     unsigned node_count, person_count, phone_count;
     struct conn conns[CONNS_MAX];
     struct trunk trunks[TRUNKS_MAX];
+    struct work work[NODES_MAX][WORKERS_MAX];
     struct overheard stolen[STOLEN_MAX];
     struct counts counts;
     struct sip_msg msg; /* being handled by a phone */
@@ -198,6 +217,12 @@ void net_break(struct sim *s, struct conn *c, bool is_silent); /* the network's 
 void net_event(struct sim *s, struct event *e);
 struct conn *net_conn(struct sim *s, const struct phone *p); /* the phone's; NULL: none */
 void net_fini(struct sim *s);
+
+/* work.c */
+bool work_queue(struct sim *s, struct server *n, const struct conn *c, slice bytes);
+void work_event(struct sim *s, struct server *n, unsigned worker);
+void work_forget(struct sim *s, unsigned node);
+void net_arrived(struct sim *s, unsigned conn, uint32_t gen, slice bytes); /* net.c: its turn */
 
 /* trunk.c */
 void trunk_ask(struct sim *s, struct server *n, unsigned worker, const struct core_effect *fx);

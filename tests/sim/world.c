@@ -125,6 +125,7 @@ static void handle_event(struct sim *s) {
     case EV_NODE_START:
     case EV_NODE_STOP:
     case EV_DISK_WELL:
+    case EV_WORK:
         node_event(s, &e);
         break;
     case EV_DNS:
