@@ -185,12 +185,12 @@ static void clocks(struct load *l) {
 
 static void phase(struct load *l, double rate, double seconds) {
     uint64_t begun = clock_ns();
-    double made = 0;
+    uint32_t made = 0;
     for (;;) {
         uint64_t now = clock_ns();
         double at = (double)(now - begun) * 1e-9;
         if (at >= seconds) return;
-        for (; made < at * rate; made++) attempt(l);
+        for (; (double)made < at * rate; made++) attempt(l);
         clocks(l);
         job_events(l, 1);
         uint64_t took = clock_ns() - now;

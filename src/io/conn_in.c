@@ -122,7 +122,7 @@ static bool inbox_add(struct conn *c, slice bytes) {
         c->inbox = in;
         in->cap = (uint32_t)cap;
     }
-    memcpy(in->bytes + have, bytes.ptr, bytes.len);
+    if (bytes.len) memcpy(in->bytes + have, bytes.ptr, bytes.len);
     in->len = (uint32_t)need;
     return true;
 }
