@@ -210,6 +210,53 @@ static void stray_notify(struct test *t) {
     PASS(t, r->at);
 }
 
+/* A subscription to a package that few have; *notify is its first NOTIFY. */
+static struct msg *package(struct test *t, struct ua *a, const char *event, struct msg **notify) {
+    const char *headers = text(t, "Event: %s\r\nExpires: 300\r\n", event);
+    struct msg *r =
+        ua_ask(a, &(struct req){ .method = "SUBSCRIBE", .uri = "sip:{aor}", .headers = headers });
+    if (!t->verdict && (!r || r->status / 100 != 2))
+        test_na(t, "%s (SUBSCRIBE got %u)", event, r ? r->status : 0);
+    *notify = ua_wait(a, "NOTIFY", 3000);
+    ua_reply(a, *notify, 200, NULL);
+    return t->verdict ? NULL : r;
+}
+/* RFC 4235 4.1 */
+static void dialog_first(struct test *t) {
+    struct msg *n, *r = package(t, ua_registered(t, 0), "dialog", &n);
+    OVER(t);
+    MUST(t, r->at, n, "no NOTIFY within 3 s");
+    MUST(t, n->at, has(n->body, "version=\"0\"") && has(n->body, "state=\"full\""),
+         "the first document is not version 0 and full");
+    PASS(t, n->at);
+}
+/* RFC 4235 3.6 */
+static void dialog_watcher(struct test *t) {
+    struct ua *a = ua_registered(t, 0);
+    struct msg *n, *r = package(t, a, "dialog", &n);
+    OVER(t);
+    struct msg *other = ua_ask(a, &(struct req){ .method = "SUBSCRIBE",
+                                                 .uri = "sip:{peer}",
+                                                 .headers = "Event: dialog\r\nExpires: 300\r\n" });
+    MUST(t, r->at, other, "no answer");
+    MUST(t, other->at, other->status / 100 != 2, "anybody may watch the calls of another person");
+    PASS(t, other->at);
+}
+/* RFC 6080 5.1.1 */
+static void profile_content(struct test *t) {
+    struct msg *n, *r = package(t, ua_registered(t, 0), "ua-profile;profile-type=device", &n);
+    OVER(t);
+    MUST(t, r->at, n && n->body.len, "no NOTIFY with a profile, or a URI of one");
+    PASS(t, n->at);
+}
+/* RFC 7200 4.7 */
+static void load_policy(struct test *t) {
+    struct msg *n, *r = package(t, ua_registered(t, 0), "load-control", &n);
+    OVER(t);
+    MUST(t, r->at, n, "no NOTIFY within 3 s");
+    PASS(t, n->at);
+}
+
 /* ---- overload control: RFC 7339 4.1 -------------------------------------------------------- */
 
 static void oc_only_to_askers(struct test *t) {
@@ -229,6 +276,23 @@ static void oc_only_to_askers(struct test *t) {
 }
 
 /* ---- IPv6: RFC 6157 3.1 ------------------------------------------------------------------- */
+
+/* RFC 6157 3.1.1: the callee is on the other address family */
+static void between_families(struct test *t) {
+    CAPABLE(t, has(slice_str(test_families(t)), " and "), "both address families");
+    struct ua *b = ua_other_family(t, 1), *a = ua_registered(t, 0);
+    GIVEN(t, ua_register(b, NULL), "no registration over the other family");
+    struct msg *in = call_between(a, b, NULL);
+    OVER(t);
+    unsigned n = msg_values(in, "Record-Route");
+    slice host = uri_host(value_uri(msg_value(in, "Record-Route", 0)));
+    struct addr ip;
+    bool name = host.len && addr_read_ip(host, &ip) != ERR_OK && *host.ptr != '[';
+    ua_reply(b, in, 486, NULL);
+    MUST(t, in->at, n >= 2 || (n && name),
+         "%u Record-Route value(s), and no name for both families", n);
+    PASS(t, in->at);
+}
 
 static void both_families(struct test *t) {
     unsigned at = test_note(t, "answers on: %s", test_families(t));
@@ -329,7 +393,13 @@ AREA(server_misc, T(PRIV_002, "none", privacy_none, .accounts = 2),
      T(EVENT_007, "summary", summary, .accounts = 1),
      T(EVENT_009, "presence", presence_authorised, .accounts = 1),
      T(EVENT_010, "if-match", publish_tag, .accounts = 1), T(OVLD_003, "oc", oc_only_to_askers),
-     T(IPV6_001, "both", both_families), T(OUTB_007, "stun", stun_binding, .needs = NEEDS_UDP),
+     T(IPV6_001, "both", both_families),
+     T(IPV6_002, "record-route", between_families, .accounts = 2),
+     T(EVENT_012, "first", dialog_first, .accounts = 1),
+     T(EVENT_013, "watcher", dialog_watcher, .accounts = 2),
+     T(CONF_001, "content", profile_content, .accounts = 1),
+     T(OVLD_007, "policy", load_policy, .accounts = 1),
+     T(OUTB_007, "stun", stun_binding, .needs = NEEDS_UDP),
      T(NAT_009, "unknown-attribute", stun_unknown, .needs = NEEDS_UDP),
      T(RELAY_012, "malformed", stun_malformed, .needs = NEEDS_UDP),
      T(RELAY_013, "no-login", stun_no_login, .needs = NEEDS_UDP),

@@ -128,6 +128,11 @@ struct ua *ua_towards(struct test *t, const struct addr *to) {
     return make(t, WIRE_UDP, NOBODY, to);
 }
 
+struct ua *ua_other_family(struct test *t, int account) {
+    enum wire w = choose(t, WIRE_STREAM);
+    return make(t, w, account, &t->run->other[t->run->target.at[w].family == ADDR_V4]);
+}
+
 void ua_close(struct ua *a) {
     if (!a || !a->link) return;
     (void)test_note(a->t, "%s closes its connection", a->label);

@@ -51,6 +51,8 @@ struct ua *ua_new(struct test *t, enum wire w, int account);
 struct addr;
 /* A UDP socket that talks to this address, not to the target: the peer of a relay test. */
 struct ua *ua_towards(struct test *t, const struct addr *to);
+/* Over the stream transport of the target, at its address of the other IP family. */
+struct ua *ua_other_family(struct test *t, int account);
 struct ua *ua_registered(struct test *t, int account); /* over WIRE_BEST; unclear if refused */
 struct test *ua_test(struct ua *a);
 struct link *ua_link(struct ua *a);

@@ -176,7 +176,7 @@ class Fake:
                         data = b"" if self.bad("PARSE-002/two-in-one") else data[end + 4 + size:]
                         continue
                 more = await reader.read(400000)
-                if self.bad("PARSE-002/one-in-many") and 0 < len(more) < 100:
+                if self.bad("PARSE-002/one-in-many") and more and b"\r\n\r\n" not in more:
                     data = b""  # as if each segment were a message
                     continue
                 if not more:
@@ -523,14 +523,15 @@ class Fake:
 
     def event(self, s, sender, user):
         m = s.request
-        package = m.get("Event")
+        package = (m.get("Event") or "").split(";")[0]
         if m.method == "PUBLISH":
             return self.say(s, 200 if self.bad("EVENT-010/if-match") else 412)
-        if sender != user and not self.bad("EVENT-006/watcher", "EVENT-009/presence"):
+        if sender != user and not self.bad("EVENT-006/watcher", "EVENT-009/presence", "EVENT-013/watcher"):
             return self.say(s, 403)
         expires = "9999" if self.bad("EVENT-003/expires") else m.get("Expires")
         self.say(s, 200, [("Expires", expires), ("Contact", f"<sip:{DOMAIN}>")])
-        if self.bad("EVENT-001/notify") or package not in ("message-summary", "reg"):
+        silent = {"message-summary": "EVENT-001/notify", "load-control": "OVLD-007/policy"}
+        if package == "presence" or self.bad(silent.get(package, "-")):
             return None
         body = b"Messages-Waiting: yes\r\nVoice-Message: 1/0\r\n"
         if self.bad("EVENT-007/summary"):
@@ -542,6 +543,11 @@ class Fake:
                 if b["instance"] and not self.bad("REG-008/gruu"):
                     body += f'<gr:pub-gruu uri="sip:{user}@{DOMAIN};gr=x"/>'
             body = (body + "</reginfo>").encode()
+        if package == "dialog":
+            version = 5 if self.bad("EVENT-012/first") else 0
+            body = f'<dialog-info version="{version}" state="full"/>'.encode()
+        if package == "ua-profile":
+            body = b"" if self.bad("CONF-001/content") else b"<profile/>"
         to = m.get("To") + f";tag={secrets.token_hex(4)}"
         via = f"SIP/2.0/{s.conn.kind} {self.here(s.conn)};branch=z9hG4bK{secrets.token_hex(6)}"
         s.conn.send(Msg(f"NOTIFY {uri_of(m.get('Contact'))} SIP/2.0",
@@ -829,6 +835,8 @@ class Fake:
         lr = "" if self.bad("ROUTE-002/record-route") else ";lr"
         port = 9 if self.bad("ROUTE-002/leads-back") else self.ports[conn.kind]
         mine = [f"<sip:{self.token()}@127.0.0.1:{port}{lr}>"]
+        if (":" in conn.peer[0]) != (":" in s.conn.peer[0]):
+            mine = [] if self.bad("IPV6-002/record-route") else mine * 2
         if conn.kind != s.conn.kind and not self.bad("ROUTE-011/two-transports"):
             mine.append(f"<sip:{self.token()}@127.0.0.1:{self.ports[s.conn.kind]}{lr}>")
         m.set("Record-Route", mine + m.values("Record-Route"))
