@@ -308,8 +308,8 @@ static int list(const struct wishes *w) {
 static struct run *the_run; /* for the signal only */
 
 static void interrupted(int number) {
-    (void)number;
-    the_run->stop = true; /* tests that run are finished, no new one starts */
+    the_run->stop = true;          /* tests that run are finished, no new one starts; */
+    (void)signal(number, SIG_DFL); /* a second Ctrl-C does not wait for them */
 }
 
 static bool written(enum err e, const char *file) {

@@ -161,7 +161,9 @@ bool run_probe(struct run *run, char *why, size_t why_len) {
     unsigned found = 0;
     for (enum wire w = 0; w < WIRE_COUNT; w++) {
         if (run->target.at[w].family == ADDR_NONE) continue;
-        if (speaks(run, w)) {
+        bool there = speaks(run, w); /* a datagram may be lost, or come before the target is up */
+        for (unsigned i = 0; w == WIRE_UDP && !there && i < 2; i++) there = speaks(run, w);
+        if (there) {
             found++;
         } else {
             run->target.at[w].family = ADDR_NONE;
