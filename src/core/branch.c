@@ -277,7 +277,9 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
                          .session_expires_s = x->session.expires_s,
                          .min_se_s = x->session.min_se_s,
                          .lines = to->lines,
-                         .diversion = to->diversion };
+                         .diversion = to->diversion,
+                         .realms = node_settings(c->node)->domains,
+                         .realm_count = node_settings(c->node)->domain_count };
     if (!x->is_in_dialog && is_dialog_forming(m->method)) plan_record_route(c, x, to, &face, &f);
     struct buf out = core_out_begin(c, m->all.len + 4096 + to->lines.len + to->diversion.len);
     slice bytes = forward_write(&f, &out) == ERR_OK ? core_out_end(c, &out) : SLICE_NONE;

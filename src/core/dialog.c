@@ -125,7 +125,9 @@ static void forward_ack(struct core *c, const struct sip_msg *m, const struct ta
                          .request_uri = to->request_uri,
                          .via = buf_slice(&via),
                          .own_routes = routes,
-                         .body = body };
+                         .body = body,
+                         .realms = node_settings(c->node)->domains,
+                         .realm_count = node_settings(c->node)->domain_count };
     struct buf out = core_out_begin(c, m->all.len + body.len + 1024);
     if (via.full || forward_write(&f, &out) != ERR_OK) return;
     core_send(c, to->flow, core_out_end(c, &out), true, 0);

@@ -40,6 +40,19 @@ static void forward_history(struct sip_edit *e, const struct history_out *h) {
     if (h->no_diversion) sip_edit_drop_all(e, HDR_DIVERSION);
 }
 
+/* RFC 3261 22.3: credentials for our realms were for us; those for another realm are for a proxy
+ * further on, and pass as they are. What cannot be read is nobody's. */
+static void forward_credentials(struct sip_edit *e, const struct forward *f) {
+    for (const struct sip_header *h = sip_first(f->req, HDR_PROXY_AUTHORIZATION); h;
+         h = sip_next(f->req, h)) {
+        struct hdr_auth a;
+        bool is_ours = hdr_auth(h->value, &a) != ERR_OK;
+        for (unsigned i = 0; i < f->realm_count && !is_ours; i++)
+            is_ours = slice_eq(a.realm, f->realms[i]);
+        if (is_ours) sip_edit_drop(e, h);
+    }
+}
+
 enum err forward_write(const struct forward *f, struct buf *out) {
     struct sip_edit e;
     char hops_mem[4], breadth_mem[12], min_mem[12], session_mem[128], via_mem[1024];
@@ -66,7 +79,7 @@ enum err forward_write(const struct forward *f, struct buf *out) {
     }
     sip_edit_drop_all(&e, HDR_P_ASSERTED_IDENTITY);
     sip_edit_drop_all(&e, HDR_P_PREFERRED_IDENTITY);
-    sip_edit_drop_all(&e, HDR_PROXY_AUTHORIZATION);
+    forward_credentials(&e, f);
     if (f->asserted.len) sip_edit_insert(&e, HDR_P_ASSERTED_IDENTITY, f->asserted);
     if (f->leaving) forward_history(&e, f->leaving);
     if (f->session_expires_s) {

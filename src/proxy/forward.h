@@ -24,11 +24,13 @@ struct forward {
     slice diversion; /* a value for Diversion, before those that are there; empty: none */
     slice asserted;  /* P-Asserted-Identity of the authenticated caller; empty: none */
     const struct history_out *leaving; /* what of the call's history leaves; NULL: as it is */
+    const slice *realms;               /* ours: credentials for them stay here (RFC 3261 22.3) */
+    unsigned realm_count;
 };
 
 /* The message into `out`, Max-Forwards counted down (or 70 when there was none: 16.6 step 3). FULL:
  * it does not fit; LIMIT: too many changes. P-Asserted-Identity and P-Preferred-Identity that came
- * from a client go (RFC 3325 5), and so does Proxy-Authorization: it was for us, and a digest is
+ * from a client go (RFC 3325 5), and so does a Proxy-Authorization for one of `realms`: a digest is
  * nothing to show around (RFC 3261 22.3). */
 NODISCARD enum err forward_write(const struct forward *f, struct buf *out);
 

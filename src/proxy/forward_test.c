@@ -14,7 +14,10 @@
     "CSeq: 1 INVITE\r\n"                                                                           \
     "P-Asserted-Identity: <sip:boss@example.org>\r\n"                                              \
     "P-Preferred-Identity: <sip:alice@example.org>\r\n"                                            \
-    "Proxy-Authorization: Digest username=\"alice\"\r\n"                                           \
+    "Proxy-Authorization: Digest username=\"alice\", realm=\"example.org\", nonce=\"n\", "         \
+    "uri=\"sip:b\", response=\"r\"\r\n"                                                            \
+    "Proxy-Authorization: Digest username=\"alice\", realm=\"next.example\", nonce=\"n\", "        \
+    "uri=\"sip:b\", response=\"r\"\r\n"                                                            \
     "X-Unknown: stays ; as=\"it is\"\r\n"                                                          \
     "Content-Length: 3\r\n"                                                                        \
     "\r\nabc"
@@ -31,9 +34,12 @@ static void a_request_goes_on(void **state) {
     (void)state;
     struct sip_msg m;
     char mem[4096];
+    const slice realms[] = { SLICE("example.net"), SLICE("example.org") };
     assert_ok(sip_msg_read(&m, UNIT_GUARD(INVITE), SIP_STREAM).err);
     struct forward f = {
         .req = &m,
+        .realms = realms,
+        .realm_count = 2,
         .request_uri = SLICE("sip:bob@192.0.2.7:5061"),
         .via = SLICE("SIP/2.0/TLS k.example.org:5061;branch=z9hG4bKus"),
         .source_via =
@@ -43,24 +49,27 @@ static void a_request_goes_on(void **state) {
         .max_breadth = 30,
         .asserted = SLICE("<sip:alice@example.org>"),
     };
-    assert_slice(forwarded(&f, mem, sizeof mem),
-                 "INVITE sip:bob@192.0.2.7:5061 SIP/2.0\r\n"
-                 "Via: SIP/2.0/TLS k.example.org:5061;branch=z9hG4bKus\r\n"
-                 "Via: SIP/2.0/TLS 10.0.0.1:40000;branch=z9hG4bKa;rport=40000;received=10.0.0.1, "
-                 "SIP/2.0/TLS 10.0.0.2;branch=z9hG4bKb\r\n"
-                 "Max-Forwards: 69\r\n"
-                 "Route: <sip:next.example.org;lr>\r\n"
-                 "From: <sip:alice@example.org>;tag=1\r\n"
-                 "To: <sip:bob@example.org>\r\n"
-                 "Call-ID: x@10.0.0.1\r\n"
-                 "CSeq: 1 INVITE\r\n"
-                 "P-Asserted-Identity: <sip:alice@example.org>\r\n"
-                 "X-Unknown: stays ; as=\"it is\"\r\n"
-                 "Content-Length: 3\r\n"
-                 "Record-Route: <sip:t@near-callee;lr>\r\n"
-                 "Record-Route: <sip:t@near-caller;lr>\r\n"
-                 "Max-Breadth: 30\r\n"
-                 "\r\nabc");
+    assert_slice(
+        forwarded(&f, mem, sizeof mem),
+        "INVITE sip:bob@192.0.2.7:5061 SIP/2.0\r\n"
+        "Via: SIP/2.0/TLS k.example.org:5061;branch=z9hG4bKus\r\n"
+        "Via: SIP/2.0/TLS 10.0.0.1:40000;branch=z9hG4bKa;rport=40000;received=10.0.0.1, "
+        "SIP/2.0/TLS 10.0.0.2;branch=z9hG4bKb\r\n"
+        "Max-Forwards: 69\r\n"
+        "Route: <sip:next.example.org;lr>\r\n"
+        "From: <sip:alice@example.org>;tag=1\r\n"
+        "To: <sip:bob@example.org>\r\n"
+        "Call-ID: x@10.0.0.1\r\n"
+        "CSeq: 1 INVITE\r\n"
+        "P-Asserted-Identity: <sip:alice@example.org>\r\n"
+        "Proxy-Authorization: Digest username=\"alice\", realm=\"next.example\", nonce=\"n\", "
+        "uri=\"sip:b\", response=\"r\"\r\n"
+        "X-Unknown: stays ; as=\"it is\"\r\n"
+        "Content-Length: 3\r\n"
+        "Record-Route: <sip:t@near-callee;lr>\r\n"
+        "Record-Route: <sip:t@near-caller;lr>\r\n"
+        "Max-Breadth: 30\r\n"
+        "\r\nabc");
 }
 
 static void full_is_said(void **state) {
