@@ -229,7 +229,8 @@ def run_one(test, more_env):
 
 
 def run_all(results, stage, tests, more_env):
-    """Programs side by side, one per core, but the serial ones alone and last."""
+    """Programs side by side, one per core, but the serial ones alone and last. The one that only
+    waits (the tester's counterparts) comes first and takes no core from the others."""
     def report(test, code, output, seconds):
         before = (results.passed, len(results.failed), len(results.skipped))
         keep(stage, test["name"], output)
@@ -245,7 +246,9 @@ def run_all(results, stage, tests, more_env):
         bad = len(results.failed) - before[1]
         print(f"  {stage}: {test['name']}: {ok} ok{f', {bad} FAILED' if bad else ''} "
               f"({seconds:.1f} s)", flush=True)
-    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+    tests = sorted(tests, key=lambda t: -t["timeout"])
+    waits = sum("check" in t["labels"] and t["timeout"] > 300 for t in tests)
+    with concurrent.futures.ThreadPoolExecutor(JOBS + waits) as pool:
         waiting = {pool.submit(run_one, t, more_env): t for t in tests if not t["serial"]}
         for done in concurrent.futures.as_completed(waiting):
             report(waiting[done], *done.result())
