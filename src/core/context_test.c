@@ -211,6 +211,7 @@ static void a_waiting_branch_is_cancelled(void **state) {
     invite_peer();
     core_begin(w.core, w.now);
     struct context *x = context_get(w.core, w.asked_owner);
+    assert_non_null(x);
     x->is_cancelled = true;
     context_stop(w.core, x, SLICE_NONE);
     context_settle(w.core, x);

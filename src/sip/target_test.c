@@ -44,12 +44,12 @@ static void setup(struct rig *r) {
     memset(r, 0, sizeof *r);
     r->now = 1000000;
     r->t = targets_new(&key, 42, r->now);
+    assert_non_null(r->t);
 }
 #define RIG                                                                                        \
     struct rig rig, *r = &rig;                                                                     \
     (void)state;                                                                                   \
-    setup(r);                                                                                      \
-    assert_non_null(r->t)
+    setup(r)
 
 static void zone(struct rig *r, enum dns_type type, const char *name, const char *data) {
     assert_true(r->zone_count < ZONE_MAX);
