@@ -34,10 +34,9 @@ class Namespace:
             ip(*n, "addr", "add", f"203.0.113.{host}/24", "dev", "e0")
         # One IPv6 address only: with several the newest is the source, which phones do not expect.
         ip(*n, "addr", "add", "2001:db8:1::10/64", "dev", "e0", "nodad")
-        # Others, for servers only: deprecated, so none is ever chosen as a source.
+        # Others, for servers only: on lo, where phones do not look for addresses of their own.
         for host in range(11, 15):
-            ip(*n, "addr", "add", f"2001:db8:1::{host}/64", "dev", "e0", "nodad", "preferred_lft",
-               "0")
+            ip(*n, "addr", "add", f"2001:db8:1::{host}/128", "dev", "lo", "nodad")
         ip(*n, "link", "set", "e0", "up")
         ip(*n, "link", "set", "e1", "up")
         ip(*n, "route", "add", "default", "via", "203.0.113.1", "dev", "e0")
