@@ -36,7 +36,7 @@ def kill_while_phones_register(r):
     for run in range(3):
         p = subprocess.Popen([load, "--server", f"{HOME}:{TLS_PORT}", "--pid", "0", "--domain",
                               DOMAIN, "--json", "-"], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                             stdout=subprocess.PIPE, stderr=open(r.dir / f"load{run}.err", "w"), text=True)
         p.stdin.write(f"open {phones}\n")
         p.stdin.flush()
         p.stdout.readline()
