@@ -109,7 +109,7 @@ def main():
     p.add_argument("-k", metavar="PATTERN", default="", help="only tests whose name matches")
     p.add_argument("--list", action="store_true")
     p.add_argument("--keep", action="store_true", help="keep the files of passed tests too")
-    p.add_argument("--jobs", type=int, default=2)
+    p.add_argument("--jobs", type=int, default=3)
     p.add_argument("--inside", help=argparse.SUPPRESS)
     p.add_argument("--dir", help=argparse.SUPPRESS)
     args = p.parse_args()
