@@ -90,12 +90,16 @@ void pool_free(struct pool *p, pool_id id) {
     mem_poison(item, p->item_size);
 }
 
+void *pool_at(const struct pool *p, uint32_t slot, pool_id *out) {
+    if (slot >= p->high || (p->gens[slot] & 1) == 0) return NULL;
+    *out = (pool_id){ slot, p->gens[slot] };
+    return slot_at(p, slot);
+}
+
 void *pool_each(const struct pool *p, uint32_t *slot, pool_id *out) {
     while (*slot < p->high) {
-        uint32_t at = (*slot)++;
-        if ((p->gens[at] & 1) == 0) continue;
-        *out = (pool_id){ at, p->gens[at] };
-        return slot_at(p, at);
+        void *item = pool_at(p, (*slot)++, out);
+        if (item) return item;
     }
     return NULL;
 }

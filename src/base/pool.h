@@ -34,6 +34,8 @@ void pool_fini(struct pool *p);
 NODISCARD void *pool_new(struct pool *p, pool_id *out); /* zeroed; NULL: full or memory is short */
 void pool_free(struct pool *p, pool_id id);             /* a stale id is an assertion: our bug */
 void *pool_get(const struct pool *p, pool_id id);       /* NULL: stale */
+/* What is in that slot now, for tables (base/map.h) that keep slots; NULL: it is free. */
+void *pool_at(const struct pool *p, uint32_t slot, pool_id *out);
 /* Walk the slots in use: start with *slot = 0; NULL at the end. */
 void *pool_each(const struct pool *p, uint32_t *slot, pool_id *out);
 

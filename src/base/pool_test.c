@@ -71,6 +71,11 @@ static void walks_the_slots_in_use(void **state) {
         *item = i;
     }
     for (uint32_t i = 0; i < 200; i += 3) pool_free(&p, ids[i]);
+    for (uint32_t i = 0; i < 200; i++) { /* the slots were taken in order */
+        uint32_t *item = pool_at(&p, i, &id);
+        assert_true(i % 3 ? item && *item == i && pool_id_eq(id, ids[i]) : !item);
+    }
+    assert_null(pool_at(&p, 200, &id));
     uint32_t slot = 0, n = 0, sum = 0;
     for (uint32_t *item; (item = pool_each(&p, &slot, &id)); n++) {
         assert_ptr_equal(pool_get(&p, id), item);

@@ -109,10 +109,9 @@ enum err core_flow_open(struct core *c, const struct flow_info *info, struct now
 static struct flow *flow_by_peer(struct core *c, const struct flow_info *info, uint64_t hash) {
     struct map_iter it = map_find(&c->peers, hash);
     for (uint32_t slot; map_next(&c->peers, &it, &slot);) {
-        uint32_t at = slot;
         pool_id id;
-        struct flow *flow = pool_each(&c->flows, &at, &id);
-        if (flow && id.slot == slot && addr_eq(&flow->info.peer, &info->peer) &&
+        struct flow *flow = pool_at(&c->flows, slot, &id);
+        if (flow && addr_eq(&flow->info.peer, &info->peer) &&
             addr_eq(&flow->info.local, &info->local))
             return flow;
     }

@@ -130,9 +130,8 @@ static struct directory_entry *directory_get(struct directory_shard *s, uint64_t
                                              pool_id *out) {
     struct map_iter it = map_find(&s->map, key);
     for (uint32_t slot; map_next(&s->map, &it, &slot);) {
-        uint32_t at = slot;
-        struct directory_entry *e = pool_each(&s->entries, &at, out);
-        if (e && out->slot == slot && e->key == key) return e;
+        struct directory_entry *e = pool_at(&s->entries, slot, out);
+        if (e && e->key == key) return e;
     }
     return NULL;
 }

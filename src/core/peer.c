@@ -101,10 +101,9 @@ static struct hop *hop_find(struct peers *p, uint64_t hash, slice own,
                             const struct target_wanted *w) {
     struct map_iter it = map_find(&p->map, hash);
     for (uint32_t slot; map_next(&p->map, &it, &slot);) {
-        uint32_t at = slot;
         pool_id id;
-        struct hop *h = pool_each(&p->hops, &at, &id);
-        if (h->port == w->port && slice_ieq(h->own, own) && slice_ieq(h->domain, w->domain) &&
+        struct hop *h = pool_at(&p->hops, slot, &id);
+        if (h && h->port == w->port && slice_ieq(h->own, own) && slice_ieq(h->domain, w->domain) &&
             slice_ieq(h->host, w->host))
             return h;
     }

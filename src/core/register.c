@@ -12,7 +12,7 @@ static void register_refuse(struct core *c, struct flow *flow, const struct sip_
 }
 
 #define STORE_RETRY_MS                                                                             \
-    1000 /* one registration a second finds out whether the store works again                      \
+    1000 /* so often one registration finds out whether the store works again                      \
           */
 #define RETRY_S 10u
 

@@ -34,9 +34,8 @@ static struct source_count *source_find(struct io *io, const uint8_t prefix[stat
                                         uint64_t hash, pool_id *out) {
     struct map_iter it = map_find(&io->sources, hash);
     for (uint32_t slot; map_next(&io->sources, &it, &slot);) {
-        uint32_t at = slot;
-        struct source_count *s = pool_each(&io->source_pool, &at, out);
-        if (s && out->slot == slot && memcmp(s->prefix, prefix, sizeof s->prefix) == 0) return s;
+        struct source_count *s = pool_at(&io->source_pool, slot, out);
+        if (s && memcmp(s->prefix, prefix, sizeof s->prefix) == 0) return s;
     }
     return NULL;
 }

@@ -112,9 +112,8 @@ static uint64_t account_hash(uint32_t id) {
 static struct account_use *use_find(struct ports *p, uint32_t account_id, pool_id *out) {
     struct map_iter it = map_find(&p->by_account, account_hash(account_id));
     for (uint32_t slot; map_next(&p->by_account, &it, &slot);) {
-        uint32_t at = slot;
-        struct account_use *u = pool_each(&p->uses, &at, out);
-        if (u && out->slot == slot && u->account_id == account_id) return u;
+        struct account_use *u = pool_at(&p->uses, slot, out);
+        if (u && u->account_id == account_id) return u;
     }
     return NULL;
 }

@@ -63,8 +63,8 @@ static bool same_tuple(const struct turn_tuple *a, const struct turn_tuple *b) {
 struct allocation *turn_by_tuple(struct turn *t, const struct turn_tuple *tuple) {
     struct map_iter it = map_find(&t->by_tuple, turn_tuple_hash(t, tuple));
     for (uint32_t slot; map_next(&t->by_tuple, &it, &slot);) {
-        pool_id id = { slot, t->allocations.gens[slot] };
-        struct allocation *a = pool_get(&t->allocations, id);
+        pool_id id;
+        struct allocation *a = pool_at(&t->allocations, slot, &id);
         if (a && same_tuple(&a->tuple, tuple)) return a;
     }
     return NULL;

@@ -72,9 +72,8 @@ static struct dialog_shard *dialog_shard(struct dialogs *d, uint64_t key) {
 static struct record *dialog_find(struct dialog_shard *s, uint64_t key, pool_id *out) {
     struct map_iter it = map_find(&s->map, key);
     for (uint32_t slot; map_next(&s->map, &it, &slot);) {
-        uint32_t at = slot;
-        struct record *r = pool_each(&s->records, &at, out);
-        if (r && out->slot == slot && r->key == key) return r;
+        struct record *r = pool_at(&s->records, slot, out);
+        if (r && r->key == key) return r;
     }
     return NULL;
 }

@@ -63,12 +63,9 @@ static struct dns_entry *entry_find(struct dns_cache *d, slice name, enum dns_ty
                                     uint64_t hash) {
     struct map_iter it = map_find(&d->map, hash);
     for (uint32_t slot; map_next(&d->map, &it, &slot);) {
-        uint32_t at = slot;
         pool_id id;
-        struct dns_entry *e = pool_each(&d->pool, &at, &id);
-        if (e && id.slot == slot && e->type == type &&
-            slice_ieq(slice_of(e->name, e->name_len), name))
-            return e;
+        struct dns_entry *e = pool_at(&d->pool, slot, &id);
+        if (e && e->type == type && slice_ieq(slice_of(e->name, e->name_len), name)) return e;
     }
     return NULL;
 }
