@@ -11,10 +11,9 @@ static void register_refuse(struct core *c, struct flow *flow, const struct sip_
     core_answer(c, flow->id, m, &(struct answer){ .status = status, .warning = warning });
 }
 
-#define STORE_RETRY_MS                                                                             \
-    1000 /* so often one registration finds out whether the store works again                      \
-          */
-#define RETRY_S 10u
+/* So often one registration finds out whether the store works again. */
+#define STORE_RETRY_MS 1000
+#define RETRY_S        10u
 
 /* While the store fails, what must be stored is not begun: then nothing tentative needs to be taken
  * back (RFC 3261 10.3 step 7). */
