@@ -67,7 +67,7 @@ static struct msg *deliver(struct ua *a, struct ua *b, const struct req *r, cons
 
 void send_logged_in(struct ua *a, const struct req *r) {
     ua_send(a, r);
-    struct msg *m = ua_wait(a, "401|407", 300);
+    struct msg *m = ua_wait(a, "401|407", 1000);
     if (!m) return;
     if (is(msg_cseq_method(m), "INVITE")) ua_ack(a, m);
     const char *login = ua_challenged(a, r, m);

@@ -8,7 +8,9 @@
 #include <time.h>
 
 #define ARENA_BYTES (64u << 20)
-#define PROBE_MS    1500
+#define PROBE_MS    5000 /* a busy machine shakes hands slowly; a refused connection is told at once \
+                          */
+#define PROBE_UDP_MS 1500
 
 const char *verdict_name(enum verdict v) {
     static const char *const names[] = { "none", "pass", "fail", "not-applicable", "inconclusive" };
@@ -152,9 +154,16 @@ static bool speaks(struct run *run, enum wire w) {
         buf_put(&b, slice_of("\0\1\0\0\x21\x12\xa4\x42kithprobe001", 20));
     }
     size_t size;
-    bool there = l->fd >= 0 && link_send(run, l, buf_slice(&b)) && link_message(l, PROBE_MS, &size);
+    bool there = l->fd >= 0 && link_send(run, l, buf_slice(&b)) &&
+                 link_message(l, w == WIRE_UDP ? PROBE_UDP_MS : PROBE_MS, &size);
     link_close(l);
     return there;
+}
+
+bool run_pulse(struct run *run) {
+    for (enum wire w = 0; w < WIRE_COUNT; w++) /* the cheapest first */
+        if (run->target.at[w].family != ADDR_NONE) return speaks(run, w);
+    return false;
 }
 
 bool run_probe(struct run *run, char *why, size_t why_len) {

@@ -60,6 +60,9 @@ void run_pace(struct run *run);
 void run_all(struct run *run);
 /* Finds out what the target speaks; false and `why` when nothing answers. */
 bool run_probe(struct run *run, char *why, size_t why_len);
+/* Asks the target for a sign of life over the cheapest wire that it speaks. Silence proves
+ * something only if the target could have spoken: what it had to do before, it has then done. */
+bool run_pulse(struct run *run);
 const char *verdict_name(enum verdict v); /* "pass", "fail", "not-applicable", "inconclusive" */
 const char *test_id(const struct check_test *w, char mem[static 128]);
 

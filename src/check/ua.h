@@ -77,7 +77,8 @@ void ua_ack(struct ua *a, const struct msg *refusal); /* of the last INVITE */
 /* Waits for a request "INVITE", or a response "2xx", "1xx INVITE", "final". What does not fit is
  * kept for later. NULL: none came in `ms`; ms 0: only what is there. */
 struct msg *ua_wait(struct ua *a, const char *what, int64_t ms);
-/* Waits `ms`, in which nothing that fits may come: then the number of that piece of evidence. If
+/* Waits `ms` and until the target shows a sign of life, in which nothing that fits may come: then
+ * the number of that piece of evidence. If
  * something came: 0 and *out. */
 unsigned ua_quiet(struct ua *a, const char *what, int64_t ms, struct msg **out);
 bool ua_is_closed(struct ua *a, int64_t ms); /* does the other side close within ms? */
@@ -123,7 +124,7 @@ void call_end(struct test *t, struct call *c);                            /* BYE
 struct msg *call_between(struct ua *a, struct ua *b, const struct req *more);
 /* a asks outside a call, b gets it: for MESSAGE and the like. */
 struct msg *ask_through(struct ua *a, struct ua *b, const struct req *r);
-/* Sends; if a challenge comes within 300 ms, answers it. */
+/* Sends; if a challenge comes within 1 s, answers it. */
 void send_logged_in(struct ua *a, const struct req *r);
 /* The same where a refusal is what the test looks for: it fails, and is not unclear. */
 struct msg *must_reach(struct ua *a, struct ua *b, const struct req *r);
