@@ -133,9 +133,9 @@ void core_dns(struct core *c, uint64_t ticket, const struct dns_answer *answer, 
 /* The answer to FX_CONNECT. result OK: the connection is up, TLS handshake done, whatever the
  * certificate says (info->cert; verifying is io's, judging the core's): when this returns OK, *out
  * is its flow, as from core_flow_open; anything else: close it. Another result (TIMEOUT, CLOSED
- * when refused, IO, CRYPTO when the handshake failed): there is no connection, info may be NULL,
- * `why` is static text for people ("connection refused") and *out is left alone. A ticket that
- * nobody waits for is ERR_GONE. */
+ * when refused, MISSING without a route, IO, CRYPTO when the handshake failed): there is no
+ * connection, info may be NULL, `why` is static text for people ("connection refused") and *out is
+ * left alone. A ticket that nobody waits for is ERR_GONE. */
 NODISCARD enum err core_connected(struct core *c, uint64_t ticket, enum err result, const char *why,
                                   const struct flow_info *info, struct now now, flow_id *out);
 /* Writing to a flow failed or its output queue is full: same as closed, but said apart. */

@@ -479,7 +479,9 @@ enum err core_connected(struct core *c, uint64_t ticket, enum err result, const 
     struct hop *h = targets_ticket(t, ticket, &user) ? hop_get(c, user) : NULL;
     if (!h) return ERR_GONE;
     if (result != ERR_OK) {
-        fault = result == ERR_TIMEOUT ? TARGET_NO_ANSWER : TARGET_NO_TLS;
+        fault = result == ERR_TIMEOUT   ? TARGET_NO_ANSWER
+                : result == ERR_MISSING ? TARGET_NO_WAY
+                                        : TARGET_NO_TLS;
         LOG(LOG_DEBUG, "peer.no_connection", LOG_F_SLICE("domain", h->domain),
             LOG_F_STR("why", why ? why : err_text(result)));
     } else {

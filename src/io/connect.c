@@ -53,6 +53,7 @@ static enum err begin(struct io *io, const struct core_effect *fx) {
     if (!slice_cstr(fx->name, name, sizeof name)) return ERR_BAD;
     if (io->is_closing || io->connecting_count >= LIMIT_CONNECTS) return ERR_FULL;
     enum err e = socket_connect_tcp(&fx->addr, &fd);
+    if (e == ERR_UNSUPPORTED) e = ERR_MISSING; /* a system without that family has no route */
     if (e != ERR_OK) return e;
     e = conn_new_ours(io, fd, &fx->addr, name, fx->own, fx->ticket);
     if (e != ERR_OK) socket_close(fd);

@@ -49,6 +49,7 @@ const char *target_fault_text(enum target_fault fault) {
         [TARGET_NO_DNS] = "could not be looked up: the DNS does not answer",
         [TARGET_NO_DOMAIN] = "is no name that the DNS knows",
         [TARGET_NOT_NOW] = "is left alone for a while: it asked for that, or did not answer",
+        [TARGET_NO_WAY] = "cannot be reached from here: this server has no route to its addresses",
         [TARGET_NO_ANSWER] = "does not answer",
         [TARGET_NO_TLS] = "offers no TLS",
         [TARGET_NOT_IT] = "has not proved its name",

@@ -75,6 +75,7 @@ enum target_fault { /* the later ones tell more: a search ends with the highest 
                     TARGET_NO_DNS,    /* the DNS did not answer */
                     TARGET_NO_DOMAIN, /* there is no such name */
                     TARGET_NOT_NOW,   /* its servers have asked to be left alone for a time */
+                    TARGET_NO_WAY,    /* we have no route to its addresses: another family? */
                     TARGET_NO_ANSWER, /* packets got lost */
                     TARGET_NO_TLS,    /* no server, or nobody there who speaks TLS */
                     TARGET_NOT_IT     /* somebody answers, but has not proved to be that domain */

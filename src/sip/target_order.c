@@ -312,7 +312,8 @@ void plan_make(struct dns_cache *d, const struct target_memory *m, const struct 
         plan_name(&p);
     }
     if (p.is_sure) out->sure = out->count;
-    if (p.is_sure && out->count == 0 && out->fault == TARGET_OK)
+    /* Dead places that are tried all the same tell their fault themselves. */
+    if (p.is_sure && out->count == 0 && out->fault == TARGET_OK && (s->is_retry || !p.dead_count))
         out->fault = p.dead_count ? TARGET_NO_ANSWER : TARGET_NO_TLS;
     for (unsigned i = 0; i < p.dead_count && !s->is_retry && out->count < LIMIT_PLACES; i++)
         out->places[out->count++] = p.dead[i];

@@ -7,9 +7,9 @@ import time
 
 import kamailio
 from authority import Authority
-from cases import House, test
+from cases import test
 from phone import Call, Phone, keyed
-from rig import TLS_PORT, V4, V6, Failure, Kith, wait
+from rig import TLS_PORT, Failure, Kith, wait
 from zone import Zone
 
 A4, B4, X4 = "203.0.113.10", "203.0.113.11", "203.0.113.12"
@@ -135,22 +135,6 @@ def peers_over_tcp_dns(r):
     talk(a.phone("alice"), b.phone("bob"))
     if not zone.count("edge.b.test", "A", "tcp"):
         raise Failure("DNS was not asked over TCP")
-
-
-@test()
-def families_meet_on_one_server(r):
-    """A scripted phone with IPv6 only and one with IPv4 only call each other through one server."""
-    h = House(r, tls=(V4, V6), six=V6).people("six", "four").start()
-    six = Phone(r, h.kith, "six@sip.test", h.secrets["six"], host=V6)
-    four = Phone(r, h.kith, "four@sip.test", h.secrets["four"], host=V4)
-    six.register()
-    four.register()
-    for caller, callee in ((six, four), (four, six)):
-        request = talk(caller, callee)
-        # RFC 6157: the route names an address that this phone can reach, or a name
-        route = request.get("record-route")
-        if ("[" in route.split(",")[0]) != (":" in callee.local[0]) and "sip.test" not in route:
-            raise Failure(f"a phone at {callee.local[0]} was given the route {route}")
 
 
 @test()

@@ -6,6 +6,7 @@ Everything a test starts is started through Rig, which ends it again, by process
 
 Waiting is always for a condition with a deadline (Rig.wait), never for a length of time.
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -150,7 +151,7 @@ class Kith:
 
     def __init__(self, rig, domains=(DOMAIN,), tls=(V4,), legacy=(), name=None, more="", label=""):
         self.rig, self.domains, self.process, self.devices = rig, domains, None, {}
-        self.label, self.root = f"kith{label}", None
+        self.label, self.root, self.host = f"kith{label}", None, contextlib.nullcontext()
         self.data, self.conf = rig.dir / f"data{label}", rig.dir / f"{self.label}.conf"
         if not os.access(rig.kith_binary, os.X_OK):
             raise Skip("kith is not built")
@@ -205,8 +206,9 @@ class Kith:
         return self.root or self.data / "tls" / "ca.pem"
 
     def start(self, seconds=20):
-        self.process = self.rig.start(self.label, [self.rig.kith_binary, "serve", "--config",
-                                                   self.conf, "--data", self.data])
+        with self.host:  # hosts.Host: not the test's own
+            self.process = self.rig.start(self.label, [self.rig.kith_binary, "serve", "--config",
+                                                       self.conf, "--data", self.data])
         wait(self._listens, seconds,
              lambda: "kith to listen; it says: " + self.process.text()[-400:])
         return self

@@ -3,8 +3,9 @@ them for SIP (NAPTR, SRV, A, AAAA), aliases, and a proper "no" (with SOA) for al
 
   z = Zone(); z.host("edge.a.test", "203.0.113.11"); z.domain("a.test", ["edge.a.test"]); z.start()
 
-It answers from a thread of the test on 127.0.0.1:53 of the namespace (or another port), and keeps
-what it was asked, as (name, type, "udp" or "tcp").
+It answers from threads of the test on 127.0.0.1:53 of the namespace (or other addresses, another
+port), and keeps what it was asked, as (name, type, "udp" or "tcp"). With `dns64`, a /96, a name that
+has no AAAA gets one for each A (RFC 6147), and ipv4only.arpa tells the prefix (RFC 7050).
 """
 import ipaddress
 import socket
@@ -26,9 +27,12 @@ def string(text):
 
 
 class Zone:
-    def __init__(self, port=53, top="test", ttl=60):
-        self.port, self.top, self.ttl = port, top, ttl
+    def __init__(self, port=53, top="test", ttl=60, at=("127.0.0.1",), dns64=None):
+        self.port, self.top, self.ttl, self.at = port, top, ttl, at
         self.records, self.asked, self.sockets = {}, [], []
+        self.dns64 = ipaddress.ip_network(dns64).network_address.packed[:12] if dns64 else None
+        if dns64:
+            self.host("ipv4only.arpa", "192.0.0.170", "192.0.0.171")
         self.short_udp = False  # every answer over UDP is cut: TCP must be used
         self.broken = set()     # names that get SERVFAIL
 
@@ -78,7 +82,10 @@ class Zone:
             to = self.records[at, CNAME][0]
             answers.append(self._record(at, CNAME, to))
             at = ".".join(label.decode() for label in self._labels(to))
-        answers += [self._record(at, kind, d) for d in self.records.get((at, kind), [])]
+        found = self.records.get((at, kind), [])
+        if self.dns64 and kind == AAAA and not found:
+            found = [self.dns64 + d for d in self.records.get((at, A), [])]
+        answers += [self._record(at, kind, d) for d in found]
         exists = any(o == at or o.endswith("." + at) for o, _ in self.records)
         rcode = SERVFAIL if owner in self.broken else NOERROR if exists else NXDOMAIN
         cut = over == "udp" and self.short_udp
@@ -87,7 +94,7 @@ class Zone:
         else:
             soa = name(f"ns.{self.top}") + name(f"root.{self.top}") + \
                 struct.pack(">5I", 1, 3600, 600, 86400, 30)
-            authority = [] if (at, kind) in self.records else [self._record(self.top, SOA, soa)]
+            authority = [] if found else [self._record(self.top, SOA, soa)]
         flags = 0x8180 | rcode | (0x0200 if cut else 0)
         head = message[:2] + struct.pack(">HHHHH", flags, 1, len(answers), len(authority), 0)
         return head + question + b"".join(answers + authority)
@@ -102,15 +109,16 @@ class Zone:
     # ---- serving ----
 
     def start(self):
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for s in (udp, tcp):
-            s.bind(("127.0.0.1", self.port))
-        tcp.listen(16)
-        self.sockets = [udp, tcp]
-        for serve in (self._serve_udp, self._serve_tcp):
-            threading.Thread(target=serve, daemon=True).start()
+        for address in self.at:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            udp, tcp = (socket.socket(family, k) for k in (socket.SOCK_DGRAM, socket.SOCK_STREAM))
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for s in (udp, tcp):
+                s.bind((address, self.port))
+            tcp.listen(16)
+            self.sockets += [udp, tcp]
+            for serve, on in ((self._serve_udp, udp), (self._serve_tcp, tcp)):
+                threading.Thread(target=serve, args=(on,), daemon=True).start()
         return self
 
     def stop(self):
@@ -122,18 +130,18 @@ class Zone:
                 pass
             s.close()
 
-    def _serve_udp(self):
+    def _serve_udp(self, on):
         while True:
             try:
-                message, peer = self.sockets[0].recvfrom(4096)
-                self.sockets[0].sendto(self.reply(message, "udp"), peer)
+                message, peer = on.recvfrom(4096)
+                on.sendto(self.reply(message, "udp"), peer)
             except OSError:
                 return
 
-    def _serve_tcp(self):
+    def _serve_tcp(self, on):
         while True:
             try:
-                peer, _ = self.sockets[1].accept()
+                peer, _ = on.accept()
             except OSError:
                 return
             threading.Thread(target=self._serve_one, args=(peer,), daemon=True).start()

@@ -227,6 +227,7 @@ bool answer_connect(struct world *w) {
         const char *why;
     } ends[] = { { 'r', ERR_CLOSED, "connection refused" },
                  { 'n', ERR_TIMEOUT, "no answer" },
+                 { 'w', ERR_MISSING, "no route there" },
                  { 'p', ERR_CRYPTO, "it speaks no TLS" } };
     for (unsigned i = 0; i < w->agent_count; i++) {
         struct agent *a = &w->agents[i];
@@ -244,15 +245,16 @@ bool answer_connect(struct world *w) {
 }
 
 /* server NAME ADDRESS:PORT as USER@DOMAIN [cert NAMES] [cert-is expired|unknown|client-only]
- * [that opens|refuses|hangs|is-plain|is-gone]: where a connection of ours may lead. */
+ * [that opens|refuses|hangs|is-plain|is-gone|has-no-route]: where a connection of ours may lead. */
 bool server_kind(struct world *w, struct agent *a, slice value) {
-    static const char *const kinds[] = { "opens", "refuses", "hangs", "is-plain", "is-gone" };
+    static const char *const kinds[] = { "opens",    "refuses", "hangs",
+                                         "is-plain", "is-gone", "has-no-route" };
     for (unsigned i = 0; i < ARRAY_LEN(kinds); i++)
         if (slice_eq(value, slice_str(kinds[i]))) {
-            a->server = "orhpn"[i];
+            a->server = "orhpnw"[i];
             return true;
         }
-    return complain(w, "that opens, refuses, hangs, is-plain or is-gone");
+    return complain(w, "that opens, refuses, hangs, is-plain, is-gone or has-no-route");
 }
 
 /* become NAME that ...: it does so from now on. */
