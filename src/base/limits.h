@@ -18,6 +18,7 @@
 #define LIMIT_FLOWS        1048576u   /* slots of 24 bits would allow 16 million */
 #define LIMIT_TRANSACTIONS 262144u    /* 8,000 calls a second with 32 s of timers */
 #define LIMIT_MAILBOX      8192u      /* mails waiting; requests are refused above half of it */
+#define LIMIT_OWED_MAILS   256u       /* for full mailboxes, that a worker keeps: 16 MiB at most */
 #define LIMIT_TURN_BYTES   (4u << 20) /* effects of one input: 16 forks of the largest message */
 
 /* Calls. */

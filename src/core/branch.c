@@ -323,16 +323,22 @@ const struct sip_msg *context_request(struct core *c, struct context *x) {
     return &c->other;
 }
 
+/* RFC 5393 5.3.3.1: until its final response; so one that media policy has given up still does. */
+static bool uses_breadth(const struct core *c, const struct branch *b) {
+    enum tx_state state = tx_state_of(c->txs, b->tx);
+    return branch_is_open(b) || state == TX_CALLING || state == TX_PROCEEDING;
+}
+
 /* How many branches are due, and the breadth that each of them gets; 0: none can start now. RFC
  * 5393 5.3.3: what is out together is never more than what came in; 5.5: those that find no room
  * wait until others have ended. One unit stays back for each later target, when there are enough:
  * so the next group need not wait for the last phone's answer to its CANCEL. */
-static unsigned branches_due(const struct context *x, uint32_t *out_share) {
+static unsigned branches_due(const struct core *c, const struct context *x, uint32_t *out_share) {
     unsigned due = 0, later = 0;
     uint32_t open = 0;
     *out_share = 0;
     for (const struct branch *b = &x->first; b; b = b->next) {
-        if (branch_is_open(b)) open += b->breadth;
+        if (uses_breadth(c, b)) open += b->breadth;
         if (is_due(x, b))
             due++;
         else if (b->state == BRANCH_KEPT)
@@ -347,9 +353,18 @@ static unsigned branches_due(const struct context *x, uint32_t *out_share) {
     return due;
 }
 
+bool branches_starve(const struct core *c, const struct context *x) {
+    bool is_used = false, is_short = false;
+    for (const struct branch *b = &x->first; b; b = b->next) {
+        is_used = is_used || uses_breadth(c, b);
+        is_short = is_short || is_due(x, b);
+    }
+    return is_used && is_short;
+}
+
 void branches_start(struct core *c, struct context *x, const struct sip_msg *m) {
     uint32_t share;
-    unsigned due = x->is_over ? 0 : branches_due(x, &share);
+    unsigned due = x->is_over ? 0 : branches_due(c, x, &share);
     if (due) {
         bool is_first = m != NULL;
         if (!m) m = context_request(c, x);

@@ -224,7 +224,7 @@ void branch_ended(struct core *c, struct context *x, struct branch *b, unsigned 
 void context_settle(struct core *c, struct context *x) {
     while (!x->sent_status) {
         branches_start(c, x, NULL);
-        if (context_is_open(x)) return;
+        if (context_is_open(x) || branches_starve(c, x)) return;
         if (!branches_next_group(c, x) && !divert_next(c, x)) break;
     }
     if (!x->sent_status) context_send_best(c, x);
@@ -289,7 +289,11 @@ static void early_end(struct core *c, struct context *x, struct branch *b, unsig
 void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status) {
     struct context *x = context_get(c, owner);
     struct branch *b = x ? context_branch(x, tx) : NULL;
-    if (!b || b->status) return;
+    if (!b) return;
+    if (b->status) { /* given up before: others may wait for its breadth */
+        context_settle(c, x);
+        return;
+    }
     if (status == 408 && !node_flow_lives(c->node, b->to.flow)) status = 480;
     if (x->is_cancelled && x->method == SIP_INVITE) status = 487; /* RFC 3261 9.1, 16.10 */
     if (status == 480 || status == 503) tx_drop(c->txs, tx);

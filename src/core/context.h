@@ -200,6 +200,8 @@ NODISCARD enum err branches_make(struct context *x, const struct target *targets
 void branches_fini(struct context *x);
 /* Write and send what is due; `m` is the request, NULL: as it was kept. */
 void branches_start(struct core *c, struct context *x, const struct sip_msg *m);
+/* What is due finds no breadth until a branch that was given up has answered its CANCEL. */
+bool branches_starve(const struct core *c, const struct context *x);
 bool branches_next_group(struct core *c, struct context *x); /* false: nothing is kept */
 void branches_new_person(struct core *c, struct context *x); /* what is kept now begins anew */
 void branches_pass(struct context *x);                       /* nothing that is kept is tried */

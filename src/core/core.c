@@ -24,6 +24,7 @@ struct core *core_new(struct node *node, unsigned worker, const uint8_t seed[sta
     pool_init(&c->pendings, sizeof(struct pending), LIMIT_TRANSACTIONS);
     map_init(&c->peers, node->flows_max);
     timers_init(&c->timers, now.mono);
+    list_init(&c->owed);
     rng_init(&c->rng, seed);
     overload_init(&c->load, now);
     atomic_store(&c->counters.taken_percent, 100);
@@ -66,6 +67,7 @@ void core_free(struct core *c) {
     pool_fini(&c->contexts);
     pool_fini(&c->pendings);
     map_fini(&c->peers);
+    mail_forget(c);
     peers_free(c);
     tx_table_free(c->txs);
     arena_fini(&c->turn);
@@ -139,19 +141,10 @@ slice core_out_end(struct core *c, const struct buf *b) {
     return buf_slice(b);
 }
 
-static slice core_out_copy(struct core *c, slice bytes) {
+slice core_out_copy(struct core *c, slice bytes) {
     struct buf b = core_out_begin(c, bytes.len);
     buf_put(&b, bytes);
     return core_out_end(c, &b);
-}
-
-void core_mail(struct core *c, unsigned worker, const struct core_mail *mail) {
-    struct core_effect *fx = core_effect(c, FX_MAIL);
-    if (!fx) return;
-    fx->worker = worker;
-    fx->mail = *mail;
-    fx->mail.from_worker = (uint8_t)c->worker;
-    COUNT(c, mails_out);
 }
 
 bool core_send(struct core *c, flow_id f, slice bytes, bool must_arrive, uint64_t tag) {
@@ -373,10 +366,11 @@ void core_mail_in(struct core *c, const struct core_mail *mail, struct now now) 
 void core_mail_refused(struct core *c, unsigned worker, const struct core_mail *mail,
                        struct now now) {
     core_begin(c, now);
-    (void)worker;
-    COUNT(c, refused);
-    /* The other worker is overloaded: a branch through it counts as 503 (architecture.md 4). */
-    if (mail->kind == MAIL_SEND && mail->tag) {
+    /* The other worker is overloaded: a branch through it counts as 503 (architecture.md 4). What
+     * must arrive waits until there is room. */
+    bool is_owed = mail->must_arrive && mail_owe(c, worker, mail);
+    if (!is_owed) COUNT(c, refused);
+    if (!is_owed && mail->kind == MAIL_SEND && mail->tag) {
         tx_id tx = owner_id(mail->tag);
         context_branch_failed(c, tx_owner(c->txs, tx), tx, 503);
     }
@@ -424,6 +418,8 @@ void core_run_timers(struct core *c, struct now now) {
     for (struct timer *t; (t = timers_next(&c->timers));) {
         if (t->kind == TIMER_FLOW_IDLE)
             flow_on_idle(c, LIST_ITEM(t, struct flow, idle));
+        else if (t->kind == TIMER_MAIL)
+            mail_again(c);
         else
             context_on_timer(c, LIST_ITEM(t, struct context, timer));
         core_pump(c);

@@ -42,6 +42,7 @@ struct core_mail {
     enum core_mail_kind kind;
     bool must_arrive; /* response, ACK, CANCEL, BYE: may use the second half of the mailbox */
     uint8_t from_worker;
+    uint16_t tries; /* so often a full mailbox has refused it */
     flow_id flow;
     uint64_t number; /* RESPONSE, REQUEST: the account that `flow` has proved, 0: none or several */
     uint64_t tag;    /* SEND: the sender's, comes back in MAIL_SENT */
@@ -51,7 +52,8 @@ struct core_mail {
 enum core_effect_kind {
     FX_SEND,    /* bytes over flow (this worker's) */
     FX_CLOSE,   /* close flow after what was sent; why tells the log */
-    FX_MAIL,    /* give mail to worker `worker`; when its mailbox is full: core_mail_refused() */
+    FX_MAIL,    /* give mail to worker `worker`; when its mailbox is full: core_mail_refused(), and
+                 * what must arrive comes again */
     FX_STORE,   /* commit `change`; answer with core_stored(ticket). ticket 0: no answer wanted */
     FX_TRACE,   /* one JSON line for `kith trace` */
     FX_DNS,     /* ask `name`, `dns_type`; answer with core_dns(ticket) */

@@ -1,6 +1,7 @@
 /* core/core_priv.h - one core's inside. The story stands in core.h; the parts are:
  *
  *   core.c      entry points, effects, sending, mail
+ *   mail.c      mail to other workers, also when their mailboxes are full
  *   flows.c     the flow table of this worker
  *   request.c   a request from its validation to the part that takes it (16.3, 16.4)
  *   load.c      what is refused when there is too much of it
@@ -37,7 +38,7 @@
 #include "sip/token.h"
 #include "sip/tx.h"
 
-enum core_timer { TIMER_FLOW_IDLE, TIMER_CONTEXT };
+enum core_timer { TIMER_FLOW_IDLE, TIMER_CONTEXT, TIMER_MAIL };
 
 /* ---- flows ---- */
 
@@ -87,6 +88,9 @@ struct core {
     struct peers *domains; /* others */
     struct tx_table *txs;
     struct timers timers;
+    struct list owed; /* mail that must arrive and was refused */
+    unsigned owed_count;
+    struct timer owed_timer;
     struct rng rng;
     struct arena turn;              /* small things of this input */
     char *out_full[OUT_CHUNKS_MAX]; /* those before `out` */
@@ -117,16 +121,23 @@ struct core {
 void core_begin(struct core *c, struct now now);
 NODISCARD struct buf core_out_begin(struct core *c, size_t want);
 slice core_out_end(struct core *c, const struct buf *b); /* empty when b is full */
+slice core_out_copy(struct core *c, slice bytes);
 /* false: the flow is gone (for a flow of another worker MAIL_SENT tells later, with tag). */
 bool core_send(struct core *c, flow_id f, slice bytes, bool must_arrive, uint64_t tag);
 void core_close(struct core *c, flow_id f, const char *why);
 struct core_effect *core_effect(struct core *c, enum core_effect_kind kind); /* NULL: too many */
-void core_mail(struct core *c, unsigned worker, const struct core_mail *mail);
 void core_store(struct core *c, const struct store_change *change, uint64_t ticket);
 void core_pump(struct core *c);
 /* One line for `kith trace`; text is ours, never the peer's. */
 void core_trace(struct core *c, const struct sip_msg *m, const char *what, unsigned status,
                 const char *why);
+
+/* mail.c */
+void core_mail(struct core *c, unsigned worker, const struct core_mail *mail);
+/* A full mailbox has refused it: it is sent again until there is room. false: it is lost. */
+NODISCARD bool mail_owe(struct core *c, unsigned worker, const struct core_mail *mail);
+void mail_again(struct core *c);
+void mail_forget(struct core *c); /* core_free's */
 
 /* flows.c */
 struct flow *flow_get(const struct core *c, flow_id f);
