@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "check/run.h"
+#include "check/ws.h"
 #include "os/socket.h"
 #include <errno.h>
 #include <openssl/err.h>
@@ -164,7 +165,7 @@ static enum err open_any(struct run *run, enum wire w, const struct addr *to,
     struct link *l = mem_zalloc(sizeof *l);
     if (!l) return ERR_MEMORY;
     struct tls_seen unseen = { 0 };
-    const struct tls_wish good = { 0 };
+    const struct tls_wish good = { .alpn = w == WIRE_WSS ? "\x08http/1.1" : NULL };
     l->fd = -1;
     l->wire = w;
     l->remote = to ? *to : run->target.at[w];
@@ -172,12 +173,14 @@ static enum err open_any(struct run *run, enum wire w, const struct addr *to,
     bool up = l->remote.family != ADDR_NONE && (w == WIRE_UDP ? connect_udp(l) : connect_tcp(l));
     if (up) (void)!socket_local(l->fd, &l->local);
     l->verified = run->trust_network || addr_is_loopback(&l->remote);
-    if (up && w == WIRE_TLS) {
+    if (!wish) wish = &good;
+    if (!seen) seen = &unseen;
+    if (up && (w == WIRE_TLS || w == WIRE_WSS)) {
         l->verified = false;
-        up = shake_hands(run, l, wish ? wish : &good, seen ? seen : &unseen);
-        if (!up)
-            (void)snprintf(l->why, sizeof l->why, "no TLS: %s", (seen ? seen : &unseen)->alert);
+        up = shake_hands(run, l, wish, seen);
+        if (!up) (void)snprintf(l->why, sizeof l->why, "no TLS: %s", seen->alert);
     }
+    if (up && w == WIRE_WSS) up = link_ws_ask(run, l, wish->upgrade, seen);
     if (!up && l->fd >= 0) {
         (void)close(l->fd);
         l->fd = -1;
@@ -220,7 +223,8 @@ struct link *link_take(int fd, enum wire w, const char *certificate) {
         good = recvfrom(fd, &peek, 1, MSG_PEEK, (struct sockaddr *)&from, &len) >= 0 &&
                connect(fd, (struct sockaddr *)&from, len) == 0;
     }
-    if (w == WIRE_TLS) good = shake_as_server(l, certificate);
+    if (w == WIRE_TLS || w == WIRE_WSS) good = shake_as_server(l, certificate);
+    if (w == WIRE_WSS) good = good && link_ws_answer(l);
     good = good && socket_local(fd, &l->local) == ERR_OK;
     if (good) return l;
     if (w == WIRE_UDP) l->fd = -1;
@@ -234,6 +238,8 @@ void link_close(struct link *l) {
         (void)SSL_shutdown(l->ssl);
     SSL_free(l->ssl);
     if (l->fd >= 0) (void)close(l->fd);
+    mem_free(l->hello);
+    mem_free(l->ws);
     mem_free(l);
 }
 
@@ -241,6 +247,10 @@ void link_close(struct link *l) {
 
 bool link_send(struct run *run, struct link *l, slice bytes) {
     run_pace(run);
+    return l->ws ? link_ws_send(l, bytes) : link_write(l, bytes);
+}
+
+bool link_write(struct link *l, slice bytes) {
     int64_t until = clock_ms() + CONNECT_MS;
     while (bytes.len) {
         ssize_t n = l->ssl ? SSL_write(l->ssl, bytes.ptr, (int)bytes.len)
@@ -256,15 +266,17 @@ bool link_send(struct run *run, struct link *l, slice bytes) {
     return true;
 }
 
-/* More bytes into l->in; false when none came until then, or the other side closed. */
-static bool receive(struct link *l, int64_t until) {
+bool link_read(struct link *l, int64_t until) {
+    char *into = l->ws ? l->ws->raw : l->in;
+    size_t *len = l->ws ? &l->ws->raw_len : &l->len;
+    size_t cap = l->ws ? sizeof l->ws->raw : sizeof l->in;
     while (!l->closed) {
-        size_t room = LINK_BYTES - l->len;
+        size_t room = cap - *len;
         ERR_clear_error();
-        ssize_t n = l->ssl ? SSL_read(l->ssl, l->in + l->len, (int)room)
-                           : recv(l->fd, l->in + l->len, room, 0);
+        ssize_t n =
+            l->ssl ? SSL_read(l->ssl, into + *len, (int)room) : recv(l->fd, into + *len, room, 0);
         if (n > 0) {
-            l->len += (size_t)n;
+            *len += (size_t)n;
             return true;
         }
         if (l->ssl) {
@@ -282,9 +294,11 @@ static bool receive(struct link *l, int64_t until) {
 void link_drop(struct link *l, size_t size) {
     l->len -= size;
     memmove(l->in, l->in + size, l->len);
+    l->whole = false;
 }
 
 bool link_message(struct link *l, int64_t ms, size_t *size) {
+    if (l->ws) return link_ws_message(l, clock_ms() + ms, size);
     for (int64_t until = clock_ms() + ms;;) {
         if (l->wire != WIRE_UDP && l->len && l->in[0] >= 0 && l->in[0] < 4) { /* STUN */
             size_t whole =
@@ -298,6 +312,6 @@ bool link_message(struct link *l, int64_t ms, size_t *size) {
         }
         *size = l->wire == WIRE_UDP ? l->len : msg_frame(slice_of(l->in, l->len));
         if (*size) return true;
-        if (!receive(l, until)) return false;
+        if (!link_read(l, until)) return false;
     }
 }

@@ -20,19 +20,26 @@ struct tls_wish { /* how to shake hands; zero: as a good client */
     const char *ciphers, *groups;
     const char *sni;         /* NULL: the target's name; "": none */
     const char *certificate; /* PEM file with key; NULL: none */
-    const char *alpn;        /* with length octets */
+    const char *alpn;        /* with length octets; NULL: none, for WSS http/1.1 */
+    const char *upgrade; /* WSS: header lines of the handshake; NULL: Sec-WebSocket-Protocol and,
+                            if the run has one, Origin */
 };
 struct tls_seen {
     bool done;
     bool asked; /* for a certificate of ours */
     char version[16], cipher[64], alert[96], names[256];
     int version_number;
+    unsigned status;    /* WSS: of the answer to the handshake; 0: none */
+    char upgrade[1024]; /* and its head */
 };
 
 struct link {
     int fd;
     enum wire wire;
     struct ssl_st *ssl;
+    struct ws *ws; /* WSS only */
+    char *hello;   /* WSS, as the server: the head of the client's handshake */
+    bool whole;    /* WSS: in[] holds a whole message */
     bool closed;   /* by the other side */
     bool verified; /* credentials may go over it */
     unsigned pongs;
@@ -56,6 +63,17 @@ NODISCARD bool link_send(struct run *run, struct link *l, slice bytes);
 /* The next message (in l->in, *size bytes: link_drop() them), or false after ms. */
 bool link_message(struct link *l, int64_t ms, size_t *size);
 void link_drop(struct link *l, size_t size);
+/* The bytes as they are: link_send() makes one frame of a message for WSS. */
+NODISCARD bool link_write(struct link *l, slice bytes);
+/* More bytes into in[], for WSS into ws->raw; false: none until then, or the other side closed. */
+bool link_read(struct link *l, int64_t until);
+
+/* WebSocket over a TLS link (link_ws.c): the handshake of either side, a message out, one in. */
+NODISCARD bool link_ws_ask(struct run *run, struct link *l, const char *upgrade,
+                           struct tls_seen *seen);
+NODISCARD bool link_ws_answer(struct link *l);
+NODISCARD bool link_ws_send(struct link *l, slice message);
+bool link_ws_message(struct link *l, int64_t until, size_t *size);
 
 /* A context with these roots (NULL: the system's), or NULL and why. */
 struct ssl_ctx_st *tls_context(const char *ca_file, char *why, size_t why_len);

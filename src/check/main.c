@@ -20,7 +20,7 @@ enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 
 struct wishes {
     struct run *run;
     const char *also, *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name,
-        *cert, *wait, *udp, *tcp;
+        *cert, *wait, *udp, *tcp, *wss;
     bool resume, list, yes;
 };
 
@@ -35,6 +35,8 @@ static const struct option options[] = {
     { "name", "NAME", "what the certificate must say (default: the SIP domain)" },
     { "udp", "HOST:PORT", "where the target speaks UDP, if it is not the given place" },
     { "tcp", "HOST:PORT", "the same for TCP" },
+    { "wss", "URL", "the same for WebSocket: wss://host:port/path" },
+    { "origin", "URL", "the Origin to name to a WebSocket server (default: none)" },
     { "also", "HOST:PORT",
       "the target's address of the other IP family, if its name does not tell" },
     { "cert", "FILE", "role phone: our certificate chain and key; without it TCP and UDP" },
@@ -64,7 +66,8 @@ static int usage(FILE *to) {
         "kith check server TARGET - does this server keep the Voice 3.0 profile?\n"
         "kith check verify REPORT.json [PUBLIC-KEY] - is the signature of a report right?\n"
         "kith check key FILE - make a key for --sign\n\n"
-        "TARGET is sips:example.org, sip:host:port or host:port. Each requirement gets a "
+        "TARGET is sips:example.org, sip:host:port, host:port or wss://host:port/path. Each "
+        "requirement gets a "
         "verdict:\n"
         "pass, fail, not applicable, inconclusive, with the messages that show it.\n\nOptions:\n");
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
@@ -102,6 +105,8 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "wait", &w->wait, NULL },
         { "also", &w->also, NULL },
         { "tcp", &w->tcp, NULL },
+        { "wss", &w->wss, NULL },
+        { "origin", &run->target.origin, NULL },
         { "area", &w->area, NULL },
         { "level", &w->level, NULL },
         { "row", &w->row, NULL },
@@ -229,20 +234,34 @@ static bool resolve(slice place, uint16_t port, char host[static 256], struct ad
     return good;
 }
 
+/* wss://host[:port][/path], RFC 6455 3 */
+static bool resolve_wss(struct wishes *w, const char *url, char host[static 256]) {
+    struct target *g = &w->run->target;
+    slice s = slice_str(url);
+    if (!slice_istarts(s, SLICE("wss://"))) return false;
+    s = slice_from(s, 6);
+    size_t slash = slice_find(s, '/');
+    return slice_cstr(slice_from(s, slash), g->path, sizeof g->path) &&
+           resolve(slice_head(s, slash), 443, host, &g->at[WIRE_WSS], NULL);
+}
+
 static bool find_target(struct wishes *w, const char *given, char *why, size_t why_len) {
     struct target *g = &w->run->target;
     slice s = slice_str(given);
     bool sips = slice_istarts(s, SLICE("sips:")), sip = slice_istarts(s, SLICE("sip:"));
     s = slice_from(s, sips ? 5 : sip ? 4 : 0);
     (void)snprintf(g->given, sizeof g->given, "%s", given);
+    bool wss = slice_istarts(s, SLICE("wss:"));
     slice transport = uri_param(slice_str(given), "transport");
     s = slice_head(s, slice_find(s, ';'));
-    struct addr at, other;
+    struct addr at = { 0 }, other;
     char host[256];
-    bool good = resolve(s, sips ? 5061 : 5060, g->host, &at, w->run->other);
-    if (good && (sips || !sip)) g->at[WIRE_TLS] = at;
-    if (good && !sips && !is_i(transport, "udp")) g->at[WIRE_TCP] = at;
-    if (good && !sips && !is_i(transport, "tcp")) g->at[WIRE_UDP] = at;
+    bool good = wss ? resolve_wss(w, given, g->host)
+                    : resolve(s, sips ? 5061 : 5060, g->host, &at, w->run->other);
+    if (good && !wss && (sips || !sip)) g->at[WIRE_TLS] = at;
+    if (good && !wss && !sips && !is_i(transport, "udp")) g->at[WIRE_TCP] = at;
+    if (good && !wss && !sips && !is_i(transport, "tcp")) g->at[WIRE_UDP] = at;
+    if (good && w->wss) good = resolve_wss(w, w->wss, host);
     if (good && w->udp && (good = resolve(slice_str(w->udp), 5060, host, &other, NULL)))
         g->at[WIRE_UDP] = other;
     if (good && w->tcp && (good = resolve(slice_str(w->tcp), 5060, host, &other, NULL)))

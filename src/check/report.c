@@ -223,7 +223,7 @@ void report_summary(const struct run *run, struct score *out) {
 /* ---- the file ----------------------------------------------------------------------------- */
 
 static void put_head(const struct run *run, struct json_writer *w) {
-    static const char *const wires[] = { "udp", "tcp", "tls" };
+    static const char *const wires[WIRE_COUNT] = { "udp", "tcp", "tls", "wss" };
     struct score s;
     struct run silent = *run;
     silent.quiet = true;

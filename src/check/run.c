@@ -8,8 +8,9 @@
 #include <time.h>
 
 #define ARENA_BYTES (64u << 20)
-#define PROBE_MS    5000 /* a busy machine shakes hands slowly; a refused connection is told at once \
-                          */
+#define PROBE_MS                                                                                   \
+    5000 /* a busy machine shakes hands slowly; a refused connection is told at once               \
+          */
 #define PROBE_UDP_MS 1500
 
 const char *verdict_name(enum verdict v) {
@@ -69,6 +70,7 @@ static void preconditions(struct test *t) {
     bool udp_row = is(slice_str(rows[w->row].needs), "udp");
     if (((w->needs & NEEDS_UDP) || udp_row) && !test_has(t, WIRE_UDP)) test_na(t, "udp");
     if ((w->needs & NEEDS_TLS) && !test_has(t, WIRE_TLS)) test_na(t, "tls");
+    if ((w->needs & NEEDS_WSS) && !test_has(t, WIRE_WSS)) test_na(t, "websocket");
     if ((w->needs & NEEDS_STREAM) && !stream) test_na(t, "tcp or tls");
     if ((w->needs & NEEDS_WRITES) && !run->allow_writes) test_unclear(t, "needs --allow-writes");
     if ((w->needs & NEEDS_LOAD) && !run->load) test_unclear(t, "needs --load");
@@ -134,9 +136,8 @@ void run_all(struct run *run) {
 
 /* ---- what does it speak? ------------------------------------------------------------------ */
 
-/* Does the target answer OPTIONS over this wire? */
+/* Does the target answer OPTIONS (over WebSocket: the handshake) over this wire? */
 static bool speaks(struct run *run, enum wire w) {
-    static const char *const names[] = { "UDP", "TCP", "TLS" };
     struct link *l = NULL;
     if (link_open(run, w, NULL, NULL, &l) != ERR_OK) return false;
     char mem[1024], local[64];
@@ -147,15 +148,17 @@ static bool speaks(struct run *run, enum wire w) {
             ";branch=z9hG4bK-probe-%lld;rport\r\n"
             "Max-Forwards: 70\r\nFrom: <sip:probe@" SLICE_FMT ">;tag=p\r\nTo: <sip:%s>\r\n"
             "Call-ID: probe-%lld\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
-            run->target.domain, names[w], SLICE_ARG(buf_slice(&at)), (long long)clock_ms(),
+            run->target.domain, wire_names[w], SLICE_ARG(buf_slice(&at)), (long long)clock_ms(),
             SLICE_ARG(buf_slice(&at)), run->target.domain, (long long)clock_ms());
     if (run->role == ROLE_RELAY) { /* a Binding request */
         buf_clear(&b);
         buf_put(&b, slice_of("\0\1\0\0\x21\x12\xa4\x42kithprobe001", 20));
     }
     size_t size;
-    bool there = l->fd >= 0 && link_send(run, l, buf_slice(&b)) &&
-                 link_message(l, w == WIRE_UDP ? PROBE_UDP_MS : PROBE_MS, &size);
+    int64_t patience = w == WIRE_UDP ? PROBE_UDP_MS : PROBE_MS;
+    bool there =
+        l->fd >= 0 && (w == WIRE_WSS || /* the handshake alone tells it */
+                       (link_send(run, l, buf_slice(&b)) && link_message(l, patience, &size)));
     link_close(l);
     return there;
 }
@@ -187,7 +190,7 @@ bool run_probe(struct run *run, char *why, size_t why_len) {
             run->target.at[w] = here;
         }
     if (!found)
-        (void)snprintf(why, why_len, "%s answers neither over TLS nor TCP nor UDP",
+        (void)snprintf(why, why_len, "%s answers neither over TLS nor WebSocket nor TCP nor UDP",
                        run->target.given);
     return found > 0;
 }

@@ -17,6 +17,8 @@ struct phone; /* check/phone.h; only for the role phone */
 struct target {
     char given[300], host[256], domain[256], name[256]; /* name: what its certificate must say */
     struct addr at[WIRE_COUNT];                         /* family NONE: it does not speak that */
+    char path[128];                                     /* of its WebSocket */
+    const char *origin; /* that it takes there; NULL: we tell none */
 };
 
 struct result { /* one finished test */

@@ -28,7 +28,8 @@ enum check_needs {
     NEEDS_STREAM = 2, /* TLS or TCP; else not applicable */
     NEEDS_TLS = 4,    /* else not applicable */
     NEEDS_WRITES = 8, /* changes bindings that it did not make: --allow-writes */
-    NEEDS_LOAD = 16   /* a bounded burst: --load */
+    NEEDS_LOAD = 16,  /* a bounded burst: --load */
+    NEEDS_WSS = 32    /* else not applicable */
 };
 
 struct test;

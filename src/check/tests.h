@@ -9,6 +9,7 @@
     X(ROLE_SERVER, server_txn)                                                                     \
     X(ROLE_SERVER, server_route)                                                                   \
     X(ROLE_SERVER, server_parse)                                                                   \
+    X(ROLE_SERVER, server_ws)                                                                      \
     X(ROLE_SERVER, server_tls)                                                                     \
     X(ROLE_SERVER, server_auth)                                                                    \
     X(ROLE_SERVER, server_reg)                                                                     \

@@ -57,6 +57,8 @@ const char *ua_last_branch(struct ua *a) {
     return a->branch;
 }
 
+const char *const wire_names[WIRE_COUNT] = { "UDP", "TCP", "TLS", "WSS" };
+
 static void token(char *dst, size_t cap, const char *prefix) {
     uint8_t bytes[8];
     crypto_random(bytes, sizeof bytes);
@@ -71,6 +73,7 @@ static void token(char *dst, size_t cap, const char *prefix) {
 static enum wire choose(struct test *t, enum wire w) {
     if (w == WIRE_BEST || w == WIRE_STREAM) {
         if (test_has(t, WIRE_TLS)) return WIRE_TLS;
+        if (test_has(t, WIRE_WSS) && w == WIRE_BEST) return WIRE_WSS;
         if (test_has(t, WIRE_TCP) || w == WIRE_STREAM) return WIRE_TCP;
         return WIRE_UDP;
     }
@@ -111,9 +114,13 @@ static struct ua *make(struct test *t, enum wire w, int account, const struct ad
     }
     struct buf b = buf_over(a->local, sizeof a->local - 1);
     addr_put(&b, &a->link->local);
+    if (a->link->wire == WIRE_WSS && !a->borrowed) { /* RFC 7118 8: a browser knows no address */
+        token(a->local, sizeof a->local - 8, "");
+        memcpy(a->local + strlen(a->local), ".invalid", 9);
+    }
     b = buf_over(a->host, sizeof a->host - 1);
     addr_put_host(&b, &a->link->local);
-    static const char *const hints[] = { "", ";transport=tcp", ";transport=tcp" };
+    static const char *const hints[] = { "", ";transport=tcp", ";transport=tcp", ";transport=ws" };
     (void)snprintf(a->contact, sizeof a->contact, "sip:%s@%s%s",
                    a->account ? a->account->user : "tester", a->local, hints[a->link->wire]);
     token(a->tag, sizeof a->tag, "");
@@ -198,8 +205,6 @@ static bool leaves_out(const struct req *r, const char *name) {
             buf_lit(b, "\r\n");                                                                    \
         }                                                                                          \
     } while (0)
-
-static const char *const wire_names[] = { "UDP", "TCP", "TLS" };
 
 /* Via to CSeq: what every request has. */
 static void put_identity(struct ua *a, struct buf *b, const struct req *r, const char *method,

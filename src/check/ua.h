@@ -11,8 +11,17 @@
 
 #include "check/msg.h"
 
-/* BEST: TLS, else TCP, else UDP, by what the target has. STREAM: TLS, else TCP. */
-enum wire { WIRE_UDP, WIRE_TCP, WIRE_TLS, WIRE_COUNT, WIRE_BEST = WIRE_COUNT, WIRE_STREAM };
+/* BEST: TLS, else WSS, else TCP, else UDP, by what the target has. STREAM: TLS, else TCP. */
+enum wire {
+    WIRE_UDP,
+    WIRE_TCP,
+    WIRE_TLS,
+    WIRE_WSS, /* RFC 7118: one message is one WebSocket message */
+    WIRE_COUNT,
+    WIRE_BEST = WIRE_COUNT,
+    WIRE_STREAM
+};
+extern const char *const wire_names[WIRE_COUNT]; /* as in Via */
 enum { NOBODY = -1 };
 struct test;
 

@@ -14,6 +14,7 @@ import ssl
 import struct
 import time
 
+import fake_ws
 from sipmsg import Msg, Uri, params, split, uri_of
 
 DOMAIN = "fake.test"
@@ -124,9 +125,9 @@ class Fake:
             lambda: Datagrams(self), local_addr=("127.0.0.1", 0))
         self.ports = {"UDP": self.udp.get_extra_info("sockname")[1]}
         tls = self.tls_context()
-        for kind, context in (("TCP", None), ("TLS", tls)):
+        for kind, context in (("TCP", None), ("TLS", tls), ("WSS", tls)):
             async def accept(reader, writer, kind=kind):
-                await self.stream(kind, reader, writer)
+                await (self.websocket if kind == "WSS" else self.stream)(kind, reader, writer)
             s = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context, limit=1 << 22)
             self.ports[kind] = s.sockets[0].getsockname()[1]
             self.closers.append(s)
@@ -145,6 +146,33 @@ class Fake:
         for c in list(self.conns):
             c.close()
 
+    async def websocket(self, kind, reader, writer):
+        start, headers = await fake_ws.read_head(reader)
+        answer = fake_ws.answer_upgrade(start, headers, self.bad, lambda origin: "stranger" in (origin or ""))
+        writer.write((answer or "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").encode())
+        ws = fake_ws.WebSocket(reader, writer, self.bad, is_server=True)
+        conn = Conn(self, kind, ws.send, writer.close, writer.get_extra_info("peername")[:2])
+        self.conns.add(conn)
+        try:
+            while answer and (got := await ws.message()):
+                self.take_whole(conn, got[1])
+        except fake_ws.Broken as e:
+            ws.control(fake_ws.CLOSE, struct.pack("!H", e.args[0]))
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
+            pass
+        finally:
+            self.closed(conn)
+            writer.close()
+
+    def take_whole(self, conn, data):
+        """RFC 7118 5: what stands behind the first SIP message is not looked at."""
+        end = data.find(b"\r\n\r\n") + 4
+        size = re.search(rb"(?i)\r\ncontent-length: *(\d+)", data[:end])
+        end += int(size.group(1)) if size else len(data)
+        self.take(conn, data[:end])
+        if self.bad("TRANS-020/two-in-one") and data[end:]:
+            self.take(conn, data[end:])
+
     async def stream(self, kind, reader, writer):
         peer = writer.get_extra_info("peername")[:2]
         conn = Conn(self, kind, writer.write, writer.close, peer)
@@ -152,6 +180,8 @@ class Fake:
         data = b""
         try:
             while True:
+                if data.startswith(b"GET ") and self.bad("TRANS-022/clear-text"):
+                    writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
                 while data.startswith(b"\r\n"):
                     if data.startswith(b"\r\n\r\n"):
                         data = data[4:]
@@ -694,7 +724,7 @@ class Fake:
         if "fingerprint:MD5" in text:
             return not self.bad("MSEC-005/md5")
         if "a=crypto" in text:
-            return conn.kind != "TLS" and not self.bad("MSEC-014/sdes-in-clear")
+            return conn.kind not in ("TLS", "WSS") and not self.bad("MSEC-014/sdes-in-clear")
         return "fingerprint:" not in text and not self.bad("MSEC-001/plain-rtp")
 
     def to_person(self, s, uri):
@@ -714,6 +744,8 @@ class Fake:
             if not mine:
                 return self.say(s, 480, [("Warning", '380 fake.test "SIPS Not Allowed"')])
         mine = [b for b in mine if b["conn"] is not s.conn]
+        if self.bad("TRANS-023/invalid"):
+            mine = [b for b in mine if ".invalid" not in b["uri"]]
         if not mine:
             return self.say(s, 480)
         if self.loops(m) and not self.bad("CORE-020/loop"):
@@ -802,7 +834,8 @@ class Fake:
             conn = nxt["conn"] if nxt else conn
         mark = self.loop_mark(s.request)
         branch = f"z9hG4bK{mark}{secrets.token_hex(6)}"
-        m.set("Via", [f"SIP/2.0/{conn.kind} {self.here(conn)};branch={branch}"] + m.values("Via"), first=True)
+        kind = "WS" if self.bad("TRANS-023/via") and conn.kind == "WSS" else conn.kind
+        m.set("Via", [f"SIP/2.0/{kind} {self.here(conn)};branch={branch}"] + m.values("Via"), first=True)
         self.spoil(m, original)
         c = Client(s, conn, m, t)
         c.breadth = breadth

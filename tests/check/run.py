@@ -54,6 +54,8 @@ async def check(kith, cert, directory, role, broken, tests):
         args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
                 directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load",
                 "--tcp", f"127.0.0.1:{f.ports['TCP']}", *common]
+        if "WSS" in f.ports:
+            args += ["--wss", f"wss://127.0.0.1:{f.ports['WSS']}/sip"]
         if not f.bad("TRANS-001/udp-and-tcp", "NAT-014/transports"):
             args += ["--udp", f"127.0.0.1:{f.ports['UDP']}"]
         if "TLS6" in f.ports:
@@ -71,7 +73,7 @@ async def check(kith, cert, directory, role, broken, tests):
 
 
 async def judge(kith, cert, directory, role, tests, jobs, pattern):
-    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "run.py"))
+    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "fake_ws.py", "run.py"))
     wrong, good = {}, {}
     for chosen in [[t] for t in tests] if pattern else [tests]:
         good.update(await check(kith, cert, directory, role, "", chosen))
