@@ -2,12 +2,12 @@
 """make test: runs every test of the tree, in stages, and counts them.
 
   checks  the scripts of tools/ on themselves and on the tree
-  dev     the debug build, and every test of it
-  asan    the same under AddressSanitizer and UBSan
+  release the build that people run (gcc), and every test of it
+  dev     the debug build and every test of it: for working, only when asked for
+  asan    the tests under AddressSanitizer and UBSan (clang), but what needs the real binary
   oom     the unit tests of that build again, with each allocation failing once
+  fuzz    every fuzzer of that build for a few seconds, from the corpus in the tree
   tsan    tests with the label "threads" under ThreadSanitizer
-  fuzz    every fuzzer for a few seconds, from the corpus in the tree
-  release the build that people run, and every test of it but the fuzz replays and the tester's own
   e2e     tests/e2e/run.py: real phones against the release build
 
 Each test function of a cmocka program counts as one; so does each PASS, FAIL and SKIP line of a
@@ -316,23 +316,40 @@ def stage_checks(results, options):
                 results.add_fail(f"checks/{path}", str(error))
 
 
-def stage_dev(results, options):
-    if build(results, "dev"):
-        tests = ctest_list("dev")
+def every_test(results, options, preset):
+    if build(results, preset):
+        tests = ctest_list(preset)
         if not options.match:
             check_complete(results, tests)
-        run_all(results, "dev", matching(tests, options), {})
+        run_all(results, preset, matching(tests, options), {})
+
+
+def stage_dev(results, options):
+    every_test(results, options, "dev")
+
+
+def stage_release(results, options):
+    every_test(results, options, "release")
+
+
+def build_asan(results):
+    # As Debian's compiler runtime may be missing, say so plainly before the build fails.
+    if shutil.which("clang"):
+        return build(results, "asan")
+    results.add_fail("asan build", "clang is not installed: tools/setup.sh test")
+    return False
 
 
 def stage_asan(results, options):
-    if build(results, "asan"):
-        run_all(results, "asan", matching(ctest_list("asan"), options), SANITIZER_ENV)
+    if build_asan(results):
+        tests = [t for t in matching(ctest_list("asan"), options) if "fuzz" not in t["labels"]]
+        run_all(results, "asan", tests, SANITIZER_ENV)
 
 
 def stage_oom(results, options):
     """tests/unit/unit_oom.c walks; here the programs are chosen and their walks added up."""
     # What runs the kith binary is left out: the walk would be in the test, not in what it tests.
-    if not os.path.isdir(os.path.join(ROOT, "build", "asan")) and not build(results, "asan"):
+    if not build_asan(results):
         return
     tests = [t for t in matching(ctest_list("asan"), options)
              if t["command"] and "unit" in t["labels"] and "/cli/" not in t["command"][0]]
@@ -376,7 +393,7 @@ def run_fuzzer(test, seconds):
     seeds = os.listdir(corpus) if os.path.isdir(corpus) else []
     if not seeds:
         return 1, f"{corpus}: no corpus", 0.0
-    grown = os.path.join(ROOT, "build", "fuzz", "grown", name)
+    grown = os.path.join(ROOT, "build", "asan", "grown", name)
     os.makedirs(grown, exist_ok=True)
     command = [program, f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048",
                "-print_final_stats=1", f"-artifact_prefix={grown}-crash-"]
@@ -392,16 +409,9 @@ def run_fuzzer(test, seconds):
 
 
 def stage_fuzz(results, options):
-    # As Debian's compiler runtime may be missing, say so plainly before the build fails.
-    if not shutil.which("clang"):
-        results.add_fail("fuzz build", "clang is not installed: tools/setup.sh test")
+    if not build_asan(results):
         return
-    if not build(results, "fuzz"):
-        # The rest of the tree may be at fault: that is one failure, the fuzzers still run.
-        names = [t["name"] for t in ctest_list("fuzz") if "fuzz" in t["labels"]]
-        if not names or not build(results, "fuzz", names):
-            return
-    tests = [t for t in matching(ctest_list("fuzz"), options) if "fuzz" in t["labels"]]
+    tests = [t for t in matching(ctest_list("asan"), options) if "fuzz" in t["labels"]]
     if not tests and not options.match:
         results.add_fail("fuzz", "there is no fuzzer")
     with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
@@ -415,15 +425,6 @@ def stage_fuzz(results, options):
                 print(f"  fuzz: {name}: {ran.group(1)} inputs ({seconds:.0f} s)", flush=True)
             else:
                 results.add_fail(f"fuzz/{name}", output + f"\n{how_it_ended(code)}")
-
-
-def stage_release(results, options):
-    """Other warnings and other checks come with optimisation and _FORTIFY_SOURCE."""
-    if build(results, "release"):
-        results.add_pass()
-        # The tester's counterparts try the tester, which has just been done; e2e uses this build.
-        tests = [t for t in ctest_list("release") if not {"fuzz", "check"} & set(t["labels"])]
-        run_all(results, "release", matching(tests, options), {})
 
 
 def stage_e2e(results, options):
@@ -447,8 +448,8 @@ def stage_e2e(results, options):
         results.add_fail("e2e", output + f"\n{how_it_ended(code)}: no PASS, FAIL or SKIP line")
 
 
-STAGES = {"checks": stage_checks, "dev": stage_dev, "asan": stage_asan, "oom": stage_oom,
-          "tsan": stage_tsan, "fuzz": stage_fuzz, "release": stage_release, "e2e": stage_e2e}
+STAGES = {"checks": stage_checks, "dev": stage_dev, "release": stage_release, "asan": stage_asan,
+          "oom": stage_oom, "fuzz": stage_fuzz, "tsan": stage_tsan, "e2e": stage_e2e}
 
 
 def self_test():
@@ -508,7 +509,8 @@ def main():
     parser.add_argument("--e2e-seconds", type=int, default=600)
     parser.add_argument("--match", default="")
     options = parser.parse_args()
-    stages = options.only or (["checks", "dev"] if options.quick else list(STAGES))
+    stages = options.only or (["checks", "dev"] if options.quick
+                               else [s for s in STAGES if s != "dev"])
     results = Results([(row[0], row[1]) for row in source.rows(ROOT, "tests/skips.txt", 2)])
     began = time.monotonic()
     for name in stages:

@@ -26,9 +26,10 @@ struct desk {
 
 static struct desk *desk_new(void) {
     static struct desk d;
-    d = (struct desk){
-        .limits = { 60, 86400, 3600, 4 }, .now = NOW, .uri = "sip:example.org", .call_id = "call-1"
-    };
+    d = (struct desk){ .limits = { 60, 86400, 3600, 4, false },
+                       .now = NOW,
+                       .uri = "sip:example.org",
+                       .call_id = "call-1" };
     d.l = location_new(1000, &key, RUN);
     assert_non_null(d.l);
     d.req = (struct registrar_request){
@@ -793,7 +794,7 @@ static void outbound_is_said(void **state) {
 static enum err register_twice(void *ctx) {
     (void)ctx;
     static struct desk d;
-    d = (struct desk){ .limits = { 60, 86400, 3600, 4 },
+    d = (struct desk){ .limits = { 60, 86400, 3600, 4, false },
                        .now = NOW,
                        .uri = "sip:example.org",
                        .call_id = "call-1",

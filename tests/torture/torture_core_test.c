@@ -188,7 +188,7 @@ static void every_outcome(void **state) {
     slice table = unit_file("tests/torture/outcomes.tsv");
     unsigned rows = 0, failed = 0;
     for (slice line; slice_split(&table, '\n', &line);) {
-        slice file, section, reader, server, one;
+        slice file, section, reader, server = { 0 }, one;
         char name[64], got[16];
         if (slice_starts(line, SLICE("#"))) continue;
         assert_true(slice_split(&line, '\t', &file) && slice_split(&line, '\t', &section) &&
