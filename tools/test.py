@@ -246,7 +246,8 @@ def run_all(results, stage, tests, more_env):
         bad = len(results.failed) - before[1]
         print(f"  {stage}: {test['name']}: {ok} ok{f', {bad} FAILED' if bad else ''} "
               f"({seconds:.1f} s)", flush=True)
-    tests = sorted(tests, key=lambda t: -t["timeout"])
+    # Long ones first; among equals the upper layers, which have most to do.
+    tests = sorted(reversed(tests), key=lambda t: -t["timeout"])
     waits = sum("check" in t["labels"] and t["timeout"] > 300 for t in tests)
     with concurrent.futures.ThreadPoolExecutor(JOBS + waits) as pool:
         waiting = {pool.submit(run_one, t, more_env): t for t in tests if not t["serial"]}
