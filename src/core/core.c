@@ -285,7 +285,14 @@ void core_receive(struct core *c, flow_id f, slice bytes, struct now now) {
     COUNT(c, messages_in);
     flow_touch(c, flow);
     struct sip_read r =
-        sip_msg_read(&c->msg, bytes, flow_is_reliable(&flow->info) ? SIP_STREAM : SIP_DATAGRAM);
+        sip_msg_read(&c->msg, bytes, flow_is_stream(&flow->info) ? SIP_STREAM : SIP_DATAGRAM);
+    /* RFC 7118 5: a WebSocket message holds one SIP message, and nothing behind it. */
+    if (r.err == ERR_OK && flow->info.transport == FLOW_WSS && r.used < bytes.len)
+        r = (struct sip_read){ .err = ERR_BAD,
+                               .why = SIP_BAD_CONTENT_LENGTH,
+                               .used = r.used,
+                               .at = r.used,
+                               .answerable = c->msg.is_request && c->msg.method != SIP_ACK };
     if (r.err != ERR_OK)
         core_bad_message(c, flow, &r);
     else if (c->msg.is_request)

@@ -126,13 +126,13 @@ static unsigned bad_status(enum sip_bad why) {
 }
 
 void core_bad_message(struct core *c, struct flow *flow, const struct sip_read *r) {
-    bool is_stream = flow_is_reliable(&flow->info);
+    bool is_stream = flow_is_stream(&flow->info);
     COUNT(c, bad_messages);
     /* One line a flow: whoever sends garbage shall not fill the operator's disk with it. */
     LOG(flow->bad++ ? LOG_DEBUG : LOG_INFO, "message.bad", LOG_F_U64("flow", flow->id),
         LOG_F_STR("why", sip_bad_text(r->why)), LOG_F_U64("at", r->at));
     if (flow->bad > BAD_MESSAGES_MAX) {
-        if (is_stream) core_close(c, flow->id, "too many unreadable messages");
+        if (flow_is_reliable(&flow->info)) core_close(c, flow->id, "too many unreadable messages");
         return;
     }
     /* RFC 3261 8.2.1, RFC 4475 3.1.2: say what is wrong, if there is somebody to say it to. */

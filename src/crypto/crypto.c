@@ -95,6 +95,10 @@ void crypto_md5(const void *p, size_t len, uint8_t out[static 16]) {
     hash(HASH_MD5, md_md5, slice_of(p, len), out);
 }
 
+void crypto_sha1(const void *p, size_t len, uint8_t out[static 20]) {
+    hash(HASH_SHA1, md_sha1, slice_of(p, len), out);
+}
+
 /* RFC 2104 2 by hand over our hash: EVP_MAC takes 2 us to set up for what is four blocks. Both
  * hashes work on blocks of 64 bytes. */
 static void hmac(enum hash_kind kind, const EVP_MD *md, size_t hash_len, slice key, slice data,

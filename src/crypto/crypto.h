@@ -27,6 +27,8 @@ void crypto_sha256(const void *p, size_t len, uint8_t out[static 32]);
 void crypto_sha512_256(const void *p, size_t len, uint8_t out[static 32]); /* RFC 7616 */
 void crypto_md5(const void *p, size_t len, uint8_t out[static 16]); /* the legacy lane only */
 void crypto_hmac_sha256(slice key, slice data, uint8_t out[static 32]);
+/* For the WebSocket handshake alone (RFC 6455 4.2.2), where it protects nothing. */
+void crypto_sha1(const void *p, size_t len, uint8_t out[static 20]);
 /* For STUN alone (RFC 8489 14.5): clients of RFC 5389 know nothing better. */
 void crypto_hmac_sha1(slice key, slice data, uint8_t out[static 20]);
 

@@ -61,7 +61,8 @@ static void put_counters(struct daemon *d, struct json_writer *w) {
                     IO_ROW(bytes_out),         IO_ROW(datagrams_in),    IO_ROW(datagrams_out),
                     IO_ROW(datagrams_dropped), IO_ROW(mails_refused),   IO_ROW(connects_up),
                     IO_ROW(connects_ok),       IO_ROW(connects_failed), IO_ROW(closed_silent),
-                    IO_ROW(dns_questions),     IO_ROW(dns_failures) };
+                    IO_ROW(dns_questions),     IO_ROW(dns_failures),    IO_ROW(http_requests),
+                    IO_ROW(http_refused),      IO_ROW(websockets) };
 #undef CORE_ROW
 #undef IO_ROW
     for (size_t r = 0; r < ARRAY_LEN(core_rows); r++) {

@@ -1,6 +1,6 @@
 /* A connection's life; how those begin that are ours stands in connect.c:
  *
- *   accept -> HANDSHAKE -> DECIDE -> SIP, TURN -> CLOSING -> LINGER -> DEAD
+ *   accept -> HANDSHAKE -> DECIDE -> SIP, TURN, HTTP -> CLOSING -> LINGER -> DEAD
  *                 |  ALPN sip/2 ^      |
  *                 +-------------+      +-> DEAD (the peer closed, an error, a limit)
  *
@@ -95,6 +95,7 @@ static uint8_t conn_rank(const struct loop_source *source) {
     case CONN_HANDSHAKE:
         return c->is_ours ? LOOP_FIRST : LOOP_LATER;
     case CONN_DECIDE:
+    case CONN_HTTP:
         return LOOP_NEXT;
     case CONN_SIP:
         return core_flow_in_call(c->io->core, c->flow) ? LOOP_FIRST : LOOP_NEXT;
@@ -237,6 +238,11 @@ static bool slots_reach(struct io *io, uint32_t slot) {
 
 /* What the peer has proved. Costs nothing for a phone without certificate. */
 static void see_peer(struct conn *c, struct flow_info *info, struct cert_seen *seen) {
+    if (c->is_ws) { /* a browser is asked for no certificate, and another's does not count */
+        info->has_device_key = c->io->session && c->io->session->has_key;
+        if (info->has_device_key) memcpy(info->device_key, c->io->session->key, 32);
+        return;
+    }
     if (!c->tls.ssl || !tls_peer_has_certificate(&c->tls)) return;
     info->has_device_key = tls_device_key(&c->tls, c->io->now.wall, info->device_key);
     if (!info->has_device_key && tls_peer_cert(&c->tls, c->io->now.wall, seen))
@@ -321,6 +327,8 @@ void conn_finish(struct conn *c) {
     struct io *io = c->io;
     if (c->state >= CONN_CLOSING) return;
     if (c->state == CONN_TURN) relay_stream_gone(c);
+    conn_ws_close(c, WS_CLOSE_AWAY);
+    if (c->state == CONN_DEAD) return;
     if (c->state <= CONN_HANDSHAKE) {
         conn_kill(c);
         return;
@@ -373,7 +381,7 @@ void conn_expired(struct conn *c, enum conn_timer which) {
         connect_expired(c);
         return;
     }
-    if (c->is_ours && c->state == CONN_SIP && !c->inbox) {
+    if ((c->is_ours || c->is_ws) && c->state == CONN_SIP && !c->inbox) {
         connect_ping(c);
         return;
     }
@@ -388,6 +396,10 @@ void conn_expired(struct conn *c, enum conn_timer which) {
             timer_start(&io->timers, &c->read_timer, io->now.mono + TURN_IDLE_MS);
             return;
         }
+        io_count(&io->counters.closed_unfinished, 1);
+        break;
+    case CONN_HTTP:
+        if (!c->inbox && !c->is_waiting) break; /* between two requests */
         io_count(&io->counters.closed_unfinished, 1);
         break;
     case CONN_DECIDE:

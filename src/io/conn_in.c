@@ -47,14 +47,6 @@ static size_t take_line_ends(struct conn *c, slice bytes) {
     return i;
 }
 
-/* What HTTP gets until there is something to serve. */
-static void refuse_http(struct conn *c, slice bytes) {
-    if (slice_find_slice(bytes, SLICE("\r\n\r\n")) == bytes.len && bytes.len < LIMIT_MSG_HEAD_BYTES)
-        return; /* the end of the request's head ends its sending */
-    conn_say(c, SLICE("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"));
-    conn_finish(c);
-}
-
 /* True when SIP may be read from here on. */
 static bool decide(struct conn *c, slice bytes) {
     enum frame_protocol p = c->is_http ? PROTOCOL_HTTP : frame_protocol(bytes);
@@ -66,7 +58,8 @@ static bool decide(struct conn *c, slice bytes) {
         timer_stop(&c->io->timers, &c->read_timer);
         return conn_open_flow(c);
     case PROTOCOL_HTTP:
-        refuse_http(c, bytes);
+        if (c->transport != FLOW_TLS || c->lane != LANE_MAIN) break;
+        c->state = CONN_HTTP;
         return false;
     case PROTOCOL_STUN:
         if (!c->io->relay) break;
@@ -82,11 +75,11 @@ static bool decide(struct conn *c, slice bytes) {
 }
 
 /* Hands over every whole message in `bytes`; how much of it is done with. */
-static size_t take_messages(struct conn *c, slice bytes) {
+static size_t take_sip(struct conn *c, slice bytes) {
     struct io *io = c->io;
     size_t used = 0, len;
     const char *why;
-    while (c->state == CONN_SIP || c->state == CONN_DECIDE) {
+    while ((c->state == CONN_SIP && !c->is_ws) || c->state == CONN_DECIDE) {
         slice rest = slice_from(bytes, used);
         if (c->frame.scanned == 0 && c->frame.need == 0) {
             used += take_line_ends(c, rest);
@@ -104,7 +97,20 @@ static size_t take_messages(struct conn *c, slice bytes) {
         io_drain_effects(io);
         used += len;
     }
-    return c->state == CONN_TURN ? used + relay_take_stream(c, slice_from(bytes, used)) : used;
+    return used;
+}
+
+/* One protocol may follow another: a first line decides, a request opens a WebSocket. */
+static size_t take_messages(struct conn *c, char *bytes, size_t *len) {
+    size_t used = take_sip(c, slice_of(bytes, *len));
+    if (c->state == CONN_HTTP) used += conn_take_requests(c, slice_of(bytes + used, *len - used));
+    if (c->state == CONN_TURN) used += relay_take_stream(c, slice_of(bytes + used, *len - used));
+    if (c->state == CONN_SIP && c->is_ws) {
+        size_t rest = *len - used, n = conn_take_frames(c, bytes + used, &rest);
+        *len = used + rest;
+        used += n;
+    }
+    return used;
 }
 
 /* ---- what is not complete ---- */
@@ -144,6 +150,7 @@ static void watch_rest(struct conn *c, bool is_new) {
     struct io *io = c->io;
     if (c->state == CONN_TURN && !c->inbox) /* then conn_expired asks for an allocation */
         timer_start(&io->timers, &c->read_timer, io->now.mono + io->limits.message_ms);
+    if (c->state == CONN_HTTP) conn_watch_http(c, is_new);
     if (c->state != CONN_SIP) return; /* DECIDE has its own clock, a closing one too */
     if (!c->inbox)
         connect_idle(c);
@@ -152,11 +159,10 @@ static void watch_rest(struct conn *c, bool is_new) {
 }
 
 /* Bytes of the stream, in order. */
-static void take(struct conn *c, slice bytes) {
-    size_t used;
+static void take(struct conn *c, char *bytes, size_t len) {
     if (!c->inbox) {
-        used = take_messages(c, bytes);
-        slice rest = slice_from(bytes, used);
+        size_t used = take_messages(c, bytes, &len);
+        slice rest = slice_of(bytes + used, len - used);
         if (c->state >= CONN_CLOSING) return;
         if (rest.len && !inbox_add(c, rest)) {
             conn_kill(c);
@@ -165,12 +171,21 @@ static void take(struct conn *c, slice bytes) {
         watch_rest(c, used > 0);
         return;
     }
-    if (!inbox_add(c, bytes)) {
+    if (inbox_add(c, slice_of(bytes, len)))
+        conn_take_on(c);
+    else
         conn_kill(c);
+}
+
+void conn_take_on(struct conn *c) {
+    struct inbox *in = c->inbox;
+    if (!in) {
+        if (c->state < CONN_CLOSING) watch_rest(c, true);
         return;
     }
-    used = take_messages(c, slice_of(c->inbox->bytes, c->inbox->len));
+    size_t len = in->len, used = take_messages(c, in->bytes, &len);
     if (c->state >= CONN_CLOSING) return; /* its inbox is gone, or goes with it */
+    in->len = (uint32_t)len;
     inbox_drop(c, used);
     watch_rest(c, used > 0);
 }
@@ -230,7 +245,7 @@ static void read_tls(struct conn *c) {
                (e = tls_read(&c->tls, io->plain + have, IO_PLAIN_BYTES - have, &n)) == ERR_OK)
             have += n;
         if (io->wire.out_len) conn_send_wire(c); /* an alert, an answer to a key update */
-        if (have && c->state < CONN_CLOSING) take(c, slice_of(io->plain, have));
+        if (have && c->state < CONN_CLOSING) take(c, io->plain, have);
     }
     if (c->state >= CONN_CLOSING) return;
     if (e == ERR_CLOSED)
@@ -273,7 +288,7 @@ bool conn_read(struct conn *c) {
         read_tls(c);
         io->wire.in_len = 0; /* what a closed connection left */
     } else {
-        take(c, slice_of(dst, (size_t)n));
+        take(c, dst, (size_t)n);
     }
     return n == IO_WIRE_BYTES || c->is_ending;
 }

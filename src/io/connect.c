@@ -123,7 +123,7 @@ static mono_t ping_at(const struct io *io) {
 }
 
 void connect_idle(struct conn *c) {
-    if (c->is_ours)
+    if (c->is_ours || c->is_ws)
         timer_start(&c->io->timers, &c->read_timer, ping_at(c->io));
     else
         timer_stop(&c->io->timers, &c->read_timer);
@@ -139,7 +139,10 @@ void connect_ping(struct conn *c) {
         return;
     }
     bool answers = c->ping == PING_ANSWERED;
-    conn_say(c, SLICE("\r\n\r\n"));
+    if (c->is_ws)
+        conn_ws_ping(c); /* RFC 7118 6: a browser cannot send CRLFs, nor Pings of its own */
+    else
+        conn_say(c, SLICE("\r\n\r\n"));
     if (c->state != CONN_SIP) return;
     if (answers) c->ping = PING_SENT;
     timer_start(&io->timers, &c->read_timer,

@@ -16,7 +16,7 @@ static void refuse_later(struct io *io, unsigned worker, const struct core_mail 
 static void do_send(struct io *io, const struct core_effect *fx) {
     struct conn *c = conn_of(io, fx->flow);
     if (c) {
-        conn_say(c, fx->bytes);
+        conn_say_message(c, fx->bytes);
         loop_rank_changed(io->loop, &c->source); /* it may be in a call by now */
         if (io->dirty_count >= IO_DIRTY_MAX) io_flush(io);
         return;

@@ -32,7 +32,14 @@ void io_limits_defaults(struct io_limits *l) {
 
 /* ---- letters ---- */
 
-enum io_letter_kind { LETTER_MAIL, LETTER_STORED, LETTER_CALL, LETTER_TLS, LETTER_DRAIN };
+enum io_letter_kind {
+    LETTER_MAIL,
+    LETTER_STORED,
+    LETTER_CALL,
+    LETTER_TLS,
+    LETTER_HTTP,
+    LETTER_DRAIN
+};
 struct io_letter {
     enum io_letter_kind kind;
     union {
@@ -49,6 +56,10 @@ struct io_letter {
             struct tls_server *server;
             struct tls_client *client;
         } tls;
+        struct {
+            uint64_t ticket;
+            uint32_t status, lines_len; /* of the letter's bytes */
+        } http;
         uint32_t grace_ms;
     };
 };
@@ -71,6 +82,18 @@ enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void 
 enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client) {
     struct io_letter l = { .kind = LETTER_TLS, .tls = { tls, client } };
     return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
+}
+
+enum err io_post_http(struct io *io, uint64_t ticket, unsigned status, slice lines, slice body) {
+    struct io_letter l = { .kind = LETTER_HTTP, .http = { ticket, status, (uint32_t)lines.len } };
+    char *both = mem_alloc(lines.len + body.len + 1);
+    if (!both) return ERR_MEMORY;
+    struct buf b = buf_over(both, lines.len + body.len);
+    buf_put(&b, lines);
+    buf_put(&b, body);
+    enum err e = mailbox_send(io->mailbox, &l, sizeof l, buf_slice(&b), true);
+    mem_free(both);
+    return e;
 }
 
 enum err io_drain(struct io *io, uint32_t grace_ms) {
@@ -115,6 +138,11 @@ static void open_letter(struct io *io, const struct letter *letter) {
         if (!l.tls.client) break;
         tls_client_unref(io->tls_client);
         io->tls_client = l.tls.client;
+        break;
+    case LETTER_HTTP:
+        conn_http_answered(io, l.http.ticket, l.http.status,
+                           slice_head(letter->bytes, l.http.lines_len),
+                           slice_from(letter->bytes, l.http.lines_len));
         break;
     case LETTER_DRAIN:
         listeners_close(io);
@@ -202,6 +230,8 @@ enum err io_new(const struct io_config *config, struct io **out, struct buf *why
     io->worker = config->worker;
     io->limits = config->limits;
     io->hooks = config->hooks;
+    io->site = config->site;
+    io->site_is_public = config->site_is_public;
     io->now = clock_now();
     io->fd_max = fd_max();
     io->drain_until = MONO_NEVER;

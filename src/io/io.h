@@ -32,6 +32,8 @@
 #include <stdatomic.h>
 
 struct io;
+struct http_request; /* http/request.h */
+struct http_site;    /* http/site.h */
 struct tls_client;
 struct tls_server;
 struct relay_config; /* io/relay.h */
@@ -62,6 +64,17 @@ struct io_limits {
 };
 void io_limits_defaults(struct io_limits *l);
 
+struct io_http { /* a JSON call of the page; its slices live until the hook returns */
+    uint64_t ticket;
+    const struct http_request *head;
+    slice body;
+    const struct addr *peer;
+};
+struct io_session { /* what opens a WebSocket: struct flow_info */
+    bool has_key;
+    uint8_t key[32];
+};
+
 struct io_hooks {
     void *ctx;
     /* Commit it, then io_post_stored(io, ticket, result), unless ticket is 0. The change lives
@@ -69,6 +82,12 @@ struct io_hooks {
     void (*on_store)(void *ctx, unsigned worker, const struct store_change *change,
                      uint64_t ticket);
     void (*on_trace)(void *ctx, unsigned worker, slice json);
+    /* Addresses below /api/: answer it later by io_post_http. False: too much at once (503). NULL:
+     * there are none. */
+    bool (*on_http)(void *ctx, unsigned worker, const struct io_http *call);
+    /* A WebSocket's handshake that is right so far: 101, or the status to refuse it with. NULL: any
+     * from the server's own origin, without session. */
+    unsigned (*on_upgrade)(void *ctx, const struct http_request *r, struct io_session *out);
 };
 
 struct io_config {
@@ -85,6 +104,8 @@ struct io_config {
     struct io_hooks hooks;            /* members may be NULL */
     struct core *core;                /* the caller's; outlives the io */
     const struct relay_config *relay; /* copied; NULL: STUN and TURN are not spoken */
+    const struct http_site *site;     /* outlives the io; NULL: no files */
+    bool site_is_public;              /* the certificate is no local CA's: HSTS */
 };
 
 /* All sockets are open when it returns. `why` (may be NULL) names the address that failed. EXISTS,
@@ -117,6 +138,11 @@ NODISCARD enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *c
  * failure they stay the caller's. `client` NULL: the old one goes on. */
 NODISCARD enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client);
 
+/* The answer to on_http: whole header lines, and JSON or nothing. A ticket of one that has gone is
+ * ignored. */
+NODISCARD enum err io_post_http(struct io *io, uint64_t ticket, unsigned status, slice lines,
+                                slice body);
+
 struct io_counters {              /* written by the worker, read by anybody: relaxed atomics */
     _Atomic uint64_t connections; /* now */
     _Atomic uint64_t accepted, refused_full, refused_source;
@@ -127,6 +153,7 @@ struct io_counters {              /* written by the worker, read by anybody: rel
     _Atomic uint64_t closed_stalled, closed_unfinished, closed_bad;
     _Atomic uint64_t bytes_in, bytes_out, datagrams_in, datagrams_out, datagrams_dropped;
     _Atomic uint64_t turns, mails_refused;
+    _Atomic uint64_t http_requests, http_refused, websockets; /* opened, of all time */
 };
 const struct io_counters *io_counters(const struct io *io);
 const struct turn_counters *io_turn_counters(const struct io *io); /* NULL: no relay */

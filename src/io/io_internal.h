@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/pool.h"
 #include "base/timer.h"
+#include "http/ws.h"
 #include "io/frame.h"
 #include "io/io.h"
 #include "io/relay.h"
@@ -31,6 +32,7 @@ enum conn_state {
     CONN_CONNECTING, /* one of ours: the kernel has not connected it yet */
     CONN_HANDSHAKE,  /* TLS is not up */
     CONN_DECIDE,     /* no protocol known: ALPN said nothing, or plain TCP */
+    CONN_HTTP,       /* requests, one after the other */
     CONN_SIP,        /* core knows it as `flow` */
     CONN_TURN,       /* a client of the relay */
     CONN_CLOSING,    /* nothing is read any more; what waits is still sent */
@@ -73,13 +75,19 @@ struct conn {
     pool_id id, source_count;
     uint8_t state; /* enum conn_state */
     uint8_t transport, lane;
-    uint8_t crlf;    /* how much of CRLFCRLF has come between messages */
-    bool is_http;    /* ALPN said so */
-    bool is_turn;    /* came to a port of the relay: nothing else is spoken there */
-    bool is_ending;  /* the peer sends no more: what is left is to be read to its end */
-    bool is_ours;    /* we began it */
-    bool is_awaited; /* core waits for the answer to FX_CONNECT */
-    uint8_t ping;    /* enum conn_ping */
+    uint8_t crlf;      /* how much of CRLFCRLF has come between messages */
+    bool is_http;      /* ALPN said so */
+    bool is_turn;      /* came to a port of the relay: nothing else is spoken there */
+    bool is_ending;    /* the peer sends no more: what is left is to be read to its end */
+    bool is_ours;      /* we began it */
+    bool is_awaited;   /* core waits for the answer to FX_CONNECT */
+    bool is_ws;        /* SIP in WebSocket messages */
+    bool is_ws_closed; /* our close frame is said */
+    bool is_waiting;   /* HTTP: a JSON call is with the daemon */
+    bool stays;        /* HTTP: and then the connection goes on */
+    bool has_begun;    /* HTTP: a request has, and its clock runs */
+    uint8_t ping;      /* enum conn_ping */
+    struct ws_reader ws;
 };
 _Static_assert(sizeof(struct conn) <= 400, "a connection's own memory");
 
@@ -131,6 +139,9 @@ struct io {
     struct mailbox *mailbox;
     struct tls_server *tls;
     struct tls_client *tls_client;
+    const struct http_site *site;
+    bool site_is_public;
+    const struct io_session *session; /* of the WebSocket that is being opened */
     struct addr dns_servers[IO_DNS_SERVERS_MAX];
     size_t dns_server_count;
     struct asker *asker; /* NULL until core asks */
@@ -218,6 +229,22 @@ void asker_free(struct asker *a); /* NULL is allowed */
 /* ---- conn_in.c ---- */
 /* True when there may be more to read than was read. */
 bool conn_read(struct conn *c);
+
+/* Look at what waits in the inbox again. */
+void conn_take_on(struct conn *c);
+
+/* ---- conn_http.c ---- */
+/* How much of the bytes is done with. */
+size_t conn_take_requests(struct conn *c, slice bytes);
+/* The same of a WebSocket; *len becomes less where fragments are put together. */
+size_t conn_take_frames(struct conn *c, char *bytes, size_t *len);
+/* What is left of the bytes stands in the inbox: set the clock. */
+void conn_watch_http(struct conn *c, bool is_new);
+void conn_http_answered(struct io *io, uint64_t ticket, unsigned status, slice lines, slice body);
+/* A whole SIP message, or a CRLF, as the transport has it. */
+void conn_say_message(struct conn *c, slice bytes);
+void conn_ws_ping(struct conn *c);
+void conn_ws_close(struct conn *c, unsigned code); /* says so, once */
 
 /* ---- conn_out.c ---- */
 /* Gather; written at the end of the turn. */

@@ -439,7 +439,7 @@ static void other_protocols_are_turned_away(void **state) {
     for (int i = 0; i < 2; i++) {
         phone_open(&one, &house, clients[i], "example.org");
         phone_say(&one, SLICE("GET / HTTP/1.1\r\nHost: example.org\r\n"));
-        phone_say(&one, SLICE("\r\n"));
+        phone_say(&one, SLICE("Connection: close\r\n\r\n"));
         phone_expect(&one, "HTTP/1.1 404 Not Found\r\n", 1);
         phone_expect_end(&one);
         phone_close(&one);

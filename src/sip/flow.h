@@ -35,12 +35,16 @@ struct flow_info {
     uint8_t transport; /* enum flow_transport */
     uint8_t lane;      /* enum flow_lane */
     struct addr local, peer;
-    bool has_device_key;          /* the peer proved a key certified by our device CA */
-    uint8_t device_key[32];       /* SHA-256 of its SubjectPublicKeyInfo */
+    bool has_device_key;    /* the peer proved a key certified by our device CA; WSS: has a token */
+    uint8_t device_key[32]; /* SHA-256 of its SubjectPublicKeyInfo; WSS: of the session's token */
     const struct peer_cert *cert; /* NULL: none. Borrowed for the call that opens the flow */
 };
 static inline bool flow_is_reliable(const struct flow_info *f) {
     return f->transport != FLOW_UDP;
+}
+/* A stream of messages whose ends only Content-Length tells; a WebSocket has ends of its own. */
+static inline bool flow_is_stream(const struct flow_info *f) {
+    return f->transport == FLOW_TCP || f->transport == FLOW_TLS;
 }
 static inline bool flow_is_secure(const struct flow_info *f) {
     return f->transport >= FLOW_TLS;

@@ -79,17 +79,18 @@ class Phone:
         self.trace = open(rig.dir / f"{self.name}.log", "a")
         self.instance = f"<urn:uuid:00000000-0000-4000-8000-{secrets.token_hex(6)}>"
         self.call_id, self.cseq, self.tag = secrets.token_hex(8), 0, secrets.token_hex(4)
+        self.socket = self._connect(kith, certificate, host, port, version, local, verify)
+        self.local = self.socket.getsockname()[:2]
+
+    def _connect(self, kith, certificate, host, port, version, local, verify):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+        kind = socket.SOCK_DGRAM if self.transport == "udp" else socket.SOCK_STREAM
         s = socket.socket(family, kind)
         s.settimeout(10)
         if local:
             s.bind((local, 0))
         s.connect((host, port))
-        if transport == "tls":
-            s = self._tls(s, kith, certificate, version, verify)
-        self.socket = s
-        self.local = s.getsockname()[:2]
+        return self._tls(s, kith, certificate, version, verify) if self.transport == "tls" else s
 
     def _tls(self, s, kith, certificate, version, verify):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
