@@ -40,6 +40,9 @@
 #define LIMIT_EXPIRES_MIN_S     60u /* below: 423. Refresh traffic must not become a load */
 #define LIMIT_EXPIRES_MAX_S     86400u
 #define LIMIT_EXPIRES_DEFAULT_S 3600u /* RFC 3261 10.3 */
+/* Over UDP: no connection breaks when we restart or the phone goes, so it must say so itself; less
+ * than a silent datagram flow is kept. */
+#define LIMIT_EXPIRES_DATAGRAM_S 300u
 
 /* Other domains. */
 #define LIMIT_DNS_RECORDS   32u    /* of one answer: two dozen servers are a large domain */

@@ -4,7 +4,6 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "guard/overload_client.h"
 #include "proxy/forward.h"
 
 #define GROUP_NONE UINT16_MAX /* above every q: no group has had its turn */
@@ -261,8 +260,7 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
     b->is_live = true;
 
     put_via(c, &via, &face, b->tx, loop_hash(c, m));
-    /* RFC 7339 4.1, RFC 5923 8.1 */
-    if (!to->account_id && to->bid) buf_lit(&via, OVERLOAD_CLIENT_VIA ";alias");
+    put_via_peer(&via, to->account_id, to->bid);
     sip_via_put_source(&source, &m->via, &x->peer, keep_alive_s(m->method));
     struct history_out history;
     struct forward f = { .req = m,

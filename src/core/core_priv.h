@@ -226,6 +226,9 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m);
 uint64_t call_hash_of(struct core *c, slice call_id, slice caller_tag);
 /* The Via value for a request on `face`; the branch names `tx` and carries the loop hash. */
 void put_via(struct core *c, struct buf *b, const struct flow_face *face, tx_id tx, uint64_t loop);
+/* What other domains read in it besides: that we take part in overload control (RFC 7339 4.1), and
+ * that they may use our connection too (RFC 5923 8.1). */
+void put_via_peer(struct buf *b, uint32_t account_id, uint32_t bid);
 void put_host(struct core *c, struct buf *b, const struct flow_face *face);
 const char *transport_param(uint8_t transport);
 

@@ -1,6 +1,7 @@
 /* Requests inside a dialog: found by the route token, never by From. architecture.md section 4. */
 #include "core/core_priv.h"
 
+#include "guard/overload_client.h"
 #include "proxy/forward.h"
 
 uint64_t call_hash_of(struct core *c, slice call_id, slice caller_tag) {
@@ -39,6 +40,10 @@ void put_via(struct core *c, struct buf *b, const struct flow_face *face, tx_id 
     put_host(c, b, face);
     buf_lit(b, ";branch=");
     branch_write(c->node->keys.branch, c->worker, tx, loop, b);
+}
+
+void put_via_peer(struct buf *b, uint32_t account_id, uint32_t bid) {
+    if (!account_id && bid) buf_lit(b, OVERLOAD_CLIENT_VIA ";alias");
 }
 
 /* ---- the token ---- */

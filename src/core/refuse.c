@@ -49,25 +49,31 @@ static slice routes_above_us(struct core *c, slice recorded, bool is_response) {
 
 /* ---- the requests that we make ourselves ---- */
 
-static void send_own(struct core *c, flow_id to, struct uac_request *r) {
+static void send_own(struct core *c, const struct route_side *to, struct uac_request *r) {
     struct flow_face face;
     char via_mem[512];
     struct buf via = buf_over(via_mem, sizeof via_mem);
     tx_id tx = POOL_ID_NONE;
-    if (!r->request_uri.len || !node_flow_face(c->node, to, &face)) return;
+    if (!r->request_uri.len || !node_flow_face(c->node, to->flow, &face)) return;
     bool is_bye = r->method == SIP_BYE;
-    r->request_uri = gruu_contact(c, r->request_uri, to);
+    r->request_uri = gruu_contact(c, r->request_uri, to->flow);
     if (is_bye && tx_client_reserve(c->txs, TX_OTHER_CLIENT, 0, &tx) != ERR_OK) return;
     put_via(c, &via, &face, tx, siphash_slice(&c->node->keys.table, r->call_id) + r->cseq);
+    put_via_peer(&via, to->account_id, to->bid);
     r->via = buf_slice(&via);
     struct buf out = core_out_begin(c, 8192 + r->body.len + r->routes.len);
     slice bytes = uac_write(r, &out) == ERR_OK ? core_out_end(c, &out) : SLICE_NONE;
-    if (is_bye && (!bytes.len || tx_client_start(c->txs, tx, bytes, to, face.transport != FLOW_UDP,
-                                                 c->now.mono) != ERR_OK)) {
+    if (is_bye &&
+        (!bytes.len || tx_client_start(c->txs, tx, bytes, to->flow, face.transport != FLOW_UDP,
+                                       c->now.mono) != ERR_OK)) {
         tx_drop(c->txs, tx);
         return;
     }
-    core_send(c, to, bytes, true, 0);
+    core_send(c, to->flow, bytes, true, 0);
+}
+
+static struct route_side side_of(const struct branch *b) {
+    return (struct route_side){ b->to.flow, b->to.account_id, b->to.bid };
 }
 
 /* What a 2xx still wants from the caller whom it never reaches: its ACK. When the 2xx held the
@@ -91,7 +97,8 @@ static void ack_2xx(struct core *c, const struct context *x, const struct branch
                                .call_id = m->call_id,
                                .cseq = m->cseq,
                                .body = sdp.full ? SLICE_NONE : buf_slice(&sdp) };
-    send_own(c, b->to.flow, &ack);
+    struct route_side side = side_of(b);
+    send_own(c, &side, &ack);
 }
 
 /* Case 4: the branch's dialog exists on the callee's side only: end it with a CSeq above all that
@@ -113,7 +120,8 @@ static void bye_2xx(struct core *c, const struct context *x, const struct branch
                                .call_id = m->call_id,
                                .cseq = cseq + 1,
                                .reason = SLICE(BYE_REASON) };
-    send_own(c, b->to.flow, &bye);
+    struct route_side side = side_of(b);
+    send_own(c, &side, &bye);
 }
 
 void refuse_end_call(struct core *c, uint64_t dialog) {
@@ -135,7 +143,8 @@ void refuse_end_call(struct core *c, uint64_t dialog) {
                                    .call_id = d.call_id,
                                    .cseq = other->cseq + 1,
                                    .reason = SLICE(BYE_REASON) };
-        send_own(c, side_flow(c, &side), &bye);
+        side.flow = side_flow(c, &side);
+        send_own(c, &side, &bye);
     }
 }
 
