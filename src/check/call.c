@@ -30,13 +30,11 @@ void dialog_of(struct ua *a, const struct msg *m, bool asked, struct dialog *out
     out->route_count = n;
 }
 
-/* The dialog of the side that is called: its tag stands in the answer it sends. */
-static void dialog_called(struct call *c, const struct rep *more) {
-    dialog_of(c->b, c->in, false, &c->db);
-    struct test *t = ua_test(c->b);
-    if (!t->verdict && !value_has(c->db.local, "tag"))
-        c->db.local = slice_str(text(t, SLICE_FMT ";tag=%s", SLICE_ARG(c->db.local),
-                                     more && more->to_tag ? more->to_tag : ua_tag(c->b)));
+void dialog_taken(struct ua *b, const struct msg *in, const struct rep *more, struct dialog *out) {
+    dialog_of(b, in, false, out);
+    if (!b || !in || ua_test(b)->verdict || value_has(out->local, "tag")) return;
+    out->local = slice_str(text(ua_test(b), SLICE_FMT ";tag=%s", SLICE_ARG(out->local),
+                                more && more->to_tag ? more->to_tag : ua_tag(b)));
 }
 
 /* `why`: what it means when it does not arrive. */
@@ -110,7 +108,7 @@ bool call_answer(struct test *t, struct call *c, const struct rep *more) {
     c->out = ua_wait(c->a, "2xx INVITE", 4000);
     if (!c->out) test_unclear(t, "the 200 of the called side did not arrive");
     dialog_of(c->a, c->out, true, &c->da);
-    dialog_called(c, &r);
+    dialog_taken(c->b, c->in, &r, &c->db);
     ua_send(c->a, &(struct req){ .method = "ACK", .in = &c->da });
     c->ack = ua_wait(c->b, "ACK", 4000);
     if (!c->ack) test_unclear(t, "the ACK did not arrive");

@@ -215,6 +215,7 @@ struct link *link_take(int fd, enum wire w, const char *certificate) {
     if (!l) return NULL;
     l->fd = fd;
     l->wire = w;
+    l->serves = true;
     bool good = true;
     if (w == WIRE_UDP) {
         struct sockaddr_storage from;
@@ -297,6 +298,17 @@ void link_drop(struct link *l, size_t size) {
     l->whole = false;
 }
 
+/* Double CRLF is a ping, one that stands alone a pong: RFC 5626 4.4.1. */
+static void take_blank(struct link *l) {
+    while (l->wire != WIRE_UDP && l->len >= 2 && l->in[0] == '\r' && l->in[1] == '\n') {
+        bool ping = l->serves && l->len >= 4 && l->in[2] == '\r' && l->in[3] == '\n';
+        if (ping && !l->mute) (void)!link_write(l, SLICE("\r\n"));
+        l->pings += ping;
+        l->pongs += !ping;
+        link_drop(l, ping ? 4 : 2);
+    }
+}
+
 bool link_message(struct link *l, int64_t ms, size_t *size) {
     if (l->ws) return link_ws_message(l, clock_ms() + ms, size);
     for (int64_t until = clock_ms() + ms;;) {
@@ -306,10 +318,7 @@ bool link_message(struct link *l, int64_t ms, size_t *size) {
             *size = l->len >= whole ? whole : 0;
             if (*size) return true;
         }
-        while (l->wire != WIRE_UDP && l->len >= 2 && l->in[0] == '\r' && l->in[1] == '\n') {
-            l->pongs++;
-            link_drop(l, 2);
-        }
+        take_blank(l);
         *size = l->wire == WIRE_UDP ? l->len : msg_frame(slice_of(l->in, l->len));
         if (*size) return true;
         if (!link_read(l, until)) return false;

@@ -41,6 +41,9 @@ struct link {
     char *hello;   /* WSS, as the server: the head of the client's handshake */
     bool whole;    /* WSS: in[] holds a whole message */
     bool closed;   /* by the other side */
+    bool serves;   /* we accepted it: a ping (RFC 5626 4.4.1) is answered */
+    bool mute;     /* it is not: the flow looks dead */
+    unsigned pings;
     bool verified; /* credentials may go over it */
     unsigned pongs;
     struct addr local, remote;

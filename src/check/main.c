@@ -20,7 +20,7 @@ enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 
 struct wishes {
     struct run *run;
     const char *also, *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name,
-        *cert, *wait, *udp, *tcp, *wss;
+        *cert, *wait, *hands, *udp, *tcp, *wss;
     bool resume, list, yes;
 };
 
@@ -41,6 +41,8 @@ static const struct option options[] = {
       "the target's address of the other IP family, if its name does not tell" },
     { "cert", "FILE", "role phone: our certificate chain and key; without it TCP and UDP" },
     { "wait", "SECONDS", "role phone: how long a person may take to answer (default 4)" },
+    { "hands", "FILE",
+      "role phone: where is written what the phone shall do (hold, press 5, dial sip:...)" },
     { "area", "AREA", "only requirements of this area, such as parse" },
     { "level", "LEVEL", "only MUST, SHOULD or MAY" },
     { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
@@ -103,6 +105,7 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "udp", &w->udp, NULL },
         { "cert", &w->cert, NULL },
         { "wait", &w->wait, NULL },
+        { "hands", &w->hands, NULL },
         { "also", &w->also, NULL },
         { "tcp", &w->tcp, NULL },
         { "wss", &w->wss, NULL },
@@ -381,6 +384,7 @@ static int check_target(struct wishes *w, const char *given) {
     uint32_t wait_s = 0;
     if (there && w->wait && slice_u32(slice_str(w->wait), 120, &wait_s) == ERR_OK)
         run->phone->wait_s = wait_s;
+    if (there && run->phone) run->phone->hands = w->hands;
     if (run->role == ROLE_PHONE) run->jobs = 1;
     if (!there) {
         (void)fprintf(stderr, "kith check: %s\n", why);

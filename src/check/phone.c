@@ -5,6 +5,7 @@
 #include "check/link.h"
 #include "crypto/crypto.h"
 #include "os/socket.h"
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -40,7 +41,7 @@ static void put_binding(struct buf *b, const struct msg *m, const char *aor) {
                 aor);
     buf_lit(b, "\r\nSupported: path, outbound, gruu\r\n");
     if (value_has(c, "reg-id") && msg_lists(m, "Supported", "outbound"))
-        buf_lit(b, "Require: outbound\r\n");
+        buf_fmt(b, "Require: outbound\r\nFlow-Timer: %d\r\n", PHONE_FLOW_S);
 }
 
 void phone_register(struct run *run, struct link *l, slice raw) {
@@ -52,13 +53,14 @@ void phone_register(struct run *run, struct link *l, slice raw) {
     char mem[8192];
     struct buf b = buf_over(mem, sizeof mem);
     bool known = msg_header(&m, "Authorization").ptr != NULL;
+    p->strangers = known ? 0 : p->strangers + 1;
     if (known) {
         (void)!slice_cstr(value_uri(msg_value(&m, "Contact", 0)), p->contact, sizeof p->contact);
         (void)!slice_cstr(value_uri(msg_header(&m, "To")), p->aor, sizeof p->aor);
         buf_lit(&b, "SIP/2.0 200 OK\r\n");
         put_binding(&b, &m, p->aor);
     } else {
-        put_challenge(&b, p->seen_count > 1);
+        put_challenge(&b, p->strangers > 1);
     }
     put_copied(&b, &m);
     buf_lit(&b, "Content-Length: 0\r\n\r\n");
@@ -97,6 +99,32 @@ static bool phone_comes(struct run *run, int64_t until) {
         }
     }
     return *p->contact != 0;
+}
+
+int64_t phone_patience(const struct run *run) {
+    return run->phone && run->phone->wait_s ? (int64_t)run->phone->wait_s * 1000 : 4000;
+}
+
+bool phone_hands(const struct run *run) {
+    return run->phone && (run->phone->hands || run->phone->wait_s);
+}
+
+void phone_act(struct test *t, const char *what) {
+    const struct run *run = t->run;
+    OVER(t);
+    CAPABLE(t, phone_hands(run), "hands: somebody (--wait) or a program (--hands) must do: %s",
+            what);
+    (void)test_note(t, "please: %s", what);
+    if (!run->phone->hands) {
+        (void)printf("\n  Please do on the phone: %s\n", what);
+        (void)fflush(stdout);
+        return;
+    }
+    int fd = open(run->phone->hands, O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC);
+    const char *line = text(t, "%s\n", what);
+    bool written = fd >= 0 && write(fd, line, strlen(line)) == (ssize_t)strlen(line);
+    if (fd >= 0) (void)close(fd);
+    GIVEN(t, written, "%s cannot be written to", run->phone->hands);
 }
 
 struct link *phone_link(struct run *run) {

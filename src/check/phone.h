@@ -12,6 +12,7 @@
 
 #define PHONE_SEEN_MAX  32u
 #define PHONE_GRANTED_S 20 /* short, so that a refresh can be seen */
+#define PHONE_FLOW_S    5  /* the same for keep-alives */
 
 struct phone {
     struct link *link;
@@ -19,9 +20,11 @@ struct phone {
     char *seen[PHONE_SEEN_MAX];  /* REGISTERs, the first ones */
     size_t seen_len[PHONE_SEEN_MAX];
     unsigned seen_count;
-    unsigned wait_s; /* for a person to answer */
-    int tcp, udp;    /* where we listen; a phone that closed its connection comes back there */
+    unsigned strangers; /* REGISTERs in a row without credentials */
+    unsigned wait_s;    /* for a person to answer */
+    int tcp, udp;       /* where we listen; a phone that closed its connection comes back there */
     const char *certificate;
+    const char *hands; /* a file to which is written what the phone shall do; NULL: a person */
 };
 
 /* Listens on target.at[TCP] and [UDP], or with a certificate on [TLS]; waits until a phone has
@@ -29,6 +32,13 @@ struct phone {
 bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char *why,
                 size_t why_len);
 void phone_end(struct run *run);
+/* How long the phone, or who drives it, may take for something, in ms. */
+int64_t phone_patience(const struct run *run);
+/* Is there somebody, or a program, that does with the phone what a test asks for? */
+bool phone_hands(const struct run *run);
+/* Asks for it: "hold", "resume", "hang up", "press 5", "dial sip:...", "transfer sip:...". Not
+ * applicable when nobody is there. */
+void phone_act(struct test *t, const char *what);
 /* The phone's connection; if the phone closed it, after up to 40 s the new one, or NULL. */
 struct link *phone_link(struct run *run);
 /* Answers a REGISTER that came over the link. */

@@ -1,58 +1,12 @@
 /* check/phone_call.c - calls to a phone that answers by itself, or that a person answers (--wait).
  */
+#include "check/caller.h"
 #include "check/tests.h"
-
-#define SDP(media) "v=0\r\no=- 5 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n" media
-#define KEYED                                                                                      \
-    "a=setup:actpass\r\na=fingerprint:SHA-256 "                                                    \
-    "4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD:B9:B1:3F:82:18:3B:54:02:"   \
-    "12:DF\r\n"
-
-struct up {
-    struct ua *a;
-    struct msg *ok;
-    struct dialog d;
-};
-
-static void acknowledge(struct up *c) {
-    dialog_of(c->a, c->ok, true, &c->d);
-    ua_send(c->a, &(struct req){ .method = "ACK", .in = &c->d });
-}
-
-/* A call that is up; unclear when the phone doesn't answer it. */
-static bool call(struct test *t, struct up *c, const struct req *more) {
-    struct req r = *more;
-    r.method = "INVITE";
-    if (!r.body) r.body = sdp_offer;
-    if (!*r.body) r.body = NULL;
-    *c = (struct up){ .a = ua_new(t, WIRE_BEST, NOBODY) };
-    c->ok = ua_ask(c->a, &r);
-    if (!t->verdict && !(c->ok && c->ok->status / 100 == 2))
-        test_unclear(t, "the phone does not answer the call: %u", c->ok ? c->ok->status : 0);
-    acknowledge(c);
-    return !t->verdict;
-}
-
-static struct msg *hang_up(struct up *c) {
-    return ua_ask(c->a, &(struct req){ .method = "BYE", .in = &c->d });
-}
 
 /* The last thing a test does with its call. */
 static void done(struct test *t, struct up *c, unsigned at) {
-    (void)hang_up(c);
+    (void)phone_down(c);
     PASS(t, at);
-}
-
-static unsigned lines(slice sdp, const char *start) {
-    unsigned n = 0;
-    for (slice rest = sdp, line; slice_split(&rest, '\n', &line);)
-        n += slice_starts(line, slice_str(start));
-    return n;
-}
-static slice line_of(slice sdp, const char *start) {
-    for (slice rest = sdp, line; slice_split(&rest, '\n', &line);)
-        if (slice_starts(line, slice_str(start))) return slice_trim(line);
-    return SLICE_NONE;
 }
 
 /* ---- the transaction ------------------------------------------------------------------------ */
@@ -63,8 +17,8 @@ static void repeats_200(struct test *t) {
     c.ok = ua_ask(c.a, &(struct req){ .method = "INVITE", .body = sdp_offer });
     GIVEN(t, c.ok && c.ok->status / 100 == 2, "the phone does not answer the call");
     struct msg *again = ua_wait(c.a, "2xx INVITE", 1500), *third = ua_wait(c.a, "2xx INVITE", 2500);
-    acknowledge(&c);
-    (void)hang_up(&c);
+    phone_ack(&c);
+    (void)phone_down(&c);
     OVER(t);
     MUST(t, c.ok->at, again && third, "the 200 is not sent again although no ACK came");
     PASS(t, again->at);
@@ -80,8 +34,8 @@ static void copy_absorbed(struct test *t) {
         if (m->at > c.ok->at) bad = m;
     for (struct msg *m; !other && (m = ua_wait(c.a, "2xx INVITE", 0));)
         if (!slice_eq(msg_header(m, "To"), msg_header(c.ok, "To"))) other = m;
-    acknowledge(&c);
-    (void)hang_up(&c);
+    phone_ack(&c);
+    (void)phone_down(&c);
     OVER(t);
     MUST(t, bad ? bad->at : 0, !bad, "a copy of the INVITE is answered by %u", bad->status);
     MUST(t, other ? other->at : 0, !other, "a copy of the INVITE makes a second call");
@@ -96,42 +50,42 @@ static void merged(struct test *t) {
     if (refused) ua_ack(c.a, refused);
     c.ok = ua_wait(c.a, "2xx INVITE", 3000);
     if (c.ok) {
-        acknowledge(&c);
-        (void)hang_up(&c);
+        phone_ack(&c);
+        (void)phone_down(&c);
     }
     EXPECT(t, refused, "482");
     PASS(t, refused->at);
 }
 static void lower_cseq(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
     struct msg *up = ua_ask(c.a, &(struct req){ .method = "OPTIONS", .in = &c.d });
     GIVEN(t, up, "no answer to OPTIONS in the call");
     struct msg *r =
         ua_ask(c.a, &(struct req){ .method = "OPTIONS", .in = &c.d, .cseq = "1 OPTIONS" });
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     EXPECT(t, r, "500");
     PASS(t, r->at);
 }
 static void routes_returned(struct test *t) {
     struct up c;
-    if (!call(t, &c,
-              &(struct req){ .headers = "Record-Route: <sip:{local};lr;a=1>\r\nRecord-Route: "
-                                        "<sip:192.0.2.9;lr;b=2>\r\n" }))
+    if (!phone_up(t, &c,
+                  &(struct req){ .headers = "Record-Route: <sip:{local};lr;a=1>\r\nRecord-Route: "
+                                            "<sip:192.0.2.9;lr;b=2>\r\n" }))
         return;
     bool right = msg_values(c.ok, "Record-Route") == 2 &&
                  has(msg_value(c.ok, "Record-Route", 0), "a=1") &&
                  has(msg_value(c.ok, "Record-Route", 1), "b=2");
     bool contact = msg_header(c.ok, "Contact").ptr != NULL;
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     MUST(t, c.ok->at, right, "Record-Route does not come back as it was");
     MUST(t, c.ok->at, contact, "no Contact");
     PASS(t, c.ok->at);
 }
 static void bye_answered(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
-    struct msg *r = hang_up(&c);
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
+    struct msg *r = phone_down(&c);
     EXPECT(t, r, "200");
     PASS(t, r->at);
 }
@@ -154,15 +108,15 @@ static void reliable(struct test *t) {
                                                   SLICE_ARG(msg_header(r, "RSeq")), msg_cseq(r)) });
         c.ok = ua_wait(a, "2xx INVITE", 4000);
         if (c.ok) {
-            acknowledge(&c);
-            (void)hang_up(&c);
+            phone_ack(&c);
+            (void)phone_down(&c);
         }
         PASS(t, r->at);
     }
     if (r->status / 100 == 2) {
         c.ok = r;
-        acknowledge(&c);
-        (void)hang_up(&c);
+        phone_ack(&c);
+        (void)phone_down(&c);
         test_unclear(t, "the phone answers at once, without a provisional response");
         return;
     }
@@ -172,39 +126,39 @@ static void reliable(struct test *t) {
 }
 static void info_package(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
     struct msg *r = ua_ask(
         c.a,
         &(struct req){ .method = "INFO", .in = &c.d, .headers = "Info-Package: x-kith-none\r\n" });
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     EXPECT(t, r, "469|405|501");
     MUST(t, r->at, r->status != 469 || msg_header(r, "Recv-Info").ptr, "469 without Recv-Info");
     PASS(t, r->at);
 }
 static void refer_200(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
     struct msg *r = ua_ask(c.a, &(struct req){ .method = "REFER",
                                                .in = &c.d,
                                                .headers = "Refer-To: <sip:nobody@{local}>\r\n" });
     struct msg *n = r && r->status / 100 == 2 ? ua_wait(c.a, "NOTIFY", 1000) : NULL;
     if (n) ua_reply(c.a, n, 200, NULL);
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     CAPABLE(t, r && r->status / 100 == 2, "transfer (REFER got %u)", r ? r->status : 0);
     EXPECT(t, r, "200");
     PASS(t, r->at);
 }
 static void session_timer(struct test *t) {
     struct up c;
-    if (!call(t, &c,
-              &(struct req){ .headers =
-                                 "Supported: timer\r\nSession-Expires: 1800\r\nMin-SE: 90\r\n" }))
+    if (!phone_up(t, &c,
+                  &(struct req){
+                      .headers = "Supported: timer\r\nSession-Expires: 1800\r\nMin-SE: 90\r\n" }))
         return;
     slice v = msg_header(c.ok, "Session-Expires");
     uint32_t n = 0;
     bool number = slice_u32(slice_trim(slice_head(v, slice_find(v, ';'))), 1000000, &n) == ERR_OK;
     slice who = value_param(v, "refresher");
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     CAPABLE(t, v.ptr, "session timers (none in the 2xx)");
     MUST(t, c.ok->at, number && n >= 90 && n <= 1800, "1800 s asked, %u taken", n);
     MUST(t, c.ok->at, is(who, "uac") || is(who, "uas"), "no refresher in the 2xx");
@@ -212,20 +166,21 @@ static void session_timer(struct test *t) {
 }
 static void timer_listed(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ .headers = "Supported: timer\r\nSession-Expires: 1800\r\n" }))
+    if (!phone_up(t, &c,
+                  &(struct req){ .headers = "Supported: timer\r\nSession-Expires: 1800\r\n" }))
         return;
     bool takes = msg_header(c.ok, "Session-Expires").ptr != NULL,
          listed = msg_lists(c.ok, "Supported", "timer") || msg_lists(c.ok, "Require", "timer");
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     CAPABLE(t, takes, "session timers (none in the 2xx)");
     MUST(t, c.ok->at, listed, "timer is neither in Supported nor in Require of the 2xx");
     PASS(t, c.ok->at);
 }
 static void gruu_contact(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
     slice contact = value_uri(msg_header(c.ok, "Contact"));
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     MUST(t, c.ok->at, uri_param(contact, "gr").ptr,
          "the Contact of the 200 is not the GRUU that the registrar gave");
     PASS(t, c.ok->at);
@@ -243,7 +198,7 @@ static void parts(struct test *t, const char *body) {
     c.ok = ua_ask(
         a, &(struct req){ .method = "INVITE", .type = "multipart/mixed;boundary=x", .body = body });
     EXPECT(t, c.ok, "2xx");
-    acknowledge(&c);
+    phone_ack(&c);
     done(t, &c, c.ok->at);
 }
 static void multipart(struct test *t) {
@@ -257,10 +212,10 @@ static void optional_part(struct test *t) {
 
 static void same_lines(struct test *t) {
     struct up c;
-    if (!call(t, &c,
-              &(struct req){
-                  .body =
-                      SDP("m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\n" KEYED
+    if (!phone_up(t, &c,
+                  &(struct req){
+                      .body = SDP(
+                          "m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\n" KEYED
                           "m=video 40002 UDP/TLS/RTP/SAVP 96\r\na=rtpmap:96 x-kith/90000\r\n" KEYED
                           "m=x-kith 40004 UDP/TLS/RTP/SAVP 97\r\n" KEYED) }))
         return;
@@ -268,8 +223,9 @@ static void same_lines(struct test *t) {
     size_t audio = slice_find_slice(s, SLICE("m=audio")),
            video = slice_find_slice(s, SLICE("m=video")),
            other = slice_find_slice(s, SLICE("m=x-kith"));
-    (void)hang_up(&c);
-    MUST(t, c.ok->at, lines(s, "m=") == 3, "3 m= lines offered, %u answered", lines(s, "m="));
+    (void)phone_down(&c);
+    MUST(t, c.ok->at, sdp_lines(s, "m=") == 3, "3 m= lines offered, %u answered",
+         sdp_lines(s, "m="));
     MUST(t, c.ok->at, audio < video && video < other, "another order");
     MUST(t, c.ok->at, has(slice_from(s, other), "m=x-kith 0 "),
          "an unknown kind of media is not refused with port 0");
@@ -277,26 +233,17 @@ static void same_lines(struct test *t) {
 }
 static void direction(struct test *t) {
     struct up c;
-    if (!call(t, &c,
-              &(struct req){
-                  .body = SDP("m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\na=sendonly\r\n" KEYED) }))
+    if (!phone_up(t, &c,
+                  &(struct req){
+                      .body = SDP("m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\na=sendonly\r\n" KEYED) }))
         return;
-    bool right = lines(c.ok->body, "a=recvonly") || lines(c.ok->body, "a=inactive");
-    (void)hang_up(&c);
+    bool right = sdp_lines(c.ok->body, "a=recvonly") || sdp_lines(c.ok->body, "a=inactive");
+    (void)phone_down(&c);
     MUST(t, c.ok->at, right, "sendonly is answered neither by recvonly nor by inactive");
     PASS(t, c.ok->at);
 }
-static struct msg *again(struct up *c, const struct req *more) {
-    struct req r = *more;
-    r.method = "INVITE";
-    r.in = &c->d;
-    if (!r.body) r.body = sdp_offer;
-    struct msg *m = ua_ask(c->a, &r);
-    if (m && m->status / 100 == 2) ua_send(c->a, &(struct req){ .method = "ACK", .in = &c->d });
-    return m;
-}
 static uint64_t version_of(slice sdp, slice *id) {
-    slice o = line_of(sdp, "o="), rest = o, word;
+    slice o = sdp_line(sdp, "o="), rest = o, word;
     uint64_t v = 0;
     (void)slice_split(&rest, ' ', &word);
     (void)slice_split(&rest, ' ', id);
@@ -305,11 +252,11 @@ static uint64_t version_of(slice sdp, slice *id) {
 }
 static void origin(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
-    struct msg *r = again(
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
+    struct msg *r = phone_reinvite(
         &c,
         &(struct req){ .body = SDP("m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\na=sendonly\r\n" KEYED) });
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     GIVEN(t, r && r->status / 100 == 2, "a re-INVITE for hold gets %u", r ? r->status : 0);
     slice id1, id2;
     uint64_t v1 = version_of(c.ok->body, &id1), v2 = version_of(r->body, &id2);
@@ -323,21 +270,21 @@ static void payload_kept(struct test *t) {
     struct up c;
     const char *body = SDP(
         "m=audio 40000 UDP/TLS/RTP/SAVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n" KEYED);
-    if (!call(t, &c, &(struct req){ .body = body })) return;
-    struct msg *r = again(&c, &(struct req){ .body = body });
-    (void)hang_up(&c);
+    if (!phone_up(t, &c, &(struct req){ .body = body })) return;
+    struct msg *r = phone_reinvite(&c, &(struct req){ .body = body });
+    (void)phone_down(&c);
     GIVEN(t, r && r->status / 100 == 2, "a re-INVITE gets %u", r ? r->status : 0);
-    slice one = line_of(c.ok->body, "a=rtpmap:101 "), two = line_of(r->body, "a=rtpmap:101 ");
+    slice one = sdp_line(c.ok->body, "a=rtpmap:101 "), two = sdp_line(r->body, "a=rtpmap:101 ");
     CAPABLE(t, one.ptr, "telephone-event");
     MUST(t, r->at, slice_ieq(one, two), "payload number 101 is another codec than before");
     PASS(t, r->at);
 }
 static void survives_refusal(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
-    struct msg *no = again(&c, &(struct req){ .headers = "Require: x-kith-none\r\n" });
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
+    struct msg *no = phone_reinvite(&c, &(struct req){ .headers = "Require: x-kith-none\r\n" });
     GIVEN(t, no && no->status >= 300, "the re-INVITE was not refused");
-    struct msg *r = hang_up(&c);
+    struct msg *r = phone_down(&c);
     EXPECT(t, r, "200");
     PASS(t, r->at);
 }
@@ -353,39 +300,39 @@ static slice offer_of(struct test *t, unsigned *at) {
     *at = c.ok->at;
     dialog_of(a, c.ok, true, &c.d);
     ua_send(a, &(struct req){ .method = "ACK", .in = &c.d, .body = sdp_answer });
-    (void)hang_up(&c);
+    (void)phone_down(&c);
     return c.ok->body;
 }
 static void offers(struct test *t) {
     unsigned at;
     slice s = offer_of(t, &at);
     OVER(t);
-    MUST(t, at, lines(s, "m=") > 0, "the 200 has no offer");
+    MUST(t, at, sdp_lines(s, "m=") > 0, "the 200 has no offer");
     PASS(t, at);
 }
 static void offers_keys(struct test *t) {
     unsigned at;
     slice s = offer_of(t, &at);
     OVER(t);
-    MUST(t, at, lines(s, "a=fingerprint:"), "DTLS-SRTP is not offered");
-    MUST(t, at, !has(s, " RTP/AVP ") || lines(s, "a=fingerprint:"), "plain RTP is offered");
+    MUST(t, at, sdp_lines(s, "a=fingerprint:"), "DTLS-SRTP is not offered");
+    MUST(t, at, !has(s, " RTP/AVP ") || sdp_lines(s, "a=fingerprint:"), "plain RTP is offered");
     PASS(t, at);
 }
 static void offers_actpass(struct test *t) {
     unsigned at;
     slice s = offer_of(t, &at);
     OVER(t);
-    MUST(t, at, lines(s, "a=setup:actpass") && lines(s, "a=fingerprint:"),
+    MUST(t, at, sdp_lines(s, "a=setup:actpass") && sdp_lines(s, "a=fingerprint:"),
          "no a=setup:actpass with a fingerprint");
-    MUST(t, at, line_of(s, "a=tls-id:").len >= 9 + 20, "no a=tls-id of at least 120 bits");
+    MUST(t, at, sdp_line(s, "a=tls-id:").len >= 9 + 20, "no a=tls-id of at least 120 bits");
     PASS(t, at);
 }
 static void payload_range(struct test *t) {
     unsigned at;
     slice s = offer_of(t, &at);
     OVER(t);
-    CAPABLE(t, lines(s, "a=rtcp-mux"), "rtcp-mux");
-    slice rest = line_of(s, "m=audio"), word;
+    CAPABLE(t, sdp_lines(s, "a=rtcp-mux"), "rtcp-mux");
+    slice rest = sdp_line(s, "m=audio"), word;
     for (unsigned i = 0; slice_split(&rest, ' ', &word); i++) {
         uint32_t n;
         if (i < 3 || slice_u32(word, 127, &n) != ERR_OK) continue;
@@ -397,7 +344,7 @@ static void codecs(struct test *t) {
     unsigned at;
     slice s = offer_of(t, &at);
     OVER(t);
-    slice m = line_of(s, "m=audio");
+    slice m = sdp_line(s, "m=audio");
     MUST(t, at, has(s, "opus/48000") && has(s, "telephone-event/"),
          "opus or telephone-event is missing");
     MUST(t, at,
@@ -418,7 +365,7 @@ static void candidates(struct test *t) {
     unsigned at;
     slice s = offer_of(t, &at), line;
     OVER(t);
-    CAPABLE(t, lines(s, "a=candidate:"), "ice");
+    CAPABLE(t, sdp_lines(s, "a=candidate:"), "ice");
     for (slice rest = s; slice_split(&rest, '\n', &line);)
         MUST(t, at,
              !slice_starts(line, SLICE("a=candidate:")) ||
@@ -430,20 +377,20 @@ static void ice2(struct test *t) {
     unsigned at;
     slice s = offer_of(t, &at);
     OVER(t);
-    CAPABLE(t, lines(s, "a=candidate:"), "ice");
-    MUST(t, at, has(line_of(s, "a=ice-options:"), "ice2"), "no ice2 in a=ice-options");
-    MUST(t, at, !lines(s, "a=ice-lite"), "ice-lite from a full agent");
+    CAPABLE(t, sdp_lines(s, "a=candidate:"), "ice");
+    MUST(t, at, has(sdp_line(s, "a=ice-options:"), "ice2"), "no ice2 in a=ice-options");
+    MUST(t, at, !sdp_lines(s, "a=ice-lite"), "ice-lite from a full agent");
     PASS(t, at);
 }
 
 static void answers_role(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
     slice s = c.ok->body;
-    (void)hang_up(&c);
-    MUST(t, c.ok->at, lines(s, "a=setup:active") || lines(s, "a=setup:passive"),
+    (void)phone_down(&c);
+    MUST(t, c.ok->at, sdp_lines(s, "a=setup:active") || sdp_lines(s, "a=setup:passive"),
          "the answer is neither active nor passive");
-    MUST(t, c.ok->at, !lines(s, "a=tls-id:"), "a tls-id although the offer had none");
+    MUST(t, c.ok->at, !sdp_lines(s, "a=tls-id:"), "a tls-id although the offer had none");
     PASS(t, c.ok->at);
 }
 static void md5_refused(struct test *t) {
@@ -456,8 +403,8 @@ static void md5_refused(struct test *t) {
                         "4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B\r\n") });
     bool up = c.ok && c.ok->status / 100 == 2, taken = up && !has(c.ok->body, "m=audio 0 ");
     if (up) {
-        acknowledge(&c);
-        (void)hang_up(&c);
+        phone_ack(&c);
+        (void)phone_down(&c);
     }
     OVER(t);
     MUST(t, t->event_count, c.ok, "no answer");
@@ -466,9 +413,9 @@ static void md5_refused(struct test *t) {
 }
 static void mux_not_unasked(struct test *t) {
     struct up c;
-    if (!call(t, &c, &(struct req){ 0 })) return;
-    bool mux = lines(c.ok->body, "a=rtcp-mux");
-    (void)hang_up(&c);
+    if (!phone_up(t, &c, &(struct req){ 0 })) return;
+    bool mux = sdp_lines(c.ok->body, "a=rtcp-mux");
+    (void)phone_down(&c);
     MUST(t, c.ok->at, !mux, "rtcp-mux in the answer although the offer had none");
     PASS(t, c.ok->at);
 }

@@ -69,6 +69,15 @@ static void gruu(struct test *t) {
     MUST(t, m->at, msg_lists(m, "Supported", "gruu"), "Supported lacks gruu");
     PASS(t, m->at);
 }
+/* RFC 8599 4.1.1 */
+static void push_parameters(struct test *t) {
+    struct msg *m = last_registered(t);
+    slice uri = value_uri(msg_value(m, "Contact", 0));
+    CAPABLE(t, has(uri, ";pn-"), "push");
+    MUST(t, m->at, uri_param(uri, "pn-provider").len, "no pn-provider");
+    MUST(t, m->at, uri_param(uri, "pn-prid").len, "no pn-prid");
+    PASS(t, m->at);
+}
 static void topmost(struct test *t) {
     struct msg *m = first_login(t);
     OVER(t);
@@ -251,11 +260,11 @@ static void compact(struct test *t) {
 AREA(phone_core, T(REG_006, "refresh", refresh, .seconds = PHONE_GRANTED_S),
      T(CORE_001, "branches", branches), T(TXN_011, "cseq", cseqs),
      T(TRANS_018, "contact", no_transport_tls), T(OUTB_001, "instance", instance),
-     T(OUTB_002, "reg-id", reg_id), T(OUTB_012, "supported", gruu), T(AUTH_003, "topmost", topmost),
-     T(AUTH_005, "answer", qop), T(CORE_002, "phone-copies", copies),
-     T(CORE_003, "phone-method", unknown_method), T(CORE_004, "phone-require", unknown_require),
-     T(CORE_007, "phone-options", options), T(CORE_010, "no-dialog", no_dialog),
-     T(CORE_011, "stray-cancel", stray_cancel),
+     T(OUTB_002, "reg-id", reg_id), T(PUSH_001, "parameters", push_parameters),
+     T(OUTB_012, "supported", gruu), T(AUTH_003, "topmost", topmost), T(AUTH_005, "answer", qop),
+     T(CORE_002, "phone-copies", copies), T(CORE_003, "phone-method", unknown_method),
+     T(CORE_004, "phone-require", unknown_require), T(CORE_007, "phone-options", options),
+     T(CORE_010, "no-dialog", no_dialog), T(CORE_011, "stray-cancel", stray_cancel),
      T(SDP_008, "no-call", BAD("481", .method = "BYE", .to = "<{aor}>;tag=no-such-tag")),
      T(SDP_007, "415", other_body), T(CORE_024, "required-part", required_part),
      T(EVENT_002, "phone-event", unknown_event),

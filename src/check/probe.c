@@ -13,7 +13,7 @@ static void put16(struct buf *b, unsigned v) {
     buf_byte(b, (char)v);
 }
 
-static void put_attribute(struct buf *b, unsigned type, slice value) {
+void probe_put(struct buf *b, unsigned type, slice value) {
     put16(b, type);
     put16(b, (unsigned)value.len);
     buf_put(b, value);
@@ -22,7 +22,7 @@ static void put_attribute(struct buf *b, unsigned type, slice value) {
 
 static void put_number(struct buf *b, unsigned type, uint32_t v) {
     char bytes[4] = { (char)(v >> 24), (char)(v >> 16), (char)(v >> 8), (char)v };
-    put_attribute(b, type, slice_of(bytes, 4));
+    probe_put(b, type, slice_of(bytes, 4));
 }
 
 static void put_address(struct buf *b, unsigned type, const struct addr *a, const char *id) {
@@ -31,10 +31,10 @@ static void put_address(struct buf *b, unsigned type, const struct addr *a, cons
     char v[20] = { 0, a->family == ADDR_V6 ? 2 : 1, (char)(port >> 8), (char)port };
     for (size_t i = 0; i < n; i++)
         v[4 + i] = (char)(a->ip[i] ^ (uint8_t)(i < 4 ? COOKIE[i] : id[i - 4]));
-    put_attribute(b, type, slice_of(v, 4 + n));
+    probe_put(b, type, slice_of(v, 4 + n));
 }
 
-static void set_length(struct buf *b, size_t body) {
+void probe_set_length(struct buf *b, size_t body) {
     b->ptr[2] = (char)(body >> 8);
     b->ptr[3] = (char)body;
 }
@@ -48,9 +48,9 @@ static void put_integrity(struct buf *b, const struct probe *u) {
     buf_fmt(&k, "%s:" SLICE_FMT ":%s", u->user, SLICE_ARG(u->realm), u->password);
     crypto_md5(k.ptr, k.len, key);
     crypto_wipe(mem, sizeof mem);
-    set_length(b, b->len - 20 + 24);
+    probe_set_length(b, b->len - 20 + 24);
     (void)HMAC(EVP_sha1(), key, sizeof key, (const uint8_t *)b->ptr, b->len, mac, &len);
-    put_attribute(b, STUN_INTEGRITY, slice_of(mac, 20));
+    probe_put(b, STUN_INTEGRITY, slice_of(mac, 20));
 }
 
 static void build(struct buf *b, const struct probe *u, const struct ask_stun *r) {
@@ -62,21 +62,21 @@ static void build(struct buf *b, const struct probe *u, const struct ask_stun *r
     buf_put(b, slice_of(id, sizeof id));
     char transport[4] = { (char)r->transport, 0, 0, 0 }, family[4] = { (char)r->family, 0, 0, 0 };
     char more[4] = { (char)r->more_family, 0, 0, 0 };
-    if (r->transport) put_attribute(b, STUN_TRANSPORT, slice_of(transport, 4));
-    if (r->family) put_attribute(b, STUN_FAMILY, slice_of(family, 4));
-    if (r->more_family) put_attribute(b, STUN_MORE_FAMILY, slice_of(more, 4));
+    if (r->transport) probe_put(b, STUN_TRANSPORT, slice_of(transport, 4));
+    if (r->family) probe_put(b, STUN_FAMILY, slice_of(family, 4));
+    if (r->more_family) probe_put(b, STUN_MORE_FAMILY, slice_of(more, 4));
     if (r->lifetime >= 0) put_number(b, STUN_LIFETIME, (uint32_t)r->lifetime);
     if (r->channel) put_number(b, STUN_CHANNEL_NUMBER, r->channel << 16);
     if (r->peer) put_address(b, STUN_PEER, r->peer, id);
-    if (r->bytes.ptr) put_attribute(b, STUN_BYTES, r->bytes);
+    if (r->bytes.ptr) probe_put(b, STUN_BYTES, r->bytes);
     buf_put(b, r->extra);
     if (u->nonce.ptr && !r->indication) {
-        put_attribute(b, STUN_USERNAME, slice_str(u->user));
-        put_attribute(b, STUN_REALM, u->realm);
-        if (!u->no_nonce) put_attribute(b, STUN_NONCE, u->nonce);
+        probe_put(b, STUN_USERNAME, slice_str(u->user));
+        probe_put(b, STUN_REALM, u->realm);
+        if (!u->no_nonce) probe_put(b, STUN_NONCE, u->nonce);
         if (!u->no_integrity) put_integrity(b, u);
     }
-    set_length(b, b->len - 20);
+    probe_set_length(b, b->len - 20);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */

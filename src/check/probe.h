@@ -6,6 +6,7 @@
 #define CHECK_PROBE_H
 
 #include "base/addr.h"
+#include "base/buf.h"
 #include "check/test.h"
 
 enum stun_method {
@@ -61,6 +62,9 @@ struct ask_stun { /* what a request has beside the log-in */
     slice extra; /* further attributes, as they stand */
 };
 
+/* One attribute, and the length of the message so far (20 bytes of head not counted). */
+void probe_put(struct buf *b, unsigned type, slice value);
+void probe_set_length(struct buf *b, size_t body);
 struct probe probe_new(struct test *t, enum wire w, int account);
 /* Sends and waits 2 s for the answer; over UDP once more after 500 ms. NULL: none. */
 struct msg *probe_once(struct probe *u, const struct ask_stun *r);

@@ -16,7 +16,11 @@
     X(ROLE_SERVER, server_misc)                                                                    \
     X(ROLE_RELAY, relay_turn)                                                                      \
     X(ROLE_PHONE, phone_call)                                                                      \
-    X(ROLE_PHONE, phone_core)
+    X(ROLE_PHONE, phone_core)                                                                      \
+    X(ROLE_PHONE, phone_uac)                                                                       \
+    X(ROLE_PHONE, phone_ice)                                                                       \
+    X(ROLE_PHONE, phone_rtp)                                                                       \
+    X(ROLE_PHONE, phone_hands)
 
 #define AREA_DECLARE(role, name)                                                                   \
     extern const struct check_test name##_tests[];                                                 \

@@ -7,10 +7,9 @@
 #include "crypto/crypto.h"
 #include <stdio.h>
 
-#define KEPT_MAX  64u
-#define ANSWER_MS 4000
-#define PULSE_MS  100 /* for what was sent before the sign of life, over another connection */
-#define T1_MS     500
+#define KEPT_MAX 64u
+#define PULSE_MS 100 /* for what was sent before the sign of life, over another connection */
+#define T1_MS    500
 
 struct ua {
     struct ua *next;
@@ -491,9 +490,7 @@ unsigned ua_pongs(struct ua *a, int64_t ms) {
 
 /* The final answer to the last request; over UDP we repeat ourselves (RFC 3261 17.1). */
 static struct msg *final_answer(struct ua *a) {
-    struct phone *p = a->t->run->phone;
-    int64_t patience = p && p->wait_s ? (int64_t)p->wait_s * 1000 : ANSWER_MS;
-    int64_t until = clock_ms() + patience, gap = T1_MS, again = clock_ms() + gap;
+    int64_t until = clock_ms() + phone_patience(a->t->run), gap = T1_MS, again = clock_ms() + gap;
     bool udp = a->link && a->link->wire == WIRE_UDP;
     while (!a->t->verdict) {
         int64_t now = clock_ms(), stop = udp && again < until ? again : until;

@@ -100,6 +100,8 @@ struct rep { /* a response; what is not named is copied from the request */
 void ua_reply(struct ua *a, const struct msg *request, unsigned status, const struct rep *more);
 /* The dialog that this response made; for the side that asked, or (of its own) that answered. */
 void dialog_of(struct ua *a, const struct msg *response, bool asked, struct dialog *out);
+/* The dialog of the side that is called: its tag stands in the answer that it sends. */
+void dialog_taken(struct ua *b, const struct msg *in, const struct rep *more, struct dialog *out);
 
 void ua_end(struct test *t); /* the runner's: bindings are taken back, connections closed */
 

@@ -6,19 +6,22 @@ import re
 import secrets
 import socket
 
-from sipmsg import Msg, params, split
+from fake_caller import Caller
+from sipmsg import Msg, params, split, uri_of
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, INFO, REFER, SUBSCRIBE, NOTIFY, PRACK"
 FINGERPRINT = "a=fingerprint:SHA-256 " + ":".join(["AB"] * 32)
 INSTANCE = '"<urn:uuid:00000000-0000-1000-8000-0000000000aa>"'
 
 
-class FakePhone:
-    def __init__(self, people, cert, broken=""):
+class FakePhone(Caller):
+    def __init__(self, people, cert, broken="", hands=""):
+        self.hands, self.calls, self.up, self.keys, self.ice_keys = str(hands), {}, None, [], {}
         self.broken, self.user, self.password = broken, *next(iter(people.items()))
         self.dialogs, self.last, self.tasks = {}, {}, set()
         self.number, self.call_id, self.gruu = 0, secrets.token_hex(6), None
         self.acked, self.pending, self.version = set(), {}, 7
+        self.pinging, self.ponged = False, False
 
     def bad(self, *tests):
         return self.broken in tests
@@ -32,11 +35,15 @@ class FakePhone:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
+        await self.listen_ice()
         self.later(self.live())
+        if self.hands:
+            self.later(self.watch())
 
     async def stop(self):
         for task in list(self.tasks):
             task.cancel()
+        self.ice.close()
 
     async def live(self):
         while True:
@@ -48,12 +55,15 @@ class FakePhone:
         host, port = self.writer.get_extra_info("sockname")[:2]
         self.local = f"{host}:{port}"
         extra = ";transport=tls" if self.bad("TRANS-018/contact") else ";transport=tcp"
-        self.contact = f"sip:{self.user}@{self.local}{extra}"
+        self.contact = f"sip:{self.user}@{self.local}{extra};pn-provider=acme;pn-prid=a1"
+        if self.bad("PUSH-001/parameters"):
+            self.contact = self.contact.replace(";pn-prid=a1", "")
         self.register()
         data = b""
         try:
             while more := await reader.read(65536):
-                data += more
+                self.ponged = self.ponged or more.startswith(b"\r\n")
+                data = (data + more).lstrip(b"\r\n")
                 starts = re.match(rb"(OPTIONS|SIP/2.0) ", more) and b"\r\n\r\n" in more
                 if self.bad("PARSE-002/phone-many") and not starts:
                     data = b""
@@ -111,9 +121,25 @@ class FakePhone:
         if m.status == 200:
             found = re.search('pub-gruu="([^"]+)"', m.get("Contact") or "")
             self.gruu = found.group(1) if found and not self.bad("OUTB-018/gruu-contact") else None
+            if not self.pinging and m.get("Flow-Timer"):
+                self.pinging = True
+                self.later(self.ping(int(m.get("Flow-Timer"))))
             granted = int(params(m.values("Contact")[0])["expires"])
             self.later(self.refresh(granted * 0.6))
         return None
+
+    async def ping(self, seconds):
+        """RFC 5626 4.4.1. The 10 s for a pong are 3 s here: sooner is as right."""
+        while not self.bad("OUTB-003/pings"):
+            await asyncio.sleep(seconds * 0.9)
+            self.ponged = False
+            self.writer.write(b"\r\n\r\n")
+            await asyncio.sleep(3)
+            if not self.ponged:
+                self.writer.close()
+                self.later(self.live())
+                break
+        self.pinging = False
 
     async def refresh(self, seconds):
         await asyncio.sleep(seconds)
@@ -142,7 +168,7 @@ class FakePhone:
 
     def take(self, m):
         if m.start.startswith("SIP/2.0 "):
-            return self.registered(m) if m.cseq[1] == "REGISTER" else None
+            return self.registered(m) if m.cseq[1] == "REGISTER" else self.answered(m)
         refusal = self.problem(m)
         if refusal:
             return self.reply(m, refusal) if m.method != "ACK" and refusal != "drop" else None
@@ -184,6 +210,8 @@ class FakePhone:
                 dialog["refused"] = True
             return self.reply(m, 200 if self.bad("CORE-004/phone-require") else 420,
                               [("Unsupported", m.get("Require"))])
+        if m.method in ("INVITE", "UPDATE") and self.crosses(m, dialog):
+            return None
         if dialog:
             if int(m.cseq[0]) <= dialog["cseq"] and not self.bad("CORE-009/lower-cseq"):
                 return self.reply(m, 500)
@@ -214,11 +242,6 @@ class FakePhone:
     def on_info(self, m, _):
         return self.reply(m, 200 if self.bad("CORE-042/info") else 469, [("Recv-Info", "")])
 
-    def on_refer(self, m, _):
-        if not m.lines("Refer-To"):
-            return self.reply(m, 200 if self.bad("CORE-039/no-refer-to") else 400)
-        return self.reply(m, 202 if self.bad("CORE-040/refer") else 200)
-
     def on_prack(self, m, _):
         invite = self.pending.pop(m.get("Call-ID"), None)
         self.reply(m, 200)
@@ -242,6 +265,8 @@ class FakePhone:
                 return self.reply(m, 415, [("Accept", "application/sdp")])
             if "handling=required" in text:
                 return self.reply(m, 200 if self.bad("CORE-024/required-part") else 415)
+        if m.lines("Identity") and self.bad("IDENT-014/rsp-ignored"):
+            return self.reply(m, 437)
         if m.lines("Replaces"):
             if self.bad("CORE-041/replaces"):
                 return self.reply(m, 404)
@@ -271,7 +296,10 @@ class FakePhone:
         if m.get("Session-Expires"):
             headers.append(("Session-Expires", "4000;refresher=uac" if self.bad("SDP-009/timer") else "1800;refresher=uac"))
         if not dialog:
-            self.dialogs[(m.get("Call-ID"), self.tag_of(m))] = dialog = {"cseq": int(m.cseq[0]), "version": 1}
+            self.dialogs[(m.get("Call-ID"), self.tag_of(m))] = dialog = {
+                **self.dialog_from(m, self.tag_of(m)), "version": 1, "own": 5}
+            self.up = dialog
+        self.message = m
         body = self.describe(m.body.decode(errors="replace"), dialog)
         r = self.reply(m, 200, headers, body.encode())
         if not self.bad("CORE-013/repeats-200"):
@@ -312,6 +340,13 @@ class FakePhone:
                 if not self.bad("CORE-029/m-lines"):
                     out.append(f"m={kind} 0 {profile} {formats}")
                 continue
+            if profile == "RTP/AVP":
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+                    free.bind(("127.0.0.1", 0))
+                    dialog["port"] = free.getsockname()[1]
+                out += [f"m=audio {dialog['port']} {profile} 0 101", "a=rtpmap:101 telephone-event/8000"]
+                self.later(self.media(self.message, offer, dialog))
+                continue
             setup = "actpass" if self.bad("MSEC-003/role") else "active"
             out += [f"m=audio 41000 {profile} {formats}", f"a=setup:{setup}", FINGERPRINT]
             if "sendonly" in lines and not self.bad("SDP-001/sendonly"):
@@ -320,6 +355,7 @@ class FakePhone:
             if event:
                 other = self.bad("SDP-003/payload") and dialog["version"] > 1
                 out.append("a=rtpmap:101 opus/48000/2" if other else event.group(0))
+            out += self.ice_lines(offer, dialog)
             if self.bad("RTP-005/mux"):
                 out.append("a=rtcp-mux")
         text = "\r\n".join(["s=-", "c=IN IP4 127.0.0.1", "t=0 0", *out]) + "\r\n"

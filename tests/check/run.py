@@ -45,11 +45,14 @@ FAKES = {"server": fake.Fake, "relay": fake_relay.FakeRelay, "phone": fake_phone
 async def check(kith, cert, directory, role, broken, tests):
     """The verdicts of these tests against a fake that is broken so: {id: (verdict, why)}."""
     f = FAKES[role](PEOPLE, cert, broken)
-    await f.start()
     out = directory / f"{role}_{broken.replace('/', '_') or 'good'}.json"
     common = ["--quiet", "--json", out]
     if role == "phone":
-        args = [kith, "check", role, f"127.0.0.1:{f.port}", *common]
+        f.hands = str(out) + ".hands"
+        pathlib.Path(f.hands).touch()
+    await f.start()
+    if role == "phone":
+        args = [kith, "check", role, f"127.0.0.1:{f.port}", "--hands", f.hands, *common]
     else:
         args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
                 directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load",
@@ -73,7 +76,8 @@ async def check(kith, cert, directory, role, broken, tests):
 
 
 async def judge(kith, cert, directory, role, tests, jobs, pattern):
-    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "fake_ws.py", "run.py"))
+    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "fake_caller.py",
+                                                            "fake_ws.py", "run.py"))
     wrong, good = {}, {}
     for chosen in [[t] for t in tests] if pattern else [tests]:
         good.update(await check(kith, cert, directory, role, "", chosen))
