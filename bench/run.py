@@ -7,7 +7,7 @@ meets both. A row's figure is the median of the ratios of the pairs. Nothing lea
 
   bench/run.py                       build what is needed (preset release) and run every row
   bench/run.py --only call,memory    some rows (parse register refresh call outbound memory crowd
-                                     bindings overload)
+                                     bindings overload relay)
   bench/run.py --self                the floor against itself: what the rig adds (should print 1.0)
   bench/run.py --quick               3 pairs and small counts: a look, not a figure
 """
@@ -26,6 +26,7 @@ import tempfile
 import time
 
 import overload
+import relay
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOMAIN = "bench.test"
@@ -346,7 +347,7 @@ def show(row):
     spread = "  (%.2f to %.2f)" % tuple(row["spread"]) if "spread" in row else ""
     print(f"{verdict}  {row['what']}: {row['value']:.2f} {row['unit']}{spread}; "
           f"target at {'least' if upward else 'most'} {row['target']}")
-    for key in ("floor_us", "kith_us", "floor_kb", "few_us", "many_us", "cpu_s"):
+    for key in ("floor_us", "kith_us", "coturn_us", "floor_kb", "few_us", "many_us", "cpu_s"):
         if key in row:
             print(f"      {key.replace('_', ', in '):14} {row[key]:10.2f}")
     for key, us in row.get("us", {}).items():
@@ -394,6 +395,8 @@ def rows(rig, args):
         yield lambda: row_bindings(rig, args)
     if want("overload") and not args.self:
         yield lambda: rows_overload(rig, args)
+    if want("relay") and not args.self:
+        yield from relay.steps(rig, args)
 
 
 def rows_overload(rig, args):

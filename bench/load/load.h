@@ -9,6 +9,7 @@
 #ifndef LOAD_LOAD_H
 #define LOAD_LOAD_H
 
+#include "measure.h"
 #include "sipmsg.h"
 
 #include <netinet/in.h>
@@ -130,7 +131,5 @@ void job_one_done(struct load *l, struct phone *p);
 uint64_t clock_ns(void);
 
 /* measure.c: of the server process; 0 when it cannot be read. */
-uint64_t measure_cpu_ns(int pid);
-uint64_t measure_rss_bytes(int pid);
 
 #endif

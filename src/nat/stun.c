@@ -1,5 +1,6 @@
 #include "nat/stun.h"
 
+#include "base/be.h"
 #include "base/buf.h"
 #include "crypto/crypto.h"
 
@@ -8,20 +9,6 @@
 #define FAMILY_V6 2
 #define CRC_XOR   0x5354554eu /* RFC 8489 14.7 */
 
-static uint16_t get16(const char *p) {
-    return (uint16_t)((uint8_t)p[0] << 8 | (uint8_t)p[1]);
-}
-static uint32_t get32(const char *p) {
-    return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-static void put16(char *p, unsigned v) {
-    p[0] = (char)(v >> 8);
-    p[1] = (char)v;
-}
-static void put32(char *p, uint32_t v) {
-    put16(p, v >> 16);
-    put16(p + 2, v & 0xffff);
-}
 static size_t padded(size_t len) {
     return (len + 3) & ~(size_t)3;
 }
@@ -45,16 +32,16 @@ static uint32_t crc32_of(slice s) {
 
 bool stun_is(slice bytes) {
     return bytes.len >= 8 && !((uint8_t)bytes.ptr[0] & 0xc0) && !((uint8_t)bytes.ptr[3] & 3) &&
-           get32(bytes.ptr + 4) == STUN_COOKIE;
+           be32_get(bytes.ptr + 4) == STUN_COOKIE;
 }
 
 size_t stun_length(slice bytes) {
-    return bytes.len < 4 ? 0 : STUN_HEAD_BYTES + get16(bytes.ptr + 2);
+    return bytes.len < 4 ? 0 : STUN_HEAD_BYTES + be16_get(bytes.ptr + 2);
 }
 
 /* RFC 8489 figure 3: the two bits of the class stand between those of the method. */
 static void read_type(struct stun_msg *m) {
-    unsigned type = get16(m->bytes.ptr);
+    unsigned type = be16_get(m->bytes.ptr);
     m->class = (uint8_t)((type >> 7 & 2) | (type >> 4 & 1));
     m->method = (uint16_t)((type & 0x000f) | (type >> 1 & 0x0070) | (type >> 2 & 0x0f80));
 }
@@ -83,7 +70,7 @@ static enum err read_attr(struct stun_msg *m, size_t at, uint16_t type, size_t l
         if (len != 4 || end != m->bytes.len) return ERR_BAD; /* it MUST be the last one (14.7) */
         uint32_t crc = crc32_of(slice_head(m->bytes, at)) ^ CRC_XOR;
         m->has_fingerprint = true;
-        return get32(m->bytes.ptr + at + ATTR_HEAD) == crc ? ERR_OK : ERR_BAD;
+        return be32_get(m->bytes.ptr + at + ATTR_HEAD) == crc ? ERR_OK : ERR_BAD;
     }
     default:
         m->attrs_end = (uint16_t)(at + ATTR_HEAD + padded(len));
@@ -101,10 +88,10 @@ enum err stun_read(slice bytes, struct stun_msg *out) {
     unsigned count = 0;
     for (size_t at = STUN_HEAD_BYTES; at < bytes.len;) {
         if (bytes.len - at < ATTR_HEAD) return ERR_BAD;
-        size_t len = get16(bytes.ptr + at + 2);
+        size_t len = be16_get(bytes.ptr + at + 2);
         if (padded(len) > bytes.len - at - ATTR_HEAD) return ERR_BAD;
         if (++count > STUN_ATTRS_MAX) return ERR_LIMIT;
-        enum err err = read_attr(out, at, get16(bytes.ptr + at), len);
+        enum err err = read_attr(out, at, be16_get(bytes.ptr + at), len);
         if (err != ERR_OK) return err;
         at += ATTR_HEAD + padded(len);
     }
@@ -115,9 +102,9 @@ bool stun_next(const struct stun_msg *m, enum stun_attr type, uint16_t *at, slic
     uint16_t pos = *at ? *at : (uint16_t)STUN_HEAD_BYTES;
     while (pos < m->attrs_end) {
         const char *p = m->bytes.ptr + pos;
-        size_t len = get16(p + 2);
+        size_t len = be16_get(p + 2);
         pos = (uint16_t)(pos + ATTR_HEAD + padded(len));
-        if (get16(p) != (uint16_t)type) continue;
+        if (be16_get(p) != (uint16_t)type) continue;
         *at = pos;
         *out = slice_of(p + ATTR_HEAD, len);
         return true;
@@ -135,7 +122,7 @@ enum err stun_find_u32(const struct stun_msg *m, enum stun_attr type, uint32_t *
     slice v;
     if (!stun_find(m, type, &v)) return ERR_MISSING;
     if (v.len != 4) return ERR_BAD;
-    *out = get32(v.ptr);
+    *out = be32_get(v.ptr);
     return ERR_OK;
 }
 
@@ -155,7 +142,7 @@ static enum err plain_addr(slice v, struct addr *out) {
     size_t len = is_v6 ? 16 : 4;
     if (v.len != 4 + len) return ERR_BAD;
     out->family = is_v6 ? ADDR_V6 : ADDR_V4;
-    out->port = get16(v.ptr + 2);
+    out->port = be16_get(v.ptr + 2);
     memcpy(out->ip, v.ptr + 4, len);
     return ERR_OK;
 }
@@ -178,12 +165,12 @@ unsigned stun_unknown(const struct stun_msg *m, const uint16_t *known, unsigned 
     unsigned n = 0;
     for (size_t at = STUN_HEAD_BYTES; at < m->attrs_end;) {
         const char *p = m->bytes.ptr + at;
-        uint16_t type = get16(p);
+        uint16_t type = be16_get(p);
         bool is_known = type >= 0x8000 || type == STUN_MESSAGE_INTEGRITY ||
                         type == STUN_MESSAGE_INTEGRITY_SHA256;
         for (unsigned i = 0; i < known_count && !is_known; i++) is_known = known[i] == type;
         if (!is_known && n < max) out[n++] = type;
-        at += ATTR_HEAD + padded(get16(p + 2));
+        at += ATTR_HEAD + padded(be16_get(p + 2));
     }
     return n;
 }
@@ -204,7 +191,7 @@ static void integrity(const char *msg, size_t at, size_t value_len, slice key, b
     char copy[STUN_BYTES_MAX];
     ASSERT(at <= sizeof copy && at >= STUN_HEAD_BYTES);
     memcpy(copy, msg, at);
-    put16(copy + 2, (unsigned)(at + ATTR_HEAD + value_len - STUN_HEAD_BYTES));
+    be16_put(copy + 2, (unsigned)(at + ATTR_HEAD + value_len - STUN_HEAD_BYTES));
     if (is_sha256)
         crypto_hmac_sha256(key, slice_of(copy, at), out);
     else
@@ -216,7 +203,7 @@ enum err stun_check(const struct stun_msg *m, slice key, bool *out_is_sha256) {
     *out_is_sha256 = m->sha256_at != 0;
     size_t at = m->sha256_at ? m->sha256_at : m->sha1_at;
     if (!at) return ERR_MISSING;
-    size_t len = get16(m->bytes.ptr + at + 2);
+    size_t len = be16_get(m->bytes.ptr + at + 2);
     /* RFC 8489 14.6: no usage of ours allows a shorter value. */
     if (m->sha256_at && len != STUN_SHA256_BYTES) return ERR_DENIED;
     integrity(m->bytes.ptr, at, len, key, *out_is_sha256, want);
@@ -250,8 +237,9 @@ struct stun_writer stun_begin(void *mem, size_t cap, enum stun_method method, en
     struct stun_writer w = { .out = buf_over(mem, cap < STUN_BYTES_MAX ? cap : STUN_BYTES_MAX) };
     char head[STUN_HEAD_BYTES] = { 0 };
     unsigned m = (unsigned)method, k = (unsigned)class;
-    put16(head, (m & 0x000f) | (m & 0x0070) << 1 | (m & 0x0f80) << 2 | (k & 1) << 4 | (k & 2) << 7);
-    put32(head + 4, STUN_COOKIE);
+    be16_put(head,
+             (m & 0x000f) | (m & 0x0070) << 1 | (m & 0x0f80) << 2 | (k & 1) << 4 | (k & 2) << 7);
+    be32_put(head + 4, STUN_COOKIE);
     memcpy(head + 8, id, STUN_ID_BYTES);
     memcpy(w.id, id, STUN_ID_BYTES);
     buf_put(&w.out, slice_of(head, sizeof head));
@@ -259,13 +247,13 @@ struct stun_writer stun_begin(void *mem, size_t cap, enum stun_method method, en
 }
 
 static void fix_length(struct stun_writer *w) {
-    if (!w->out.full) put16(w->out.ptr + 2, (unsigned)(w->out.len - STUN_HEAD_BYTES));
+    if (!w->out.full) be16_put(w->out.ptr + 2, (unsigned)(w->out.len - STUN_HEAD_BYTES));
 }
 
 void stun_put(struct stun_writer *w, enum stun_attr type, slice value) {
     char head[ATTR_HEAD];
-    put16(head, type);
-    put16(head + 2, (unsigned)value.len);
+    be16_put(head, type);
+    be16_put(head + 2, (unsigned)value.len);
     buf_put(&w->out, slice_of(head, sizeof head));
     buf_put(&w->out, value);
     buf_put(&w->out, slice_of("\0\0\0", padded(value.len) - value.len));
@@ -274,7 +262,7 @@ void stun_put(struct stun_writer *w, enum stun_attr type, slice value) {
 
 void stun_put_u32(struct stun_writer *w, enum stun_attr type, uint32_t value) {
     char mem[4];
-    put32(mem, value);
+    be32_put(mem, value);
     stun_put(w, type, slice_of(mem, sizeof mem));
 }
 
@@ -282,7 +270,7 @@ void stun_put_addr(struct stun_writer *w, enum stun_attr type, const struct addr
     char mem[20] = { 0 };
     size_t len = a->family == ADDR_V4 ? 4 : 16;
     mem[1] = a->family == ADDR_V4 ? FAMILY_V4 : FAMILY_V6;
-    put16(mem + 2, a->port);
+    be16_put(mem + 2, a->port);
     memcpy(mem + 4, a->ip, len);
     stun_put(w, type, slice_of(mem, 4 + len));
 }
@@ -317,7 +305,7 @@ void stun_put_fingerprint(struct stun_writer *w) {
     stun_put_u32(w, STUN_FINGERPRINT, 0);
     if (w->out.full) return;
     size_t at = w->out.len - ATTR_HEAD - 4;
-    put32(w->out.ptr + at + ATTR_HEAD, crc32_of(slice_of(w->out.ptr, at)) ^ CRC_XOR);
+    be32_put(w->out.ptr + at + ATTR_HEAD, crc32_of(slice_of(w->out.ptr, at)) ^ CRC_XOR);
 }
 
 slice stun_end(struct stun_writer *w) {
@@ -338,7 +326,7 @@ slice stun_answer_binding(const struct stun_msg *m, const struct addr *source, v
     struct stun_writer w = stun_begin(mem, cap, STUN_BINDING, n ? STUN_ERROR : STUN_SUCCESS, m->id);
     if (n) {
         char list[2 * ARRAY_LEN(unknown)];
-        for (unsigned i = 0; i < n; i++) put16(list + 2 * i, unknown[i]);
+        for (unsigned i = 0; i < n; i++) be16_put(list + 2 * i, unknown[i]);
         stun_put_error(&w, 420, SLICE("Unknown Attribute"));
         stun_put(&w, STUN_UNKNOWN_ATTRIBUTES, slice_of(list, 2 * (size_t)n));
     } else {

@@ -1,6 +1,7 @@
 /* The relay: allocations, the path of a packet, and when things end. */
 #include "nat/turn_priv.h"
 
+#include "base/be.h"
 #include "base/buf.h"
 #include "base/mem.h"
 
@@ -190,15 +191,6 @@ static bool spend(const struct turn *t, struct allocation *a, size_t len, mono_t
     return true;
 }
 
-static unsigned get16(const char *p) {
-    return (unsigned)(uint8_t)p[0] << 8 | (uint8_t)p[1];
-}
-
-static void put16(char *p, unsigned v) {
-    p[0] = (char)(v >> 8);
-    p[1] = (char)v;
-}
-
 static void to_peer(struct turn *t, struct allocation *a, const struct addr *peer, slice data,
                     mono_t now, struct turn_out *out) {
     if (data.len > TURN_PAYLOAD_MAX || !permits(a, peer, now) || !port_is_open(t, peer) ||
@@ -219,8 +211,8 @@ static void to_peer(struct turn *t, struct allocation *a, const struct addr *pee
 /* RFC 8656 12.6. */
 static void channel_data(struct turn *t, struct allocation *a, slice bytes, mono_t now,
                          struct turn_out *out) {
-    size_t len = get16(bytes.ptr + 2);
-    const struct channel *channel = allocation_channel(a, get16(bytes.ptr));
+    size_t len = be16_get(bytes.ptr + 2);
+    const struct channel *channel = allocation_channel(a, be16_get(bytes.ptr));
     if (!channel || channel->until <= now || len > bytes.len - 4) {
         COUNT(t, dropped, 1);
         return;
@@ -264,53 +256,55 @@ void turn_from_client(struct turn *t, const struct turn_tuple *from, slice bytes
     }
 }
 
+/* The head ends where the room does: a payload that stands behind the room leaves in one piece. */
 static void put_channel_head(struct turn_out *out, const struct allocation *a, unsigned number,
-                             char *payload, size_t len) {
-    put16(payload - 4, number);
-    put16(payload - 2, (unsigned)len);
-    size_t whole = 4 + len;
+                             char *room) {
+    char *head = room + TURN_HEADROOM - 4;
+    be16_put(head, number);
+    be16_put(head + 2, (unsigned)out->bytes.len);
+    out->head = slice_of(head, 4);
     if (a->tuple.stream) /* RFC 8656 12.5: on a stream each message ends on four bytes */
-        for (; whole % 4; whole++) payload[whole - 4] = 0;
-    out->bytes = slice_of(payload - 4, whole);
+        out->pad = (uint8_t)(-out->bytes.len & 3);
 }
 
-/* RFC 8656 11.3: the head is made apart and laid in front; the data is not copied. */
+/* RFC 8656 11.3: the head is made apart; the data is not copied. */
 static void put_data_head(struct turn *t, struct turn_out *out, const struct addr *peer,
-                          char *payload, size_t len) {
+                          char *room) {
     static const uint8_t any_id[STUN_ID_BYTES] = { 0 };
     struct stun_writer w = stun_begin(t->out, sizeof t->out, TURN_DATA, STUN_INDICATION, any_id);
     stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, peer);
     slice head = stun_end(&w);
-    size_t pad = -len & 3, whole = head.len + 4 + len + pad;
-    char *start = payload - 4 - head.len;
+    out->pad = (uint8_t)(-out->bytes.len & 3);
+    char *data_head = room + TURN_HEADROOM - 4, *start = data_head - head.len;
     memcpy(start, head.ptr, head.len);
-    put16(start + 2, (unsigned)(whole - STUN_HEAD_BYTES));
-    put16(payload - 4, TURN_DATA_ATTR);
-    put16(payload - 2, (unsigned)len);
-    memset(payload + len, 0, pad);
-    out->bytes = slice_of(start, whole);
+    be16_put(start + 2, (unsigned)(head.len + 4 + out->bytes.len + out->pad - STUN_HEAD_BYTES));
+    be16_put(data_head, TURN_DATA_ATTR);
+    be16_put(data_head + 2, (unsigned)out->bytes.len);
+    out->head = slice_of(start, head.len + 4);
 }
 
-void turn_from_peer(struct turn *t, pool_id allocation, const struct addr *peer, char *payload,
-                    size_t len, struct now now, struct turn_out *out) {
+void turn_from_peer(struct turn *t, pool_id allocation, const struct addr *peer, slice payload,
+                    char room[static TURN_HEADROOM], struct now now, struct turn_out *out) {
     *out = (struct turn_out){ .what = TURN_NOTHING, .allocation = allocation };
     struct allocation *a = pool_get(&t->allocations, allocation);
     if (!a) return;
-    if (len > TURN_PAYLOAD_MAX || !permits(a, peer, now.mono) || !spend(t, a, len, now.mono)) {
+    if (payload.len > TURN_PAYLOAD_MAX || !permits(a, peer, now.mono) ||
+        !spend(t, a, payload.len, now.mono)) {
         COUNT(t, dropped, 1);
         return;
     }
-    a->bytes_down += len;
+    a->bytes_down += payload.len;
     a->packets_down++;
-    COUNT(t, bytes_down, len);
+    COUNT(t, bytes_down, payload.len);
     COUNT(t, packets_down, 1);
     out->what = TURN_TO_CLIENT;
     out->tuple = &a->tuple;
+    out->bytes = payload;
     const struct channel *channel = allocation_channel_to(a, peer);
     if (channel && channel->until > now.mono)
-        put_channel_head(out, a, channel->number, payload, len);
+        put_channel_head(out, a, channel->number, room);
     else
-        put_data_head(t, out, peer, payload, len);
+        put_data_head(t, out, peer, room);
 }
 
 /* RFC 8656 12.5, 3.1: on a stream a ChannelData is padded to four bytes, a STUN message always is.
@@ -319,7 +313,7 @@ size_t turn_frame(slice bytes) {
     if (bytes.len < 4) return 0;
     unsigned first = (uint8_t)bytes.ptr[0];
     if ((first & 0xc0) == 0x40) {
-        size_t whole = 4 + (((size_t)get16(bytes.ptr + 2) + 3) & ~(size_t)3);
+        size_t whole = 4 + (((size_t)be16_get(bytes.ptr + 2) + 3) & ~(size_t)3);
         return whole > STUN_BYTES_MAX ? SIZE_MAX : whole;
     }
     if (first & 0xc0) return SIZE_MAX;

@@ -29,8 +29,7 @@
 
 struct turn;
 
-#define TURN_HEADROOM       48u /* free bytes that turn_from_peer() needs in front of a payload */
-#define TURN_TAILROOM       4u  /* and behind it */
+#define TURN_HEADROOM       48u /* what stands in front of a payload for a client, at most */
 #define TURN_PAYLOAD_MAX    1500u
 #define TURN_ANSWER_MAX     160u
 #define TURN_NETWORKS_MAX   32u
@@ -83,7 +82,9 @@ struct turn_out {
     const struct turn_tuple *tuple; /* TO_CLIENT: of the allocation or of the caller's packet */
     struct addr peer;
     bool dont_fragment; /* TO_PEER over IPv4: with the DF bit (RFC 8656 14) */
+    slice head;         /* TO_CLIENT, from a peer: goes in front of `bytes`; in the caller's room */
     slice bytes;        /* until the next call, or the caller's own packet */
+    uint8_t pad;        /* TO_CLIENT: so many zero bytes go behind them (0 to 3) */
     struct turn_ask ask;
 };
 
@@ -115,11 +116,11 @@ void turn_free(struct turn *t);
 /* One STUN message or ChannelData of a client. Padding of a stream (RFC 8656 12.5) may be in it. */
 void turn_from_client(struct turn *t, const struct turn_tuple *from, slice bytes, struct now now,
                       struct turn_out *out);
-/* A packet from `peer` on the relayed address of that allocation; TURN_HEADROOM bytes in front of
- * it and TURN_TAILROOM behind it are written to. `is_stream`: pad (the client came by TCP or TLS).
- */
-void turn_from_peer(struct turn *t, pool_id allocation, const struct addr *peer, char *payload,
-                    size_t len, struct now now, struct turn_out *out);
+/* A packet from `peer` on the relayed address of that allocation. What goes in front of it for the
+ * client is written to the end of `room`: where the payload stands right behind it, both are one
+ * piece. */
+void turn_from_peer(struct turn *t, pool_id allocation, const struct addr *peer, slice payload,
+                    char room[static TURN_HEADROOM], struct now now, struct turn_out *out);
 /* A stale id (the client has gone meanwhile) gives ERR_GONE: close what was made. */
 NODISCARD enum err turn_opened(struct turn *t, pool_id allocation, const struct turn_made *made,
                                struct now now, struct turn_out *out);

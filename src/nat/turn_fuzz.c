@@ -64,8 +64,18 @@ static void request(struct scene *s, const struct turn_tuple *from, uint8_t what
     look(s);
 }
 
+/* Head, payload and padding as one message. */
+static void whole(struct scene *s, char room[static TURN_HEADROOM]) {
+    if (s->out.what != TURN_TO_CLIENT) return;
+    must(s->out.head.ptr + s->out.head.len == room + TURN_HEADROOM && s->out.pad < 4);
+    char *payload = room + TURN_HEADROOM;
+    if (s->out.bytes.len) memcpy(payload, s->out.bytes.ptr, s->out.bytes.len);
+    memset(payload + s->out.bytes.len, 0, s->out.pad);
+    s->out.bytes = slice_of(s->out.head.ptr, s->out.head.len + s->out.bytes.len + s->out.pad);
+}
+
 static void step(struct scene *s, uint8_t what, uint8_t who, slice body) {
-    char room[TURN_HEADROOM + 256 + TURN_TAILROOM];
+    char room[TURN_HEADROOM + 256 + 3];
     struct turn_tuple from = { .stream = who & 1,
                                .peer = { .family = ADDR_V4, .port = 9, .ip = { who & 2 } },
                                .local = { .family = ADDR_V4, .port = 3478 } };
@@ -77,9 +87,8 @@ static void step(struct scene *s, uint8_t what, uint8_t who, slice body) {
         turn_from_client(s->turn, &from, body, s->now, &s->out);
         look(s);
     } else if (what < 200) {
-        memcpy(room + TURN_HEADROOM, body.ptr, body.len);
-        turn_from_peer(s->turn, (pool_id){ who & 7u, 1 }, &peer, room + TURN_HEADROOM, body.len,
-                       s->now, &s->out);
+        turn_from_peer(s->turn, (pool_id){ who & 7u, 1 }, &peer, body, room, s->now, &s->out);
+        whole(s, room);
         look(s);
     } else if (what < 220) {
         s->now.mono += (int64_t)what * 1000;

@@ -64,7 +64,12 @@ struct turn {
     char out[STUN_BYTES_MAX];
 };
 
-#define COUNT(t, what, n) atomic_fetch_add_explicit(&(t)->counters.what, (n), memory_order_relaxed)
+/* Only the turn's own thread writes: no locked instruction is needed. */
+#define COUNT(t, what, n)                                                                          \
+    atomic_store_explicit(&(t)->counters.what,                                                     \
+                          atomic_load_explicit(&(t)->counters.what, memory_order_relaxed) +        \
+                              (uint64_t)(n),                                                       \
+                          memory_order_relaxed)
 
 /* turn.c */
 struct allocation *turn_by_tuple(struct turn *t, const struct turn_tuple *tuple);

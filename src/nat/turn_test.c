@@ -173,7 +173,11 @@ static void from_peer(struct scene *s, pool_id id, const char *peer, const char 
     struct addr a = at(peer);
     char *payload = s->room + TURN_HEADROOM;
     memcpy(payload, data, strlen(data));
-    turn_from_peer(s->turn, id, &a, payload, strlen(data), s->now, &s->out);
+    turn_from_peer(s->turn, id, &a, slice_of(payload, strlen(data)), s->room, s->now, &s->out);
+    if (s->out.what != TURN_TO_CLIENT) return;
+    assert_ptr_equal(s->out.head.ptr + s->out.head.len, payload); /* one piece */
+    memset(payload + s->out.bytes.len, 0, s->out.pad);
+    s->out.bytes = slice_of(s->out.head.ptr, s->out.head.len + s->out.bytes.len + s->out.pad);
 }
 
 #define SCENE(s)                                                                                   \

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <unistd.h>
 
 #define LISTEN_BACKLOG   4096  /* the kernel cuts it to net.core.somaxconn */
@@ -122,6 +123,10 @@ enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct addr *boun
     return finish(fd, ok, out_fd, bound);
 }
 
+void socket_set_room(int fd, int bytes) {
+    (void)set_int(fd, SOL_SOCKET, SO_RCVBUF, bytes);
+}
+
 enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound) {
     int fd = socket_new(at, SOCK_DGRAM);
     if (fd < 0) return err_of_errno(errno);
@@ -129,9 +134,20 @@ enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound)
         bind_to(fd, at) && (at->family == ADDR_V6 ? set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
                                                   : set_int(fd, IPPROTO_IP, IP_PKTINFO, 1));
     /* Larger buffers are a wish: the kernel's own maximum stands. */
-    (void)set_int(fd, SOL_SOCKET, SO_RCVBUF, UDP_BUFFER_BYTES);
+    socket_set_room(fd, UDP_BUFFER_BYTES);
     (void)set_int(fd, SOL_SOCKET, SO_SNDBUF, UDP_BUFFER_BYTES);
     return finish(fd, ok, out_fd, bound);
+}
+
+void socket_take_bursts(int fd) {
+    (void)set_int(fd, SOL_UDP, UDP_GRO, 1);
+}
+
+void socket_tell_local(int fd, uint8_t family, bool is_on) {
+    if (family == ADDR_V6)
+        (void)set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, is_on);
+    else
+        (void)set_int(fd, IPPROTO_IP, IP_PKTINFO, is_on);
 }
 
 void socket_set_fragments(int fd, uint8_t family, bool may_cut) {
@@ -148,6 +164,7 @@ enum err socket_bind_relay(const struct addr *at, int *out_fd) {
     bool ok = (at->family != ADDR_V6 || set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) &&
               bind(fd, (const struct sockaddr *)&sa, len) == 0;
     socket_set_fragments(fd, at->family, true);
+    socket_take_bursts(fd);
     return finish(fd, ok, out_fd, &bound);
 }
 

@@ -26,6 +26,14 @@ NODISCARD enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct 
 NODISCARD enum err socket_bind_udp(const struct addr *at, int *out_fd, struct addr *bound);
 /* One that is nobody else's: no other socket may share the port. Errors as above. */
 NODISCARD enum err socket_bind_relay(const struct addr *at, int *out_fd);
+/* Equal datagrams of one source that came together are read as one (UDP_GRO), where the kernel can.
+ */
+void socket_take_bursts(int fd);
+/* Room for so many bytes that wait to be read; the system's own maximum stands. */
+void socket_set_room(int fd, int bytes);
+/* Is it told, and may it be said, to which address of ours a datagram came (IP_PKTINFO)? It is on
+ * after socket_bind_udp(); where the socket has one address it only costs. */
+void socket_tell_local(int fd, uint8_t family, bool is_on);
 /* May routers cut its datagrams (over IPv4: is DF off)? */
 void socket_set_fragments(int fd, uint8_t family, bool may_cut);
 /* AGAIN: nobody waits. FULL: no descriptors left. IO: this one is gone already, try again. */

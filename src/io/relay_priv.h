@@ -1,0 +1,101 @@
+/* io/relay_priv.h - inside of a worker's relay: relay.c opens and closes what allocations need,
+ * relay_packets.c moves datagrams. */
+#ifndef IO_RELAY_PRIV_H
+#define IO_RELAY_PRIV_H
+
+#include "io/io_internal.h"
+#include "io/relay.h"
+
+#include "crypto/crypto.h"
+#include <netinet/udp.h>
+
+#define RELAY_BATCH 64u  /* datagrams, or bursts of them, that are read at once */
+#define RELAY_OUT   256u /* packets that wait to be sent */
+#define OUT_NONE    0xffffu
+/* A burst (UDP GRO) is as long as a datagram can be; of a buffer only what was once used is memory.
+ */
+#define BURST_BYTES        65536u
+#define RELAY_PACKET_BYTES (TURN_HEADROOM + BURST_BYTES + 64u)
+#define RELAY_CONTROL_BYTES                                                                        \
+    (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int))) /* local address, size */
+
+struct relay_outlet { /* a socket that packets leave from, and those that wait to */
+    struct loop_source source;
+    struct relay *relay;
+    uint16_t first, last; /* in relay.out; OUT_NONE: nothing waits */
+    bool with_local;      /* bound to all addresses: it matters which one they leave from */
+};
+
+struct relay_socket { /* one relayed address; by allocation slot and family */
+    struct relay_outlet out;
+    pool_id allocation;
+    uint32_t account_id; /* of the first of an allocation: counted once */
+    uint16_t port;
+    bool is_open;
+};
+
+struct relay_listener {
+    struct relay_outlet out;
+    struct addr at;
+};
+
+struct relay_out { /* a packet that waits */
+    struct addr to, local;
+    slice bytes;
+    uint16_t next, len; /* len: with head and padding */
+    uint8_t head_len, pad;
+    char room[TURN_HEADROOM];    /* the head stands at its end */
+    char small[TURN_ANSWER_MAX]; /* an answer, copied: the machine has one buffer for all */
+};
+
+struct relay_send { /* what is given to the kernel: one message, or a burst of equal ones */
+    struct sockaddr_storage to;
+    _Alignas(struct cmsghdr) char control[RELAY_CONTROL_BYTES];
+    uint16_t first, count; /* in relay.out */
+};
+
+struct relay {
+    struct io *io;
+    struct relay_config config;
+    struct turn *turn;
+    struct rng rng;
+    struct relay_listener listeners[RELAY_LISTEN_MAX];
+    unsigned listener_count;
+    struct relay_socket *sockets; /* [allocations_max][2] */
+
+    /* datagrams in: buffer, message and source address of each */
+    char *buffers; /* RELAY_BATCH * RELAY_PACKET_BYTES */
+    unsigned used; /* of them, by packets that still wait */
+    struct mmsghdr in[RELAY_BATCH];
+    struct iovec in_iov[RELAY_BATCH];
+    struct sockaddr_storage in_from[RELAY_BATCH];
+    _Alignas(struct cmsghdr) char in_control[RELAY_BATCH][RELAY_CONTROL_BYTES];
+
+    /* datagrams out: chained by the socket that they leave from */
+    struct relay_out out[RELAY_OUT];
+    unsigned out_count;
+    struct relay_outlet *waiting[RELAY_OUT];
+    unsigned waiting_count;
+    struct mmsghdr sends[RELAY_OUT];
+    struct relay_send send[RELAY_OUT];
+    struct iovec send_iov[RELAY_OUT * 3];
+};
+
+/* ---- relay.c ---- */
+struct relay_socket *relay_socket_of(struct relay *r, pool_id allocation, unsigned v6);
+/* Do what the machine wants. `room`: where the head of a packet from a peer stands. */
+void relay_perform(struct relay *r, const struct turn_out *out, struct now now);
+void relay_close_ended(struct relay *r);
+
+/* ---- relay_packets.c ---- */
+void packets_init(struct relay *r);
+/* All that waits is sent; buffers are free again. */
+void packets_flush(struct relay *r);
+void packets_say_to_client(struct relay *r, const struct turn_out *out);
+void packets_say_to_peer(struct relay *r, const struct turn_out *out, struct now now);
+/* A buffer that stays as it is until the next flush. */
+char *packets_buffer(struct relay *r);
+void listener_readable(struct loop_source *source, unsigned events);
+void relay_socket_ready(struct loop_source *source, unsigned events);
+
+#endif
