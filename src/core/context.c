@@ -28,6 +28,7 @@ struct context *context_get(const struct core *c, uint64_t owner) {
 /* ---- the end of a context ---- */
 
 static void context_forget_request(struct context *x) {
+    if (x->is_sender_sought) return; /* its Via tells where to look next */
     mem_free(x->request);
     mem_free(x->best);
     mem_free(x->challenges);
@@ -36,8 +37,11 @@ static void context_forget_request(struct context *x) {
 }
 
 void context_fini(struct context *x) {
+    x->is_sender_sought = false;
     context_forget_request(x);
     branches_fini(x);
+    mem_free(x->held);
+    x->held = NULL;
     mem_free(x->divert);
     x->divert = NULL;
 }
@@ -86,7 +90,24 @@ static void context_send(struct core *c, struct context *x, unsigned status, sli
     if (tx_server_respond(c->txs, x->server, status, bytes, c->now.mono) != ERR_OK)
         return; /* a final answer went before: this one is late */
     struct route_side sender = { x->flow, x->account_id, x->bid };
-    core_send(c, side_flow(c, &sender), bytes, true, 0);
+    if (core_send(c, side_flow(c, &sender), bytes, true, 0) || !x->is_sender_sought) return;
+    mem_free(x->held); /* a later answer says more than an earlier one */
+    x->held = mem_dup(bytes.ptr, bytes.len);
+    x->held_len = x->held ? (uint32_t)bytes.len : 0;
+}
+
+void context_sender_found(struct core *c, uint64_t owner, flow_id flow) {
+    struct context *x = context_get(c, owner);
+    if (!x) return;
+    x->is_sender_sought = false;
+    if (flow) {
+        x->flow = flow;
+        core_send(c, flow, core_out_copy(c, slice_of(x->held, x->held_len)), true, 0);
+    }
+    mem_free(x->held);
+    x->held = NULL;
+    x->held_len = 0;
+    if (x->sent_status) context_forget_request(x);
 }
 
 static void context_final_sent(struct core *c, struct context *x, unsigned status) {
@@ -464,6 +485,7 @@ void context_caller_gone(struct core *c, uint64_t owner) {
     if (!x || x->sent_status) return;
     x->grace_at = c->now.mono + CALLER_GRACE_MS;
     context_arm(c, x);
+    if (!x->account_id && x->bid) x->is_sender_sought = peer_seek_sender(c, owner);
 }
 
 /* RFC 4320 4.1: a non-INVITE that takes long gets its 100 late, when no final answer can be near.

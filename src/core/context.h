@@ -122,6 +122,9 @@ struct context {
     bool wants_199;        /* the caller knows 199 and wants no reliable responses (RFC 6228 6) */
     bool is_over;          /* no further branch is started */
     bool has_record_route; /* there are proxies between the sender and us */
+    bool is_sender_sought; /* another domain's connection broke: one to it is being looked for */
+    uint32_t held_len;
+    char *held;                 /* the answer that waits for it */
     struct branch first, *last; /* the first is inside, the others in blocks of their own */
 };
 
@@ -156,6 +159,8 @@ void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned st
 void context_tx_end(struct core *c, uint64_t owner, tx_id tx);
 void context_on_timer(struct core *c, struct context *x);
 void context_caller_gone(struct core *c, uint64_t owner);
+/* Its sender, another domain, can be reached again, over this flow; FLOW_NONE: he cannot. */
+void context_sender_found(struct core *c, uint64_t owner, flow_id flow);
 void context_slow(struct core *c, uint64_t owner);
 /* Nothing further is started, what is open is cancelled (INVITE). */
 void context_stop(struct core *c, struct context *x, slice reason);

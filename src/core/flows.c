@@ -6,7 +6,7 @@
 /* A flow that has proved who it is may carry a call, which may be silent for as long as its record
  * lives (architecture.md section 6). */
 #define PROVEN_IDLE_MS (24 * 3600 * 1000LL)
-#define DATAGRAM_IDLE_MS                                                                          \
+#define DATAGRAM_IDLE_MS                                                                           \
     (10 * 60 * 1000) /* a peer silent for longer than any registration here                        \
                       */
 

@@ -12,6 +12,9 @@
 #define UNWILL_MS   30000 /* a server that said 503 comes last for so long */
 #define TRIES_MAX   4u    /* servers of one domain for one request (RFC 3263 4.3) */
 #define WORDS_BYTES 512
+/* Instead of a branch: who waits is the sender of a request, sought at one of two places. */
+#define SENDER_BY_ADDRESS UINT32_MAX
+#define SENDER_BY_NAME    (UINT32_MAX - 1)
 /* A server that has been silent twice in a row, thrice ... is left alone for so long. */
 #define SILENCE_FIRST_MS 30000
 #define SILENCE_LAST_MS  600000
@@ -323,6 +326,45 @@ void peer_prepare(struct core *c, const struct target *to, uint32_t account_id) 
         LOG(LOG_DEBUG, "peer.no_search", LOG_F_U64("worker", c->worker));
 }
 
+/* RFC 3261 18.2.2: first where the request came from, with the port of its Via; then by RFC 3263 5
+ * from its sent-by. Whoever is found must prove the domain that the request was of (RFC 5922). */
+static bool sender_seek(struct core *c, uint64_t owner, unsigned where) {
+    const struct context *x = context_get(c, owner);
+    struct sip_msg *m = &c->other;
+    struct target to;
+    struct sip_uri from;
+    const char *words;
+    if (!x || !x->request ||
+        sip_msg_read(m, slice_of(x->request, x->request_len), SIP_DATAGRAM).err != ERR_OK ||
+        sip_uri_read(m->from.uri_text, &from) != ERR_OK ||
+        node_domain_id(c->node, from.host) != x->bid)
+        return false; /* anonymous: which of its domains it was is forgotten */
+    struct sip_uri uri = { .host = from.host, .maddr = m->via.host, .port = m->via.port };
+    char mem[64];
+    struct buf address = buf_over(mem, sizeof mem);
+    if (where == SENDER_BY_ADDRESS) {
+        addr_put_ip(&address, &x->peer);
+        uri.maddr = buf_slice(&address);
+        if (!uri.port) uri.port = PEER_PORT;
+    } else if (!target_is_name(m->via.host)) {
+        return false;
+    }
+    slice own = node_is_domain(c->node, m->uri.host) ? m->uri.host : peer_own_domain(c, 0);
+    if (peer_target(c, own, &uri, &to, &words) != 0) return false;
+    struct hop *h = hop_get(c, to.ticket);
+    return h && hop_wait(h, owner, where) && hop_search(c, h, 0, false);
+}
+
+bool peer_seek_sender(struct core *c, uint64_t owner) {
+    return sender_seek(c, owner, SENDER_BY_ADDRESS) || sender_seek(c, owner, SENDER_BY_NAME);
+}
+
+static void sender_settled(struct core *c, const struct waiter *w, flow_id flow) {
+    bool is_further = !flow && w->branch == SENDER_BY_ADDRESS;
+    if (is_further && sender_seek(c, w->owner, SENDER_BY_NAME)) return;
+    context_sender_found(c, w->owner, flow);
+}
+
 /* ---- the end of a search ---- */
 
 /* Inside a dialog, when the next hop cannot be found or proves to be nobody we know: a connection
@@ -346,6 +388,10 @@ static void hop_settled(struct core *c, struct hop *h, const char *words) {
     list_push(&c->domains->lru, &h->lru);
     /* Whatever these do may search for the same hop again, or forget it. */
     for (unsigned i = 0; i < count; i++) {
+        if (waiters[i].branch >= SENDER_BY_NAME) {
+            sender_settled(c, &waiters[i], flow);
+            continue;
+        }
         flow_id to = flow ? flow : own_connection(c, &waiters[i]);
         if (to)
             context_branch_flow(c, waiters[i].owner, waiters[i].branch, to);

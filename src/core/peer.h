@@ -17,6 +17,8 @@
 
 #include "core/context.h"
 
+#define PEER_PORT 5061 /* RFC 3261 19.1.2: SIP over TLS, when none is written */
+
 struct core;
 struct flow;
 struct peer_cert;
@@ -54,6 +56,9 @@ unsigned peer_side_targets(struct core *c, const struct route_side *side, uint32
 void peer_heard(struct core *c, const struct target *to, const struct sip_msg *m);
 /* Have its flow found for those who come later. */
 void peer_prepare(struct core *c, const struct target *to, uint32_t account_id);
+/* RFC 3261 18.2.2: the connection of this context's sender, another domain, has broken: have one
+ * made to it. context_sender_found tells the outcome, if this is true. */
+bool peer_seek_sender(struct core *c, uint64_t owner);
 /* Any flow of the domain `side->bid`, for answers; FLOW_NONE. */
 flow_id peer_side_flow(struct core *c, const struct route_side *side);
 

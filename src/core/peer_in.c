@@ -6,8 +6,6 @@
 #include "base/limits.h"
 #include "base/log.h"
 
-#define PEER_PORT 5061
-
 /* ---- flows ---- */
 
 /* Our own names are nobody else's, whatever a certificate says. */

@@ -165,7 +165,7 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
         if (!is_early) dialogs_confirm(c->node->dialogs, key, c->now.mono);
         return;
     }
-    if (!x->request) return; /* a second 2xx: the record is the first one's */
+    if (!x->request || x->sent_status) return; /* a second 2xx: the record is the first one's */
     slice caller_recorded = SLICE_NONE;
     slice request = slice_of(x->request, x->request_len);
     if (x->has_record_route && sip_msg_read(&c->other, request, SIP_DATAGRAM).err == ERR_OK)

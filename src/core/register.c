@@ -181,9 +181,8 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
     uint32_t longest_s = config->expires_max_s;
     if (!flow_is_reliable(&flow->info) && longest_s > LIMIT_EXPIRES_DATAGRAM_S)
         longest_s = LIMIT_EXPIRES_DATAGRAM_S;
-    struct registrar_limits limits = { config->expires_min_s, longest_s,
-                                       config->expires_default_s, config->contacts_max,
-                                       store_is_out(c) };
+    struct registrar_limits limits = { config->expires_min_s, longest_s, config->expires_default_s,
+                                       config->contacts_max, store_is_out(c) };
     char aor_mem[ACCOUNT_USER_MAX * 3 + ACCOUNT_DOMAIN_MAX + 2];
     struct buf aor = buf_over(aor_mem, sizeof aor_mem);
     core_put_aor(c, account.id, &aor);
