@@ -15,6 +15,7 @@
 #define LINK_BYTES 262144u
 
 struct ssl_st;
+struct ws_frame;
 struct tls_wish { /* how to shake hands; zero: as a good client */
     int min, max; /* OpenSSL's TLS1_2_VERSION and the like */
     const char *ciphers, *groups;
@@ -76,6 +77,7 @@ NODISCARD bool link_ws_ask(struct run *run, struct link *l, const char *upgrade,
                            struct tls_seen *seen);
 NODISCARD bool link_ws_answer(struct link *l);
 NODISCARD bool link_ws_send(struct link *l, slice message);
+NODISCARD bool link_ws_put(struct link *l, const struct ws_frame *f, slice payload);
 bool link_ws_message(struct link *l, int64_t until, size_t *size);
 
 /* A context with these roots (NULL: the system's), or NULL and why. */

@@ -88,14 +88,18 @@ bool link_ws_answer(struct link *l) {
     return link_write(l, buf_slice(&b));
 }
 
-static bool send_frame(struct link *l, unsigned opcode, slice payload) {
+bool link_ws_put(struct link *l, const struct ws_frame *f, slice payload) {
     char *mem = mem_alloc(payload.len + WS_HEAD_MAX);
     if (!mem) return false;
     struct buf b = buf_over(mem, payload.len + WS_HEAD_MAX);
-    ws_put(&b, &(struct ws_frame){ .opcode = opcode, .masked = !l->ws->is_server }, payload);
+    ws_put(&b, f, payload);
     bool good = link_write(l, buf_slice(&b));
     mem_free(mem);
     return good;
+}
+static bool send_frame(struct link *l, unsigned opcode, slice payload) {
+    return link_ws_put(l, &(struct ws_frame){ .opcode = opcode, .masked = !l->ws->is_server },
+                       payload);
 }
 
 /* RFC 7118 4.2: what is no UTF-8 goes as a binary message. */

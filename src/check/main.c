@@ -39,7 +39,8 @@ static const struct option options[] = {
     { "origin", "URL", "the Origin to name to a WebSocket server (default: none)" },
     { "also", "HOST:PORT",
       "the target's address of the other IP family, if its name does not tell" },
-    { "cert", "FILE", "role phone: our certificate chain and key; without it TCP and UDP" },
+    { "cert", "FILE",
+      "role phone: our certificate chain and key; without it TCP and UDP; role browser: the same" },
     { "wait", "SECONDS", "role phone: how long a person may take to answer (default 4)" },
     { "hands", "FILE",
       "role phone: where is written what the phone shall do (hold, press 5, dial sip:...)" },
@@ -261,6 +262,10 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
     char host[256];
     bool good = wss ? resolve_wss(w, given, g->host)
                     : resolve(s, sips ? 5061 : 5060, g->host, &at, w->run->other);
+    if (w->run->role == ROLE_BROWSER) { /* that is where we are, and what comes is a browser */
+        if (good && !wss) g->at[WIRE_WSS] = at;
+        wss = true;
+    }
     if (good && !wss && (sips || !sip)) g->at[WIRE_TLS] = at;
     if (good && !wss && !sips && !is_i(transport, "udp")) g->at[WIRE_TCP] = at;
     if (good && !wss && !sips && !is_i(transport, "tcp")) g->at[WIRE_UDP] = at;
@@ -295,7 +300,7 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
 static bool chosen(const struct wishes *w, const struct check_test *t) {
     const struct row *row = &rows[t->row];
     char id[128];
-    return (!w->area || is(slice_str(row->area), w->area)) &&
+    return (row->roles & w->run->role) && (!w->area || is(slice_str(row->area), w->area)) &&
            (!w->level || is_i(slice_str(row_level_name(row->level)), w->level)) &&
            (!w->row || is(slice_str(row->id), w->row) || is(slice_str(test_id(t, id)), w->row));
 }
@@ -303,7 +308,7 @@ static bool chosen(const struct wishes *w, const struct check_test *t) {
 static void choose(struct wishes *w) {
     struct run *run = w->run;
     for (size_t a = 0; a < check_area_count; a++)
-        for (size_t i = 0; check_areas[a].role == run->role && i < *check_areas[a].count; i++)
+        for (size_t i = 0; (check_areas[a].role & run->role) && i < *check_areas[a].count; i++)
             if (chosen(w, &check_areas[a].tests[i]) && run->todo_count < RUN_TESTS_MAX)
                 run->todo[run->todo_count++] = &check_areas[a].tests[i];
     /* those that wait long go first: the others run meanwhile */
@@ -368,6 +373,7 @@ static int check_target(struct wishes *w, const char *given) {
     choose(w);
     if (w->list) return list(w);
     if (!given) return wrong("which target?", "");
+    if (run->role == ROLE_BROWSER && !w->cert) return wrong("role browser needs --cert FILE", "");
     if (!run->todo_count) return wrong("no test fits that choice", "");
     if (!find_target(w, given, why, sizeof why)) return wrong(why, "");
     if (w->sign && !w->json) return wrong("--sign needs --json", "");
@@ -376,16 +382,18 @@ static int check_target(struct wishes *w, const char *given) {
     if (w->resume && w->json) (void)!report_resume(run, part);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     run->started_wall = (int64_t)now.tv_sec * 1000;
-    if (run->role == ROLE_PHONE && !run->quiet)
-        (void)printf("Waiting for a phone to register with %s (60 s)...\n", given),
+    bool listens = run->role & (ROLE_PHONE | ROLE_BROWSER);
+    if (listens && !run->quiet)
+        (void)printf("Waiting for a %s to register with %s (60 s)...\n",
+                     run->role == ROLE_PHONE ? "phone" : "browser", given),
             (void)fflush(stdout);
-    bool there = run->role == ROLE_PHONE ? phone_wait(run, w->cert, 60, why, sizeof why)
-                                         : run_probe(run, why, sizeof why);
+    bool there =
+        listens ? phone_wait(run, w->cert, 60, why, sizeof why) : run_probe(run, why, sizeof why);
     uint32_t wait_s = 0;
     if (there && w->wait && slice_u32(slice_str(w->wait), 120, &wait_s) == ERR_OK)
         run->phone->wait_s = wait_s;
     if (there && run->phone) run->phone->hands = w->hands;
-    if (run->role == ROLE_PHONE) run->jobs = 1;
+    if (listens) run->jobs = 1;
     if (!there) {
         (void)fprintf(stderr, "kith check: %s\n", why);
         return EXIT_NOBODY;
@@ -425,8 +433,9 @@ int check_main(int argc, char **argv) {
         code = written(sign_key(args[1]), args[1]) ? EXIT_GOOD : EXIT_FAILS;
     } else if (code == EXIT_GOOD) {
         run->role = row_role(slice_str(args[0]));
-        code = run->role & (ROLE_SERVER | ROLE_RELAY | ROLE_PHONE) ? check_target(&w, args[1])
-                                                                   : usage(stderr);
+        code = run->role & (ROLE_SERVER | ROLE_RELAY | ROLE_PHONE | ROLE_BROWSER)
+                   ? check_target(&w, args[1])
+                   : usage(stderr);
     }
     for (unsigned i = 0; i < run->result_count; i++) mem_free(run->results[i].line);
     phone_end(run);

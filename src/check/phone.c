@@ -75,7 +75,7 @@ static struct link *next_caller(struct phone *p) {
     struct addr peer;
     if (poll(fds, 2, 200) <= 0) return NULL;
     if (fds[0].revents && socket_accept(p->tcp, &fd, &peer) == ERR_OK)
-        return link_take(fd, p->certificate ? WIRE_TLS : WIRE_TCP, p->certificate);
+        return link_take(fd, p->stream, p->certificate);
     if (!fds[1].revents) return NULL;
     struct link *l = link_take(p->udp, WIRE_UDP, NULL);
     if (l) p->udp = -1; /* it is the link's now */
@@ -141,15 +141,20 @@ bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char
                 size_t why_len) {
     struct addr bound;
     struct phone *p = run->phone = mem_zalloc(sizeof *p);
-    const struct addr *at = &run->target.at[certificate ? WIRE_TLS : WIRE_TCP];
+    const enum wire stream = run->role == ROLE_BROWSER ? WIRE_WSS
+                             : certificate             ? WIRE_TLS
+                                                       : WIRE_TCP;
+    const struct addr *at = &run->target.at[stream];
     (void)snprintf(why, why_len, "cannot listen on %s", run->target.given);
     if (!p) return false;
     p->tcp = p->udp = -1;
     p->certificate = certificate;
+    p->stream = stream;
     if (socket_listen_tcp(at, &p->tcp, &bound) != ERR_OK ||
         (!certificate && socket_bind_udp(at, &p->udp, &bound) != ERR_OK))
         return false;
-    (void)snprintf(why, why_len, "no phone registered in %u s", seconds);
+    (void)snprintf(why, why_len, "no %s registered in %u s",
+                   stream == WIRE_WSS ? "browser" : "phone", seconds);
     if (!phone_comes(run, clock_ms() + (int64_t)seconds * 1000)) return false;
     for (enum wire w = 0; w < WIRE_COUNT; w++)
         if (w != p->link->wire) run->target.at[w].family = ADDR_NONE;

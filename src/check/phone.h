@@ -23,12 +23,13 @@ struct phone {
     unsigned strangers; /* REGISTERs in a row without credentials */
     unsigned wait_s;    /* for a person to answer */
     int tcp, udp;       /* where we listen; a phone that closed its connection comes back there */
+    enum wire stream;   /* what is spoken over `tcp` */
     const char *certificate;
     const char *hands; /* a file to which is written what the phone shall do; NULL: a person */
 };
 
-/* Listens on target.at[TCP] and [UDP], or with a certificate on [TLS]; waits until a phone has
- * registered. false and `why`: none came in `seconds`. */
+/* Listens on target.at[TCP] and [UDP], or with a certificate on [TLS], for the role browser on
+ * [WSS]; waits until a phone has registered. false and `why`: none came in `seconds`. */
 bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char *why,
                 size_t why_len);
 void phone_end(struct run *run);

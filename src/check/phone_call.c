@@ -1,6 +1,7 @@
 /* check/phone_call.c - calls to a phone that answers by itself, or that a person answers (--wait).
  */
 #include "check/caller.h"
+#include "check/run.h"
 #include "check/tests.h"
 
 /* The last thing a test does with its call. */
@@ -413,6 +414,7 @@ static void md5_refused(struct test *t) {
 }
 static void mux_not_unasked(struct test *t) {
     struct up c;
+    CAPABLE(t, t->run->role != ROLE_BROWSER, "calls without rtcp-mux");
     if (!phone_up(t, &c, &(struct req){ 0 })) return;
     bool mux = sdp_lines(c.ok->body, "a=rtcp-mux");
     (void)phone_down(&c);

@@ -96,18 +96,6 @@ static void mismatch(struct test *t) {
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
-static void put_fingerprint(struct buf *b) {
-    probe_set_length(b, b->len - 20 + 8);
-    uint32_t crc = ~0u;
-    for (size_t i = 0; i < b->len; i++) {
-        crc ^= (uint8_t)b->ptr[i];
-        for (unsigned k = 0; k < 8; k++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-    }
-    crc = ~crc ^ 0x5354554eu; /* RFC 8489 14.7 */
-    char v[4] = { (char)(crc >> 24), (char)(crc >> 16), (char)(crc >> 8), (char)crc };
-    probe_put(b, 0x8028, slice_of(v, 4));
-}
-
 /* A binding check; key empty: without MESSAGE-INTEGRITY. `role`: ICE_CONTROLLING or _CONTROLLED. */
 static struct msg *check(struct ua *peer, const struct ice_call *c, slice key, unsigned role,
                          const char tie[static 8]) {
@@ -127,7 +115,7 @@ static struct msg *check(struct ua *peer, const struct ice_call *c, slice key, u
         crypto_hmac_sha1(key, buf_slice(&b), mac);
         probe_put(&b, STUN_INTEGRITY, slice_of((const char *)mac, sizeof mac));
     }
-    put_fingerprint(&b);
+    probe_put_fingerprint(&b);
     for (unsigned i = 0; i < 4; i++) {
         ua_send_bytes(peer, buf_slice(&b));
         for (struct msg *m; (m = ua_wait(peer, "any", 700));)

@@ -39,6 +39,18 @@ void probe_set_length(struct buf *b, size_t body) {
     b->ptr[3] = (char)body;
 }
 
+void probe_put_fingerprint(struct buf *b) {
+    probe_set_length(b, b->len - 20 + 8);
+    uint32_t crc = ~0u;
+    for (size_t i = 0; i < b->len; i++) {
+        crc ^= (uint8_t)b->ptr[i];
+        for (unsigned k = 0; k < 8; k++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+    }
+    crc = ~crc ^ 0x5354554eu; /* RFC 8489 14.7 */
+    char v[4] = { (char)(crc >> 24), (char)(crc >> 16), (char)(crc >> 8), (char)crc };
+    probe_put(b, 0x8028, slice_of(v, 4));
+}
+
 /* RFC 8489 14.5: HMAC-SHA1 with MD5(user:realm:password), over a length that counts itself. */
 static void put_integrity(struct buf *b, const struct probe *u) {
     char mem[512];

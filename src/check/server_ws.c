@@ -110,15 +110,8 @@ static void no_clear_text(struct test *t) {
 static unsigned put(struct test *t, struct ua *a, const char *what, struct ws_frame f,
                     slice payload) {
     if (!a || t->verdict) return 0;
-    char *mem = arena_alloc(&t->arena, payload.len + WS_HEAD_MAX);
-    if (!mem) {
-        test_unclear(t, "memory is short");
-        return 0;
-    }
-    struct buf b = buf_over(mem, payload.len + WS_HEAD_MAX);
-    ws_put(&b, &f, payload);
     unsigned at = test_note(t, "sent as a frame of its own: %s", what);
-    if (!link_write(ua_link(a), buf_slice(&b))) (void)test_note(t, "that could not be sent");
+    if (!link_ws_put(ua_link(a), &f, payload)) (void)test_note(t, "that could not be sent");
     return at;
 }
 #define MASKED(...)                                                                                \
@@ -316,10 +309,7 @@ static void endless(struct test *t) {
                       options(a, "endless"));
     bool taken = true;
     for (unsigned i = 0; i < 64 && taken && !t->verdict; i++) {
-        char mem[65536 + WS_HEAD_MAX];
-        struct buf b = buf_over(mem, sizeof mem);
-        ws_put(&b, &MASKED(.more = i < 63), slice_of(zeros, 65536));
-        taken = link_write(ua_link(a), buf_slice(&b));
+        taken = link_ws_put(ua_link(a), &MASKED(.more = i < 63), slice_of(zeros, 65536));
     }
     struct msg *r = ua_wait(a, "final", WAIT_MS);
     OVER(t);

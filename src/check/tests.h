@@ -15,12 +15,13 @@
     X(ROLE_SERVER, server_reg)                                                                     \
     X(ROLE_SERVER, server_misc)                                                                    \
     X(ROLE_RELAY, relay_turn)                                                                      \
-    X(ROLE_PHONE, phone_call)                                                                      \
-    X(ROLE_PHONE, phone_core)                                                                      \
-    X(ROLE_PHONE, phone_uac)                                                                       \
-    X(ROLE_PHONE, phone_ice)                                                                       \
+    X(ROLE_PHONE | ROLE_BROWSER, phone_call)                                                       \
+    X(ROLE_PHONE | ROLE_BROWSER, phone_core)                                                       \
+    X(ROLE_PHONE | ROLE_BROWSER, phone_uac)                                                        \
+    X(ROLE_PHONE | ROLE_BROWSER, phone_ice)                                                        \
     X(ROLE_PHONE, phone_rtp)                                                                       \
-    X(ROLE_PHONE, phone_hands)
+    X(ROLE_PHONE, phone_hands)                                                                     \
+    X(ROLE_BROWSER, browser)
 
 #define AREA_DECLARE(role, name)                                                                   \
     extern const struct check_test name##_tests[];                                                 \

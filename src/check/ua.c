@@ -1,6 +1,7 @@
 /* check/ua.c - the user agent: writing what a test asks for, waiting for what it wants. */
 #include "check/ua.h"
 
+#include "check/browser_media.h"
 #include "check/link.h"
 #include "check/phone.h"
 #include "check/run.h"
@@ -274,6 +275,7 @@ static void build(struct ua *a, struct buf *b, const struct req *r, const char *
     if (r->headers) fill(a, b, slice_str(r->headers));
     if (login) buf_put(b, slice_str(login));
     const char *body = or_else(r->body, "");
+    if (*body && !r->type && a->t->run->role == ROLE_BROWSER) body = browser_sdp(a->t, body);
     if (*body) LINE("Content-Type", "%s", or_else(r->type, "application/sdp"));
     char length[24];
     (void)snprintf(length, sizeof length, "%zu", strlen(body));

@@ -74,7 +74,7 @@ class WebSocket:
         opcode, size, masked = first & 15, second & 127, second >> 7
         if masked != self.is_server and not self.bad("TRANS-024/unmasked"):
             raise Broken(1002)
-        if first & 0x70 and not self.bad("TRANS-026/reserved-bit"):
+        if first & 0x70 and not self.bad("TRANS-026/reserved-bit", "TRANS-026/ends"):
             raise Broken(1002)
         if opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15) and not self.bad("TRANS-026/opcode"):
             raise Broken(1002)
@@ -100,7 +100,7 @@ class WebSocket:
                     self.control(CLOSE, payload)
                 return None
             if opcode == PING:
-                if self.bad("TRANS-025/ping"):
+                if self.bad("TRANS-025/ping", "TRANS-025/pong"):
                     payload = b"other"
                 self.control(PONG, payload)
                 continue

@@ -21,6 +21,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 import fake  # noqa: E402
+import fake_browser  # noqa: E402
 import fake_phone  # noqa: E402
 import fake_relay  # noqa: E402
 
@@ -39,7 +40,8 @@ class Cert:
                         "-out", self.dh], check=True, capture_output=True)
 
 
-FAKES = {"server": fake.Fake, "relay": fake_relay.FakeRelay, "phone": fake_phone.FakePhone}
+FAKES = {"server": fake.Fake, "relay": fake_relay.FakeRelay, "phone": fake_phone.FakePhone,
+         "browser": fake_browser.FakeBrowser}
 
 
 async def check(kith, cert, directory, role, broken, tests):
@@ -53,6 +55,8 @@ async def check(kith, cert, directory, role, broken, tests):
     await f.start()
     if role == "phone":
         args = [kith, "check", role, f"127.0.0.1:{f.port}", "--hands", f.hands, *common]
+    elif role == "browser":
+        args = [kith, "check", role, f"127.0.0.1:{f.port}", "--cert", cert.file, "--wait", "15", *common]
     else:
         args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
                 directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load",
@@ -77,9 +81,11 @@ async def check(kith, cert, directory, role, broken, tests):
 
 async def judge(kith, cert, directory, role, tests, jobs, pattern):
     source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "fake_caller.py",
-                                                            "fake_ws.py", "run.py"))
+                                                            "fake_ws.py", "fake_browser.py",
+                                                            "run.py"))
     wrong, good = {}, {}
-    for chosen in [[t] for t in tests] if pattern else [tests]:
+    # those of a browser are fewer than all that run in that role
+    for chosen in [[t] for t in tests] if pattern or role == "browser" else [tests]:
         good.update(await check(kith, cert, directory, role, "", chosen))
     limit = asyncio.Semaphore(jobs)
 
@@ -99,6 +105,11 @@ async def judge(kith, cert, directory, role, tests, jobs, pattern):
     return wrong
 
 
+def tests_of(kith, role):
+    listed = subprocess.run([kith, "check", role, "--list"], capture_output=True, text=True, check=True)
+    return [line.split("\t")[0] for line in listed.stdout.splitlines()]
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--kith", default=os.environ.get("KITH", ROOT / "build" / "kith"))
@@ -112,8 +123,9 @@ def main():
         (directory / "people.csv").write_text("".join(f"{u}@{fake.DOMAIN},{w}\n" for u, w in PEOPLE.items()))
         cert = Cert(directory)
         for role in [a.role] if a.role else FAKES:
-            listed = subprocess.run([a.kith, "check", role, "--list"], capture_output=True, text=True, check=True)
-            tests = [line.split("\t")[0] for line in listed.stdout.splitlines() if a.k in line.split("\t")[0]]
+            # what a browser shares with a phone is the same function, proved with that
+            shared = tests_of(a.kith, "phone") if role == "browser" else ()
+            tests = [t for t in tests_of(a.kith, role) if a.k in t and t not in shared]
             total += len(tests)
             if tests:
                 wrong.update(asyncio.run(judge(a.kith, cert, directory, role, tests, a.jobs, a.k)))
