@@ -48,7 +48,7 @@ static struct slots_shard *shard_of_slot(struct slots *t, uint32_t slot) {
     return &t->shards[slot % SLOTS_SHARDS];
 }
 /* The map inside a shard uses the low bits; the shard is chosen by the high ones. */
-static struct slots_shard *shard_of_hash(struct slots *t, uint64_t hash) {
+static struct slots_shard *shard_of_hash(const struct slots *t, uint64_t hash) {
     return &t->shards[(hash >> 40) % SLOTS_SHARDS];
 }
 
@@ -103,6 +103,11 @@ enum err slots_index(struct slots *t, unsigned index, uint64_t hash, uint32_t sl
     enum err e = map_add(&s->indexes[index], hash, slot);
     lock_give(&s->lock);
     return e;
+}
+
+/* Without the shard's lock: only writers change the map, and they are serialized. */
+void slots_prefetch(const struct slots *t, unsigned index, uint64_t hash) {
+    map_prefetch(&shard_of_hash(t, hash)->indexes[index], hash);
 }
 
 void slots_unindex(struct slots *t, unsigned index, uint64_t hash, uint32_t slot) {

@@ -86,6 +86,10 @@ struct map_iter map_find(const struct map *m, uint64_t hash) {
     return it;
 }
 
+void map_prefetch(const struct map *m, uint64_t hash) {
+    if (m->capacity) __builtin_prefetch(&m->entries[home(m, hash)], 1);
+}
+
 bool map_next(const struct map *m, struct map_iter *it, uint32_t *value) {
     while (it->left > 0) {
         const struct map_entry *e = &m->entries[it->at];

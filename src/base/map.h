@@ -28,6 +28,8 @@ void map_fini(struct map *m);
 NODISCARD enum err map_add(struct map *m, uint64_t hash, uint32_t value); /* FULL, MEMORY */
 bool map_remove(struct map *m, uint64_t hash, uint32_t value);            /* false: was not there */
 struct map_iter map_find(const struct map *m, uint64_t hash);
+/* Fetch the memory that map_find or map_add of this hash will touch, while other work is done. */
+void map_prefetch(const struct map *m, uint64_t hash);
 bool map_next(const struct map *m, struct map_iter *it, uint32_t *value);
 
 #endif

@@ -102,9 +102,9 @@ struct store_change {
 };
 
 /* Streaming at start: called once per row; slices live until the callback returns. A callback
- * that returns an error ends the load with it. A backend that may write may read with several
- * threads: on_binding is then called from more than one at a time, and while on_account and
- * on_device are called; these two never at the same time. */
+ * that returns an error ends the load with it. A backend that may write may read with two threads:
+ * on_binding is then called while on_account and on_device are called; these two never at the same
+ * time. */
 struct store_reader {
     void *ctx;
     enum err (*on_account)(void *ctx, const struct account_row *row);

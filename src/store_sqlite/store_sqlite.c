@@ -61,8 +61,7 @@
     X(BINDINGS,                                                                                    \
       "SELECT account_id, bid, flow, run, device_id, reg_id, cseq, q, gruu_epoch, contact,"        \
       " params, instance, call_id, path, user_agent, registered, expires, change FROM binding"     \
-      " WHERE gone = 0 AND account_id >= ?1 AND account_id < ?2")                                  \
-    X(BINDING_ENDS, "SELECT min(account_id), max(account_id) FROM binding")                        \
+      " WHERE gone = 0")                                                                           \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
     X(BEGIN_READ, "BEGIN")                                                                         \
     X(COMMIT, "COMMIT")                                                                            \
@@ -325,8 +324,8 @@ static enum err sqlite_commit(struct store *base, const struct store_change *cha
 /* ---- reading ---- */
 
 static slice text_at(sqlite3_stmt *t, int at) {
-    const void *p = sqlite3_column_blob(t, at); /* text as it is stored, no conversion */
-    return p ? slice_of(p, (size_t)sqlite3_column_bytes(t, at)) : SLICE_NONE;
+    int len = sqlite3_column_bytes(t, at); /* text as it is stored: there is no conversion */
+    return len > 0 ? slice_of(sqlite3_column_blob(t, at), (size_t)len) : SLICE_NONE;
 }
 static uint32_t u32_at(sqlite3_stmt *t, int at) {
     return (uint32_t)sqlite3_column_int64(t, at);
@@ -396,86 +395,57 @@ static enum err read_rows(struct sqlite_store *s, enum statement which,
     return e;
 }
 
-/* ---- reading bindings with several threads ---- */
+/* ---- reading bindings beside the accounts ---- */
 
-#define PARTS_MAX 2 /* beside the thread that reads the accounts */
-
-/* The bindings of some accounts, over a connection of its own. */
-struct part {
+/* Over a connection of its own. There are about as many bindings as accounts, and they take about
+ * as long: two threads halve a start. */
+struct beside {
     const struct store_reader *reader;
     const char *path;
-    int64_t from, below; /* account ids */
     enum err err;
+    bool is_running;
     pthread_t thread;
     char trouble[TROUBLE_MAX];
 };
 
-static enum err part_read(struct part *p, sqlite3 *db) {
+static enum err beside_read(const struct beside *b, sqlite3 *db) {
     sqlite3_stmt *t = NULL;
     if (sqlite3_prepare_v2(db, statement_texts[S_BINDINGS], -1, &t, NULL) != SQLITE_OK)
         return ERR_STORE;
-    bind_number(t, 1, p->from);
-    bind_number(t, 2, p->below);
     enum err e = ERR_OK;
     int code = SQLITE_DONE;
-    while (!e && (code = sqlite3_step(t)) == SQLITE_ROW) e = read_binding(t, p->reader);
+    while (!e && (code = sqlite3_step(t)) == SQLITE_ROW) e = read_binding(t, b->reader);
     if (!e && code != SQLITE_DONE) e = ERR_STORE;
     (void)sqlite3_finalize(t);
     return e;
 }
 
-static void *part_run(void *arg) {
-    struct part *p = arg;
+static void *beside_run(void *arg) {
+    struct beside *b = arg;
     sqlite3 *db = NULL;
-    p->err = ERR_STORE;
-    if (sqlite3_open_v2(p->path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) ==
+    b->err = ERR_STORE;
+    if (sqlite3_open_v2(b->path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) ==
         SQLITE_OK)
-        p->err = part_read(p, db);
-    if (p->err == ERR_STORE) {
-        struct buf b = buf_over(p->trouble, sizeof p->trouble - 1);
-        explain(db, &b);
-        p->trouble[b.full ? 0 : b.len] = '\0';
+        b->err = beside_read(b, db);
+    if (b->err == ERR_STORE) {
+        struct buf text = buf_over(b->trouble, sizeof b->trouble - 1);
+        explain(db, &text);
+        b->trouble[text.full ? 0 : text.len] = '\0';
     }
     (void)sqlite3_close(db);
     return NULL;
 }
 
-/* How many parts were started; 0: none could be, or they are not worth it. */
-static unsigned parts_start(struct sqlite_store *s, const struct store_reader *reader,
-                            struct part parts[static PARTS_MAX]) {
-    sqlite3_stmt *t = s->statements[S_BINDING_ENDS];
-    int64_t low = 0, high = -1;
-    if (sqlite3_step(t) == SQLITE_ROW && sqlite3_column_type(t, 0) == SQLITE_INTEGER) {
-        low = sqlite3_column_int64(t, 0);
-        high = sqlite3_column_int64(t, 1);
-    }
-    (void)sqlite3_reset(t);
-    int64_t step = (high - low) / PARTS_MAX + 1;
-    if (high - low < 1000) return 0;
-    for (unsigned i = 0; i < PARTS_MAX; i++) {
-        parts[i] = (struct part){ .reader = reader,
-                                  .path = sqlite3_db_filename(s->db, "main"),
-                                  .from = i == 0 ? INT64_MIN : low + (int64_t)i * step,
-                                  .below = i + 1 == PARTS_MAX ? INT64_MAX
-                                                              : low + (int64_t)(i + 1) * step };
-        if (pthread_create(&parts[i].thread, NULL, part_run, &parts[i]) == 0) continue;
-        parts[i].below = INT64_MAX; /* the rest is this thread's */
-        (void)part_run(&parts[i]);
-        return i; /* the last one needs no join */
-    }
-    return PARTS_MAX;
+static void beside_start(struct sqlite_store *s, const struct store_reader *reader,
+                         struct beside *out) {
+    *out = (struct beside){ .reader = reader, .path = sqlite3_db_filename(s->db, "main") };
+    out->is_running = pthread_create(&out->thread, NULL, beside_run, out) == 0;
 }
 
-static enum err parts_join(struct sqlite_store *s, struct part parts[static PARTS_MAX],
-                           unsigned count) {
-    enum err e = ERR_OK;
-    for (unsigned i = 0; i < count; i++) (void)pthread_join(parts[i].thread, NULL);
-    for (unsigned i = 0; i < PARTS_MAX; i++) {
-        if (parts[i].err == ERR_OK || e) continue;
-        e = parts[i].err;
-        memcpy(s->trouble, parts[i].trouble, sizeof s->trouble);
-    }
-    return e;
+static enum err beside_join(struct sqlite_store *s, struct beside *b) {
+    (void)pthread_join(b->thread, NULL);
+    if (b->err) memcpy(s->trouble, b->trouble, sizeof s->trouble);
+    return b->err;
 }
 
 static enum err sqlite_load(struct store *base, const struct store_reader *reader) {
@@ -483,18 +453,15 @@ static enum err sqlite_load(struct store *base, const struct store_reader *reade
     /* One transaction: a reader beside the server sees one state of all tables. The server itself
      * is the only writer, and does not write meanwhile: its bindings may be read beside. */
     if (!run(s->statements[S_BEGIN_READ])) return failed(s);
-    struct part parts[PARTS_MAX] = { { .err = ERR_OK } };
-    bool is_apart = s->may_write && reader->on_binding && reader->on_account;
-    unsigned count = is_apart ? parts_start(s, reader, parts) : 0;
-    bool is_done = count || (is_apart && parts[0].path);
+    struct beside beside = { .is_running = false };
+    if (s->may_write && reader->on_binding && reader->on_account) beside_start(s, reader, &beside);
     enum err e = ERR_OK;
     if (reader->on_account) e = read_rows(s, S_ACCOUNTS, read_account, reader);
     if (!e && reader->on_device) e = read_rows(s, S_DEVICES, read_device, reader);
-    enum err apart = parts_join(s, parts, count);
-    if (!e) e = apart;
-    if (!e && reader->on_binding && !is_done) {
-        bind_number(s->statements[S_BINDINGS], 1, INT64_MIN);
-        bind_number(s->statements[S_BINDINGS], 2, INT64_MAX);
+    if (beside.is_running) {
+        enum err apart = beside_join(s, &beside);
+        if (!e) e = apart;
+    } else if (!e && reader->on_binding) {
         e = read_rows(s, S_BINDINGS, read_binding, reader);
     }
     if (!sqlite3_get_autocommit(s->db)) (void)run(s->statements[S_ROLLBACK]);
