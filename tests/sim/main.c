@@ -60,7 +60,8 @@ static double now_s(void) {
 static void report_failure(const char *program) {
     printf("FAIL seed %" PRIu64 ": %s\n", world.seed, world.failure);
     plan_print(&world.drawn);
-    printf("  again: %s -v --seed %" PRIu64 "\n", program, world.seed);
+    printf("  again: %s -v %s--seed %" PRIu64 "\n", program, world.is_circle ? "--circle " : "",
+           world.seed);
 }
 
 static bool run_seed(const char *program, uint64_t seed, const struct options *o) {
@@ -92,9 +93,9 @@ static void print_seed(void) {
     const struct counts *c = &world.counts;
     printf("PASS seed %" PRIu64 ": %" PRIu64 " messages, %" PRIu64 " of %" PRIu64
            " calls up, %" PRIu64 " crashes, %" PRIu64 " cuts, %" PRIu64
-           " forgeries, hash %016" PRIx64 "\n",
+           " forgeries, %u crossings at most, hash %016" PRIx64 "\n",
            world.seed, c->messages, c->calls_up, c->calls_tried, c->crashes, c->cuts, c->forged,
-           world.hash);
+           c->crossings, world.hash);
 }
 
 static void print_sum(const struct counts *c, uint64_t seeds, unsigned failed, double took_s) {
@@ -124,6 +125,8 @@ static bool read_options(int argc, char **argv, struct options *o) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "-v") || !strcmp(argv[i], "-vv")) {
             o->verbose = (unsigned)strlen(argv[i]) - 1;
+        } else if (!strcmp(argv[i], "--circle")) {
+            world.is_circle = true;
         } else if (!strcmp(argv[i], "--once")) {
             o->is_twice = false;
         } else if (!strcmp(argv[i], "--seed") || !strcmp(argv[i], "--seeds")) {
@@ -149,8 +152,9 @@ int main(int argc, char **argv) {
     unsigned failed = 0;
     uint64_t seeds = 0;
     if (!read_options(argc, argv, &o)) {
-        (void)fprintf(stderr,
-                      "usage: sim [-v|-vv] [--once] [--seed N | --seeds A-B | --for 10m]\n");
+        (void)fprintf(
+            stderr,
+            "usage: sim [-v|-vv] [--once] [--circle] [--seed N | --seeds A-B | --for 10m]\n");
         return 2;
     }
     if (crypto_init() != ERR_OK) return 2;

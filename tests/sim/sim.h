@@ -33,6 +33,7 @@ enum {
     WORK_MAX = 4096,  /* messages waiting for one worker */
     CONNS_MAX = 1024, /* closed ones that the server has not noticed too */
     SLOTS_MAX = 256,  /* flows of one worker */
+    CROSSINGS = 8192, /* calls whose way between servers is counted */
     STOLEN_MAX = 16   /* dialogs and requests that nasty phones have overheard */
 };
 #define HEAL_MS     120000
@@ -156,6 +157,11 @@ struct person {
 
 /* ---- the world ---- */
 
+struct crossing {
+    uint64_t call; /* hash of its Call-ID */
+    unsigned count;
+};
+
 enum part { PART_TROUBLE, PART_HEAL, PART_PROBE, PART_QUIET };
 struct overheard {             /* what a nasty phone can get to know at worst */
     bool is_used, is_received; /* received: the INVITE as the callee got it */
@@ -167,12 +173,14 @@ struct counts {
     uint64_t events, messages, calls_tried, calls_up, calls_refused, registered, crashes, cuts;
     uint64_t disk_faults, forged, probes, drains, byes, reconnects, cancels, garbage;
     int64_t virtual_ms, longest_wait_ms;
+    unsigned crossings; /* the most of one call: circle.c */
 };
 struct sim {
     uint64_t seed, serial, hash;
     struct dice dice;
     struct plan plan, drawn; /* in force; as it was drawn */
     unsigned verbose;
+    bool is_circle; /* everybody forwards to another domain */
     enum part part;
     bool is_failed, is_crashing; /* crashing: main's handler knows what to print */
     char failure[1024];
@@ -188,6 +196,7 @@ struct sim {
     struct trunk trunks[TRUNKS_MAX];
     struct work work[NODES_MAX][WORKERS_MAX];
     struct overheard stolen[STOLEN_MAX];
+    struct crossing crossings[CROSSINGS];
     struct counts counts;
     struct sip_msg msg; /* being handled by a phone */
     unsigned probes_open;
@@ -249,6 +258,11 @@ void node_receive(struct sim *s, struct server *n, unsigned worker, flow_id flow
                   slice bytes);
 mono_t node_wake_at(const struct server *n);
 void node_run_timers(struct sim *s, struct server *n);
+
+/* circle.c */
+void circle_plan(struct plan *p);
+void circle_wishes(struct sim *s, struct person *who);
+void circle_crossing(struct sim *s, slice bytes); /* a message from server to server */
 
 /* check.c */
 void check_sent(struct sim *s, struct server *n, unsigned worker, flow_id flow, slice bytes);

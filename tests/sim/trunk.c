@@ -276,6 +276,7 @@ void trunk_node_gone(struct sim *s, const struct server *n) {
 void trunk_send(struct sim *s, const struct server *n, struct trunk *t, flow_id flow, slice bytes) {
     unsigned side = side_of(t, n, flow), to = 1 - side;
     sim_say(s, "node %u -> node %u: %s", n->index, t->end[to].node, first_line(bytes));
+    circle_crossing(s, bytes);
     if (t->is_silent || (!t->end[to].is_up && !t->is_opening)) return;
     struct event e = event_of(s, EV_TRUNK_MESSAGE, t);
     e.from = to;

@@ -279,7 +279,8 @@ static void draw_wishes(struct sim *s, struct person *who) {
                                          "forward-unreachable" };
     size_t n = 0;
     for (unsigned i = 0; i < ARRAY_LEN(names); i++) who->forwards[i] = NOBODY;
-    if (!dice_chance(&s->dice, s->plan.wishes)) return;
+    if (s->is_circle) circle_wishes(s, who);
+    if (s->is_circle || !dice_chance(&s->dice, s->plan.wishes)) return;
     unsigned which = dice_below(&s->dice, 5);
     if (which == 4) {
         (void)snprintf(who->wishes, sizeof who->wishes, "dnd=on\n");
@@ -396,13 +397,16 @@ static void end(struct sim *s) {
 
 void sim_run(struct sim *s, uint64_t seed) {
     unsigned verbose = s->verbose;
+    bool is_circle = s->is_circle;
     int64_t live = mem_live();
     memset(s, 0, sizeof *s);
     s->verbose = verbose;
+    s->is_circle = is_circle;
     s->seed = seed;
     s->dice.state = seed * UINT64_C(0xd1342543de82ef95) + 1;
     s->now = (struct now){ FIRST_MONO, FIRST_WALL };
     plan_draw(&s->plan, &s->dice);
+    if (is_circle) circle_plan(&s->plan);
     s->drawn = s->plan;
     if (s->verbose) plan_print(&s->plan);
     draw_first_faults(s);
