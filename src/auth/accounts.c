@@ -201,6 +201,14 @@ void accounts_put_aor(struct accounts *a, uint32_t id, struct buf *out) {
     slots_close(&a->people, slot);
 }
 
+void accounts_put_display(struct accounts *a, uint32_t id, struct buf *out) {
+    uint32_t slot;
+    const struct person *p = person_open(a, id, &slot);
+    if (!p) return;
+    buf_put(out, person_display(p));
+    slots_close(&a->people, slot);
+}
+
 enum err accounts_settings(struct accounts *a, uint32_t id, char mem[static USER_SETTINGS_MAX],
                            struct user_settings *out) {
     uint32_t slot;
@@ -272,7 +280,7 @@ enum err accounts_device_by_key(struct accounts *a, const uint8_t key_hash[stati
     unsigned n = slots_candidates(&a->things, BY_KEY, hash, slots, ARRAY_LEN(slots));
     for (unsigned i = 0; i < n; i++) {
         const struct thing *t = slots_open(&a->things, slots[i]);
-        bool found = t && t->kind == DEVICE_CERTIFICATE && memcmp(t->key_hash, key_hash, 32) == 0;
+        bool found = t && t->kind != DEVICE_LEGACY && memcmp(t->key_hash, key_hash, 32) == 0;
         if (found) *out = thing_brief(t);
         slots_close(&a->things, slots[i]);
         if (found) return ERR_OK;
@@ -287,6 +295,14 @@ enum err accounts_device(struct accounts *a, uint32_t device_id, struct device *
     *out = thing_brief(t);
     slots_close(&a->things, slot);
     return ERR_OK;
+}
+
+void accounts_put_device_note(struct accounts *a, uint32_t device_id, struct buf *out) {
+    uint32_t slot;
+    const struct thing *t = thing_open(a, device_id, &slot);
+    if (!t) return;
+    buf_put(out, slice_of(t->bytes + t->name_len, t->why_len));
+    slots_close(&a->things, slot);
 }
 
 unsigned accounts_legacy_devices(struct accounts *a, uint32_t account_id, struct device *out,
@@ -472,7 +488,7 @@ enum err accounts_put(struct accounts *a, const struct account_row *row) {
 static void thing_remove(struct accounts *a, uint32_t slot) {
     struct thing *t = slots_open(&a->things, slot);
     slots_close(&a->things, slot); /* the caller holds `writer` */
-    if (t->kind == DEVICE_CERTIFICATE)
+    if (t->kind != DEVICE_LEGACY)
         slots_unindex(&a->things, BY_KEY, siphash(&a->key, t->key_hash, 32), slot);
     slots_unindex(&a->things, BY_OWNER, id_hash(t->account_id), slot);
     slots_unindex(&a->things, BY_ID, id_hash(t->id), slot);
@@ -513,7 +529,7 @@ void accounts_remove(struct accounts *a, uint32_t id) {
 
 static enum err thing_new(const struct device_row *row, struct thing **out) {
     if (row->id == 0 || row->account_id == 0) return ERR_BAD;
-    if (row->kind != DEVICE_CERTIFICATE && row->kind != DEVICE_LEGACY) return ERR_BAD;
+    if (row->kind > DEVICE_INVITE) return ERR_BAD;
     if (!sealed_len_ok(row->ha1_md5, SEALED_MD5)) return ERR_BAD;
     if (row->name.len > ACCOUNT_LABEL_MAX || row->why.len > ACCOUNT_LABEL_MAX) return ERR_LIMIT;
     size_t len = row->name.len + row->why.len;
@@ -539,7 +555,7 @@ static enum err thing_new(const struct device_row *row, struct thing **out) {
 
 static enum err thing_insert(struct accounts *a, struct thing *t) {
     uint64_t key = siphash(&a->key, t->key_hash, 32);
-    bool has_key = t->kind == DEVICE_CERTIFICATE;
+    bool has_key = t->kind != DEVICE_LEGACY;
     uint32_t slot;
     enum err e = slots_add(&a->things, t, &slot);
     if (e) return e;
@@ -561,7 +577,7 @@ static enum err thing_may_enter(struct accounts *a, const struct thing *t, bool 
     struct account owner;
     if (accounts_by_id(a, t->account_id, &owner)) return ERR_MISSING;
     struct device other;
-    if (t->kind == DEVICE_CERTIFICATE && accounts_device_by_key(a, t->key_hash, &other) == ERR_OK &&
+    if (t->kind != DEVICE_LEGACY && accounts_device_by_key(a, t->key_hash, &other) == ERR_OK &&
         other.id != t->id)
         return ERR_EXISTS;
     uint32_t slots[SLOTS_CANDIDATES];
@@ -653,6 +669,36 @@ void accounts_each(struct accounts *a, bool (*visit)(void *ctx, const struct acc
     }
 }
 
+static struct device_row thing_row(const struct thing *t) {
+    struct device_row row = { .id = t->id,
+                              .account_id = t->account_id,
+                              .kind = t->kind,
+                              .revoked = t->revoked,
+                              .name = slice_of(t->bytes, t->name_len),
+                              .why = slice_of(t->bytes + t->name_len, t->why_len),
+                              .created = t->created,
+                              .until = t->until };
+    memcpy(row.key_hash, t->key_hash, sizeof row.key_hash);
+    if (t->has_md5) row.ha1_md5 = slice_of(t->ha1_md5, SEALED_MD5);
+    return row;
+}
+
+void accounts_each_device_of(struct accounts *a, uint32_t account_id,
+                             bool (*visit)(void *ctx, const struct device_row *row), void *ctx) {
+    uint32_t slots[SLOTS_CANDIDATES];
+    unsigned n =
+        slots_candidates(&a->things, BY_OWNER, id_hash(a, account_id), slots, ARRAY_LEN(slots));
+    bool go_on = true;
+    for (unsigned i = 0; i < n && go_on; i++) {
+        const struct thing *t = slots_open(&a->things, slots[i]);
+        if (t && t->account_id == account_id) {
+            struct device_row row = thing_row(t);
+            go_on = visit(ctx, &row);
+        }
+        slots_close(&a->things, slots[i]);
+    }
+}
+
 void accounts_each_device(struct accounts *a,
                           bool (*visit)(void *ctx, const struct device_row *row), void *ctx) {
     uint32_t high = slots_high(&a->things);
@@ -660,16 +706,7 @@ void accounts_each_device(struct accounts *a,
     for (uint32_t slot = 0; slot < high && go_on; slot++) {
         const struct thing *t = slots_open(&a->things, slot);
         if (t) {
-            struct device_row row = { .id = t->id,
-                                      .account_id = t->account_id,
-                                      .kind = t->kind,
-                                      .revoked = t->revoked,
-                                      .name = slice_of(t->bytes, t->name_len),
-                                      .why = slice_of(t->bytes + t->name_len, t->why_len),
-                                      .created = t->created,
-                                      .until = t->until };
-            memcpy(row.key_hash, t->key_hash, sizeof row.key_hash);
-            if (t->has_md5) row.ha1_md5 = slice_of(t->ha1_md5, SEALED_MD5);
+            struct device_row row = thing_row(t);
             go_on = visit(ctx, &row);
         }
         slots_close(&a->things, slot);

@@ -72,6 +72,8 @@ NODISCARD enum err accounts_by_id(struct accounts *a, uint32_t id, struct accoun
 bool accounts_owns(struct accounts *a, uint32_t id, slice user, slice domain);
 /* "alice@example.org"; nothing is written when the account is gone. */
 void accounts_put_aor(struct accounts *a, uint32_t id, struct buf *out);
+void accounts_put_display(struct accounts *a, uint32_t id,
+                          struct buf *out); /* the same, his name */
 /* What the person has set (account.has_settings), read into mem, to which *out points. MISSING:
  * nothing. */
 NODISCARD enum err accounts_settings(struct accounts *a, uint32_t id,
@@ -81,10 +83,13 @@ NODISCARD enum err accounts_settings(struct accounts *a, uint32_t id,
  * the box does not open (another key, or moved from another row). Wipe it. */
 NODISCARD enum err accounts_ha1(struct accounts *a, uint32_t account_id, uint32_t device_id,
                                 enum digest_algorithm algorithm, uint8_t out[static 32]);
-/* Look a certificate's key up. MISSING: unknown. Whether it is still valid is the caller's test. */
+/* By the hash of its key or token. MISSING: unknown. Its kind, and whether it is still valid, are
+ * the caller's to test. */
 NODISCARD enum err accounts_device_by_key(struct accounts *a, const uint8_t key_hash[static 32],
                                           struct device *out);
 NODISCARD enum err accounts_device(struct accounts *a, uint32_t device_id, struct device *out);
+/* What device_row.why says; nothing is written when the device is gone. */
+void accounts_put_device_note(struct accounts *a, uint32_t device_id, struct buf *out);
 /* The legacy devices of an account, revoked and ended ones too, for the digest check of the legacy
  * lane; returns how many. */
 unsigned accounts_legacy_devices(struct accounts *a, uint32_t account_id, struct device *out,
@@ -94,6 +99,8 @@ unsigned accounts_legacy_devices(struct accounts *a, uint32_t account_id, struct
  * Returning false ends the walk. */
 void accounts_each(struct accounts *a, bool (*visit)(void *ctx, const struct account_row *row),
                    void *ctx);
+void accounts_each_device_of(struct accounts *a, uint32_t account_id,
+                             bool (*visit)(void *ctx, const struct device_row *row), void *ctx);
 void accounts_each_device(struct accounts *a,
                           bool (*visit)(void *ctx, const struct device_row *row), void *ctx);
 

@@ -58,6 +58,11 @@ enum err user_settings_set(struct user_settings *s, slice name, slice value, str
         *which = !is_off;
         return ERR_OK;
     }
+    if (slice_eq(name, SLICE("only-calls"))) {
+        enum err e = is_off ? ERR_OK : check_uri(value, why);
+        if (e == ERR_OK) s->only_calls = is_off ? SLICE_NONE : value;
+        return e;
+    }
     for (unsigned i = 0; i < FORWARD_COUNT; i++) {
         if (!slice_eq(name, slice_str(forward_name(i)))) continue;
         if (is_off) {
@@ -90,6 +95,7 @@ enum err user_settings_read(slice text, struct user_settings *out) {
 void user_settings_put(struct buf *b, const struct user_settings *s) {
     if (s->dnd) buf_lit(b, "dnd=on\n");
     if (s->refuse_anonymous) buf_lit(b, "refuse-anonymous=on\n");
+    if (s->only_calls.len) buf_fmt(b, "only-calls=" SLICE_FMT "\n", SLICE_ARG(s->only_calls));
     for (unsigned i = 0; i < FORWARD_COUNT; i++) {
         if (!s->forward[i].len) continue;
         buf_fmt(b, "%s=" SLICE_FMT, forward_name(i), SLICE_ARG(s->forward[i]));

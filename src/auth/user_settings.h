@@ -8,6 +8,7 @@
  *             forward-busy=sip:bob@example.org
  *             forward-no-answer=sip:carol@example.org,20s
  *             forward-unreachable=tel:+15551234
+ *             only-calls=sip:sales@example.org
  *
  * Memory:   slices point into the text that was read, or that was given to set.
  * Threads:  any. What the settings do to a call stands in core/divert.c. */
@@ -33,6 +34,7 @@ enum forward_when {
 struct user_settings {
     slice forward[FORWARD_COUNT]; /* where to; empty: not set */
     uint32_t no_answer_s;         /* of FORWARD_NO_ANSWER */
+    slice only_calls;             /* nobody else may be called: a guest, a lobby; empty: anybody */
     bool dnd;
     bool refuse_anonymous; /* RFC 5079: callers who withhold who they are get 433 */
 };

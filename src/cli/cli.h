@@ -73,6 +73,10 @@ int cli_user_switch(struct cli *c); /* disable, enable, remove */
 int cli_user_set(struct cli *c);
 int cli_user_show(struct cli *c);
 int cli_turn_credential(struct cli *c);
+int cli_invite(struct cli *c);
+int cli_click_add(struct cli *c);
+int cli_click_list(struct cli *c);
+int cli_click_remove(struct cli *c);
 int cli_user_legacy(struct cli *c);
 int cli_device_certificate(struct cli *c);
 int cli_device_list(struct cli *c);

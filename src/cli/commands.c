@@ -42,6 +42,15 @@ static const struct cli_option credential_options[] = {
     { "for", "TIME", "how long it is good for, up to 30d (default: 1d)", false },
     END,
 };
+static const struct cli_option invite_options[] = {
+    { "for", "TIME", "how long it is good for, up to 30d (default: 1d)", false },
+    END,
+};
+static const struct cli_option click_options[] = {
+    { "origin", "ORIGIN", "a site that may show the button: https://shop.example", true },
+    { "at-once", "N", "visitors at the same time (default: 5)", false },
+    END,
+};
 static const struct cli_option yes_options[] = {
     { "yes", NULL, "do not ask", false },
     END,
@@ -119,6 +128,19 @@ const struct cli_command cli_commands[] = {
       "kith device list alice@example.org", NULL, cli_device_list },
     { "device revoke", "NUMBER", 1, 1, "end a device: its connections too", NULL,
       "kith device revoke 7", NULL, cli_device_revoke },
+    { "invite", "AOR", 1, 1, "a link that lets a person sign in on the page",
+      "Opened in a browser it makes a passkey on that device, once; from then on one tap signs in. "
+      "A\n"
+      "fresh invitation is also how somebody comes back who has lost his device.",
+      "kith invite alice@example.org", invite_options, cli_invite },
+    { "clicktocall add", "AOR", 1, 1, "let visitors of a site call an address",
+      "Visitors need no account. They can call this address and nothing else, for an hour at most.",
+      "kith clicktocall add sales@example.org --origin https://shop.example", click_options,
+      cli_click_add },
+    { "clicktocall list", "", 0, 0, "who may be called by visitors, and from where", NULL,
+      "kith clicktocall list", NULL, cli_click_list },
+    { "clicktocall remove", "AOR", 1, 1, "visitors may not call an address any more", NULL,
+      "kith clicktocall remove sales@example.org", NULL, cli_click_remove },
     { "turn credential", "AOR", 1, 1, "a user name and password for the relay, for a while",
       "For a phone that cannot fetch them by itself. They end by themselves, and with the person.",
       "kith turn credential alice@example.org --for 12h", credential_options, cli_turn_credential },

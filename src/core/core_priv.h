@@ -158,6 +158,8 @@ void flow_on_idle(struct core *c, struct flow *flow);
 void flows_of_account(struct core *c, uint32_t account_id, uint32_t device_id);
 
 /* request.c */
+/* False: it was refused, for this account may call one other only and this is no such call. */
+bool core_may_call(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t account_id);
 struct answer { /* what we say ourselves */
     unsigned status;
     const char *warning; /* words for Warning, or NULL */

@@ -166,6 +166,7 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
         return;
     }
     if (!may_speak(c, flow, m, &token, from)) return;
+    if (m->method == SIP_REFER && !core_may_call(c, flow, m, token.side[from].account_id)) return;
     c->is_proved = true;
     enum dialog_side to = from == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER;
     uint64_t key = dialogs_key(c->node->dialogs, token.call_hash,

@@ -37,8 +37,9 @@ void flow_prove(struct core *c, struct flow *flow) {
     struct device device;
     struct account account;
     if (!flow->info.has_device_key) return;
+    bool is_web = flow->info.transport == FLOW_WSS;
     if (accounts_device_by_key(c->node->accounts, flow->info.device_key, &device) != ERR_OK ||
-        device.kind != DEVICE_CERTIFICATE || device.revoked ||
+        device.kind != (is_web ? DEVICE_SESSION : DEVICE_CERTIFICATE) || device.revoked ||
         (device.until && c->now.wall >= device.until) ||
         accounts_by_id(c->node->accounts, device.account_id, &account) != ERR_OK ||
         (account.flags & ACCOUNT_DISABLED))

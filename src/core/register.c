@@ -53,7 +53,7 @@ static bool register_account(struct core *c, struct flow *flow, const struct sip
     }
     bool is_known = sip_unescape(to.user, &user) == ERR_OK &&
                     accounts_find(c->node->accounts, buf_slice(&user), to.host, out) == ERR_OK &&
-                    !(out->flags & ACCOUNT_DISABLED);
+                    !(out->flags & (ACCOUNT_DISABLED | ACCOUNT_GUEST));
     return core_who_registers(c, flow, m, is_known ? out : NULL, to.host, out_device);
 }
 

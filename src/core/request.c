@@ -458,10 +458,30 @@ static bool is_elsewhere(struct core *c, const struct sip_msg *m) {
            !node_is_self(c->node, m->uri.host);
 }
 
+/* Who may call one address only (a visitor of click-to-call) reaches nothing else, this server
+ * included; a request to hand the call on would be a way around it. */
+bool core_may_call(struct core *c, struct flow *flow, const struct sip_msg *m,
+                   uint32_t account_id) {
+    char mem[USER_SETTINGS_MAX];
+    struct account account;
+    struct user_settings set;
+    struct sip_uri only;
+    if (!account_id || accounts_by_id(c->node->accounts, account_id, &account) != ERR_OK ||
+        !account.has_settings ||
+        accounts_settings(c->node->accounts, account_id, mem, &set) != ERR_OK ||
+        !set.only_calls.len)
+        return true;
+    if (m->method == SIP_INVITE && sip_uri_read(set.only_calls, &only) == ERR_OK &&
+        slice_eq(only.user, m->uri.user) && slice_ieq(only.host, m->uri.host))
+        return true;
+    core_refuse(c, flow, m, 403, "This address may call one other only");
+    return false;
+}
+
 static void core_new_request(struct core *c, struct flow *flow, const struct sip_msg *m) {
     struct sender sender;
     enum route last;
-    if (!core_sender(c, flow, m, &sender)) return;
+    if (!core_sender(c, flow, m, &sender) || !core_may_call(c, flow, m, sender.account_id)) return;
     unsigned routes = own_routes(c, m, &last);
     if (last == ROUTE_FORGED) {
         core_refuse(c, flow, m, 403, "This server did not make that Route");

@@ -74,6 +74,8 @@ enum err call_user_legacy(struct admin_call *c);
 enum err call_device_certificate(struct admin_call *c);
 enum err call_device_list(struct admin_call *c);
 enum err call_device_revoke(struct admin_call *c);
+enum err call_invite(struct admin_call *c);
+const char *device_kind_name(unsigned kind); /* enum device_kind, for people */
 /* turn_credential.c */
 #define TURN_CREDENTIAL_MAX_S (30 * 86400)
 enum err call_turn_credential(struct admin_call *c);

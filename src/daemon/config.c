@@ -140,6 +140,30 @@ static const char *read_path(struct reading *r, slice value, slice *out) {
     return NULL;
 }
 
+/* RFC 6454 6.2: scheme, host, and a port that is not the scheme's own. */
+bool config_is_origin(slice s) {
+    slice host = slice_from(s, 8);
+    struct addr a;
+    uint64_t port;
+    if (!slice_starts(s, SLICE("https://")) || s.len > 120) return false;
+    if (addr_read(host, &a) == ERR_OK) return true;
+    size_t colon = slice_find(host, ':');
+    if (colon < host.len && slice_u64(slice_from(host, colon + 1), 65535, &port) != ERR_OK)
+        return false;
+    return is_host(slice_head(host, colon), false);
+}
+
+static const char *read_origins(struct reading *r, slice value, struct config_paths *out) {
+    for (slice one; slice_split(&value, ',', &one);) {
+        one = slice_trim(one);
+        if (!config_is_origin(one))
+            return "not an origin: write https://example.org or https://example.org:8443";
+        if (out->count >= CONFIG_PATHS_MAX) return "too many origins: there may be 16";
+        (void)keep(r, one, &out->at[out->count++]);
+    }
+    return NULL;
+}
+
 static const char *read_paths(struct reading *r, slice value, struct config_paths *out) {
     for (slice one; slice_split(&value, ',', &one);) {
         one = slice_trim(one);
@@ -197,6 +221,8 @@ static const char *read_value(struct reading *r, const struct setting *s, slice 
         (void)keep(r, value, member);
         return NULL;
     }
+    case SETTING_ORIGINS:
+        return read_origins(r, value, member);
     case SETTING_PATHS:
         return read_paths(r, value, member);
     case SETTING_COUNT:
@@ -215,7 +241,7 @@ static void clear_value(struct config *c, const struct setting *s) {
         ((struct config_addrs *)(void *)((char *)c + s->offset))->count = 0;
     if (s->kind == SETTING_NETWORKS || s->kind == SETTING_IPS)
         ((struct config_networks *)(void *)((char *)c + s->offset))->count = 0;
-    if (s->kind == SETTING_PATHS)
+    if (s->kind == SETTING_PATHS || s->kind == SETTING_ORIGINS)
         ((struct config_paths *)(void *)((char *)c + s->offset))->count = 0;
 }
 
@@ -286,7 +312,7 @@ static void unknown_setting(struct reading *r, slice section, slice name) {
 static bool may_continue(const struct setting *s, slice so_far) {
     if (s->kind == SETTING_PATHS) return so_far.len && so_far.ptr[so_far.len - 1] == ',';
     return s->kind == SETTING_DOMAINS || s->kind == SETTING_ADDRS || s->kind == SETTING_NETWORKS ||
-           s->kind == SETTING_IPS;
+           s->kind == SETTING_IPS || s->kind == SETTING_ORIGINS;
 }
 
 static int on_value(void *user, const char *section_text, const char *name_text,

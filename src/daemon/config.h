@@ -57,8 +57,9 @@ struct config {
     uint32_t turn_on; /* 0 or 1 */
     uint32_t turn_first_port, turn_last_port;
     uint32_t turn_allocations, turn_per_account, turn_bytes_per_s;
-    uint32_t log_level;      /* enum log_level */
-    uint32_t auth_algorithm; /* enum config_algorithm */
+    struct config_paths web_origins; /* pages beside our own that may open a WebSocket */
+    uint32_t log_level;              /* enum log_level */
+    uint32_t auth_algorithm;         /* enum config_algorithm */
     uint32_t group_ring_s, recurse, session_timer_s;
     uint32_t expires_min_s, expires_default_s, expires_max_s;
     uint32_t contacts, flows, per_source;
@@ -93,6 +94,7 @@ NODISCARD enum err config_read(slice text, slice file, struct config **out,
 /* The same from disk; what cannot be opened is CONFIG with the reason in *errors. */
 NODISCARD enum err config_load(const char *path, struct config **out, struct config_errors *errors);
 void config_free(struct config *c);
+bool config_is_origin(slice s); /* "https://example.org", "https://example.org:8443" */
 
 /* One line per error: "kith.conf:12: [listen] tlss: no such setting; did you mean tls?" */
 void config_errors_put(const struct config_errors *errors, slice file, struct buf *out);

@@ -4,6 +4,8 @@
 #include "core/core.h"
 #include "crypto/crypto.h"
 #include "daemon/daemon_priv.h"
+#include "daemon/web.h"
+#include "daemon/web_files.h"
 #include "os/loop.h"
 #include "os/sandbox.h"
 #include "store_sqlite/store_sqlite.h"
@@ -24,7 +26,7 @@
 
 /* ---- hooks: what workers, store thread and operator tell each other ----------------------- */
 
-static void pause_ms(long ms) {
+void daemon_pause_ms(long ms) {
     struct timespec t = { .tv_nsec = ms * 1000000 };
     (void)nanosleep(&t, NULL);
 }
@@ -35,7 +37,7 @@ static void on_stored(void *ctx, unsigned worker, uint64_t ticket, enum err resu
     enum err e = ERR_FULL;
     for (int i = 0; i < POST_TRIES && e != ERR_OK; i++) {
         e = io_post_stored(d->workers[worker].io, ticket, result);
-        if (e != ERR_OK) pause_ms(1);
+        if (e != ERR_OK) daemon_pause_ms(1);
     }
     if (e != ERR_OK) LOG(LOG_ERROR, "store.answer_lost", LOG_F_STR("why", err_text(e)));
 }
@@ -65,7 +67,7 @@ static void tell_workers(struct daemon *d, enum core_mail_kind kind, uint32_t nu
         enum err e = ERR_FULL;
         for (int tries = 0; tries < POST_TRIES && e != ERR_OK; tries++) {
             e = io_post_mail(d->workers[i].io, &mail);
-            if (e != ERR_OK) pause_ms(1);
+            if (e != ERR_OK) daemon_pause_ms(1);
         }
         if (e != ERR_OK) LOG(LOG_ERROR, "admin.mail_lost", LOG_F_U64("worker", i));
     }
@@ -166,11 +168,13 @@ static enum err make_world(struct daemon *d, struct buf *why) {
                                     .node = d->node,
                                     .put_status = daemon_put_status,
                                     .put_turn_uris = daemon_put_turn_uris,
+                                    .put_page = daemon_put_page,
                                     .account_changed = account_changed,
                                     .device_changed = device_changed,
                                     .trace = follow_trace };
     enum err e = world_load_ids(&d->world, d->store);
     if (e == ERR_OK) e = world_set_domains(&d->world, d->domains, d->domain_count);
+    if (e == ERR_OK) e = clicks_load(&d->world, d->store);
     if (e == ERR_OK) e = save_domains(d);
     struct pki_id *ca = NULL;
     if (e == ERR_OK) e = world_device_ca(&d->world, d->started.wall, &ca, why);
@@ -222,7 +226,14 @@ static enum err make_workers(struct daemon *d, struct buf *why) {
                                .tls_client = tls.client[i],
                                .dns_servers = d->config->dns_servers.at,
                                .dns_server_count = d->config->dns_servers.count,
-                               .hooks = { .ctx = d, .on_store = on_store, .on_trace = on_trace },
+                               .hooks = { .ctx = d,
+                                          .on_store = on_store,
+                                          .on_trace = on_trace,
+                                          .on_http = daemon_on_http,
+                                          .on_upgrade = daemon_on_upgrade,
+                                          .on_guest_gone = daemon_on_guest_gone },
+                               .site = &web_site,
+                               .site_is_public = !d->certs.is_local,
                                .core = w->core,
                                .relay = d->turn.is_on ? &d->turn.relay : NULL };
         set_limits(d, &c.limits);
@@ -326,6 +337,7 @@ static enum err start(struct daemon *d, struct buf *why) {
     if (e == ERR_OK) e = daemon_turn_prepare(d, why);
     if (e == ERR_OK) e = make_workers(d, why);
     if (e == ERR_OK && d->options.demo) e = demo_prepare(d, why);
+    if (e == ERR_OK) e = daemon_web_start(d);
     if (e == ERR_OK) e = start_workers(d);
     if (e == ERR_OK) e = admin_socket_start(&d->world, &d->admin, why);
     return e;
@@ -366,6 +378,8 @@ static void stop(struct daemon *d) {
         if (d->workers[i].is_running) (void)pthread_join(d->workers[i].thread, NULL);
     if (d->hub) trace_hub_stop(d->hub);
     admin_socket_stop(d->admin);
+    web_stop(d->web);
+    d->web = NULL; /* what io closes from here on tells it nothing */
     storer_stop(d->storer);
     trace_hub_free(d->hub);
     for (unsigned i = 0; i < d->worker_count; i++) io_free(d->workers[i].io);

@@ -26,6 +26,8 @@ struct worker {
     enum err result;
 };
 
+struct web; /* web.h */
+
 struct daemon {
     struct daemon_options options;
     struct config *config;
@@ -41,6 +43,7 @@ struct daemon {
     struct world world;
     struct server_face face;
     struct admin_socket *admin;
+    struct web *web;
     struct certs certs;
     struct tls_tickets *tickets;
     struct worker workers[NODE_WORKERS_MAX];
@@ -74,6 +77,16 @@ unsigned daemon_domains(struct daemon *d, const struct config *c,
 /* Listeners by that configuration; addresses of a family that this host lacks are left out when
  * they are not the operator's own words. */
 NODISCARD enum err daemon_listeners(struct daemon *d, struct buf *why);
+
+/* daemon_web.c: the page's calls; the hooks are io's. */
+NODISCARD enum err daemon_web_start(struct daemon *d);
+NODISCARD enum err daemon_web_places(struct daemon *d, const struct config *config,
+                                     const slice *domains, unsigned domain_count);
+void daemon_put_page(void *ctx, struct buf *out);
+bool daemon_on_http(void *ctx, unsigned worker, const struct io_http *call);
+unsigned daemon_on_upgrade(void *ctx, const struct http_request *r, struct io_session *out);
+void daemon_on_guest_gone(void *ctx, uint32_t guest);
+void daemon_pause_ms(long ms); /* daemon.c */
 
 /* daemon_reload.c */
 void daemon_reload(struct daemon *d);

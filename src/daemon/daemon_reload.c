@@ -95,6 +95,8 @@ static void take_plan(struct daemon *d, struct plan *p) {
     d->domain_count = p->domain_count;
     if (world_set_domains(&d->world, p->domains, p->domain_count) != ERR_OK)
         LOG(LOG_WARN, "reload.memory", LOG_F_STR("why", "commands still see the old domains"));
+    if (daemon_web_places(d, p->config, p->domains, p->domain_count) != ERR_OK)
+        LOG(LOG_WARN, "reload.memory", LOG_F_STR("why", "the page still has the old places"));
     struct config *old = d->config;
     d->config = p->config;
     world_end(&d->world);

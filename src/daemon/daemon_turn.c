@@ -195,18 +195,28 @@ static void put_uri(struct json_writer *w, slice host, const struct addr *at, co
         buf_put(&b, host);
     else
         addr_put_host(&b, at);
-    buf_fmt(&b, ":%u?transport=%s", at->port, transport);
+    buf_fmt(&b, ":%u", at->port);
+    if (transport) buf_fmt(&b, "?transport=%s", transport); /* RFC 7064: none with stun: */
     if (!b.full) json_put_text(w, NULL, buf_slice(&b));
 }
 
 void daemon_put_turn_uris(void *ctx, struct json_writer *w) {
-    struct daemon *d = ctx;
+    daemon_put_turn_urls(ctx, w, "uris", false);
+}
+
+void daemon_put_turn_urls(struct daemon *d, struct json_writer *w, const char *member,
+                          bool is_stun) {
     slice name = d->config->listen_name.len ? d->config->listen_name : d->domains[0];
     uint16_t secured = 0; /* one name covers both families */
-    json_begin_array(w, "uris");
+    json_begin_array(w, member);
     for (size_t i = 0; i < d->listen_count && d->turn.is_on; i++) {
         const struct io_listen *l = &d->listen[i];
         struct addr at = io_address(d->workers[0].io, i);
+        if (is_stun) {
+            if (l->is_turn && l->transport == FLOW_UDP)
+                put_uri(w, is_local_only(d) ? SLICE_NONE : name, &at, "stun", NULL);
+            continue;
+        }
         if (l->is_turn)
             put_uri(w, is_local_only(d) ? SLICE_NONE : name, &at, "turn",
                     l->transport == FLOW_UDP ? "udp" : "tcp");

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "crypto/crypto.h"
 #include "daemon/admin.h"
+#include "daemon/sessions.h"
 #include <time.h>
 
 #define DAY_MS           INT64_C(86400000)
@@ -180,6 +181,15 @@ static bool device_visit(void *ctx, const struct device_row *row) {
     return walk->count < ARRAY_LEN(walk->rows);
 }
 
+const char *device_kind_name(unsigned kind) {
+    static const char *const names[] = { [DEVICE_CERTIFICATE] = "certificate",
+                                         [DEVICE_LEGACY] = "legacy",
+                                         [DEVICE_PASSKEY] = "passkey",
+                                         [DEVICE_SESSION] = "session",
+                                         [DEVICE_INVITE] = "invite" };
+    return kind < ARRAY_LEN(names) ? names[kind] : "other";
+}
+
 static void device_row_put(struct admin_call *c, const struct device_row *d) {
     struct admin_row r;
     struct json_writer *w = admin_row_begin(&r);
@@ -189,7 +199,7 @@ static void device_row_put(struct admin_call *c, const struct device_row *d) {
     json_put_u64(w, "device", d->id);
     json_put_text(w, "aor", buf_slice(&aor));
     json_put_text(w, "name", d->name);
-    json_put_str(w, "kind", d->kind == DEVICE_LEGACY ? "legacy" : "certificate");
+    json_put_str(w, "kind", device_kind_name(d->kind));
     const char *state = d->revoked                            ? "revoked"
                         : d->until && d->until <= admin_now() ? "ended"
                                                               : "valid";
@@ -236,15 +246,47 @@ enum err call_device_revoke(struct admin_call *c) {
         admin_hint(c, "`kith device list` shows them all");
         e = admin_fail(c, ERR_MISSING, "there is no device %llu", (unsigned long long)want);
     } else {
-        struct store_change *put = walk->rows[0];
-        put->device.revoked = true;
-        e = admin_commit(c, put, 1);
-        if (e == ERR_OK) e = accounts_put_device(c->world->accounts, &put->device);
-        if (e == ERR_OK && c->world->server)
-            c->world->server->device_changed(c->world->server->ctx, put->device.id);
-        if (e == ERR_OK) json_put_text(&c->answer, "name", put->device.name);
+        json_put_text(&c->answer, "name", walk->rows[0]->device.name);
+        e = session_end(c->world, (uint32_t)want);
+        if (e != ERR_OK) e = admin_fail(c, e, "nothing was changed: %s", err_text(e));
     }
     for (size_t i = 0; i < walk->count; i++) mem_free(walk->rows[i]);
     mem_free(walk);
     return e;
+}
+
+/* ---- invitations -------------------------------------------------------------------------- */
+
+/* {"aor":...,"seconds":86400}: a link that lets its person make a passkey, once. */
+enum err call_invite(struct admin_call *c) {
+    struct store_change *account = NULL;
+    char token[SESSION_TOKEN_CHARS + 1], link_mem[512];
+    struct buf link = buf_over(link_mem, sizeof link_mem);
+    uint64_t seconds = 0;
+    uint32_t id;
+    if (json_u64(json_member(c->args, "seconds"), INVITE_LIFE_MAX_S, &seconds) != ERR_OK ||
+        seconds == 0)
+        return admin_fail(c, ERR_BAD, "how long it is good for: from 1 s to 30 days");
+    enum err e = admin_account(c, &account);
+    if (e != ERR_OK) return e;
+    wall_t now = admin_now();
+    struct device_row row = { .account_id = account->account.id,
+                              .kind = DEVICE_INVITE,
+                              .name = SLICE("invitation"),
+                              .until = now + (wall_t)seconds * 1000 };
+    bool is_disabled = account->account.flags & ACCOUNT_DISABLED;
+    mem_free(account);
+    if (is_disabled) return admin_fail(c, ERR_DENIED, "this person is disabled");
+    e = session_make(c->world, &row, now, token, &id);
+    if (e == ERR_FULL)
+        admin_hint(c, "remove old ones: `kith device list`, `kith device revoke ID`");
+    if (e != ERR_OK) return admin_fail(c, e, "no invitation was made: %s", err_text(e));
+    c->world->server->put_page(c->world->server->ctx, &link);
+    buf_fmt(&link, "/#invite=%s", token);
+    json_put_text(&c->answer, "link", buf_slice(&link));
+    json_put_u64(&c->answer, "device", id);
+    json_put_wall(&c->answer, "until", row.until);
+    crypto_wipe(token, sizeof token);
+    crypto_wipe(link_mem, sizeof link_mem);
+    return ERR_OK;
 }

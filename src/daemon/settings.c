@@ -121,6 +121,11 @@ const struct setting settings[] = {
       NULL, RELOAD_RESTART, false,
       "What one allocation may relay, both ways together. 0: as much as it can." },
 
+    { "web", "origins", SETTING_ORIGINS, AT(web_origins), "", 0, 0, NULL, RELOAD_LIVE, false,
+      "Pages that may open a WebSocket here beside the server's own, for example "
+      "https://intranet.example.org (RFC 6455 10.2). Programs that are no browsers name no origin "
+      "and need no leave." },
+
     { "log", "level", SETTING_WORD, AT(log_level), "info", 0, 0, log_words, RELOAD_LIVE, false,
       "How much is logged (JSON lines on stderr). People appear as short pseudonyms unless the "
       "level is debug; secrets appear never." },
@@ -270,6 +275,9 @@ void setting_put_range(const struct setting *s, struct buf *out) {
         break;
     case SETTING_HOST:
         buf_lit(out, "a host name or address");
+        break;
+    case SETTING_ORIGINS:
+        buf_lit(out, "origins, such as https://example.org, separated by commas");
         break;
     case SETTING_PATHS:
         buf_fmt(out, "up to %u file names, separated by commas", (unsigned)s->max);

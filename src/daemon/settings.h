@@ -15,6 +15,7 @@ enum setting_kind {
     SETTING_NETWORKS, /* struct config_networks */
     SETTING_IPS,      /* the same, whole addresses only */
     SETTING_HOST,     /* slice */
+    SETTING_ORIGINS,  /* struct config_paths: "https://example.org" */
     SETTING_PATHS,    /* struct config_paths; each made absolute by the folder of the file */
     SETTING_COUNT,    /* uint32_t */
     SETTING_DURATION, /* uint32_t, seconds */

@@ -31,5 +31,8 @@ void daemon_turn_fini(struct daemon *d); /* after the workers */
 void daemon_put_turn(struct daemon *d, struct json_writer *w);
 /* An array "uris": where a client finds the relay (RFC 7065). */
 void daemon_put_turn_uris(void *ctx, struct json_writer *w);
+/* The same under another name; is_stun: those that need no credentials instead (RFC 7064). */
+void daemon_put_turn_urls(struct daemon *d, struct json_writer *w, const char *member,
+                          bool is_stun);
 
 #endif

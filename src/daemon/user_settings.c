@@ -55,7 +55,8 @@ static enum err set_one(struct admin_call *c, slice pair, struct written *w,
     if (e != ERR_OK) return e;
     e = user_settings_set(s, name, value, &why);
     if (e == ERR_MISSING) {
-        admin_hint(c, "dnd, forward-always, forward-busy, forward-no-answer, forward-unreachable");
+        admin_hint(c, "dnd, forward-always, forward-busy, forward-no-answer, forward-unreachable, "
+                      "only-calls");
         return admin_fail(c, e, "there is no setting \"" SLICE_FMT "\"",
                           SLICE_ARG(slice_head(name, 40)));
     }
@@ -71,6 +72,7 @@ static void put_settings(struct json_writer *w, const struct user_settings *s) {
     if (s->refuse_anonymous) json_put_bool(w, "refuse-anonymous", true);
     for (unsigned i = 0; i < FORWARD_COUNT; i++)
         if (s->forward[i].len) json_put_text(w, forward_name(i), s->forward[i]);
+    if (s->only_calls.len) json_put_text(w, "only-calls", s->only_calls);
     if (s->forward[FORWARD_NO_ANSWER].len) json_put_u64(w, "no-answer-seconds", s->no_answer_s);
     json_end(w);
 }

@@ -164,6 +164,7 @@ static enum err offline_load(struct offline *o, struct buf *why) {
     e = store_load(o->store, &reader);
     if (e == ERR_OK) e = world_load_ids(&o->world, o->store);
     if (e == ERR_OK) e = load_domains(&o->world, o->store);
+    if (e == ERR_OK) e = clicks_load(&o->world, o->store);
     if (e != ERR_OK) buf_fmt(why, "%s cannot be read: %s", db, store_trouble(o->store));
     return e;
 }

@@ -10,6 +10,7 @@
 
 #include "auth/accounts.h"
 #include "core/node.h"
+#include "daemon/click.h"
 #include "daemon/datadir.h"
 #include "os/pki.h"
 #include <pthread.h>
@@ -26,6 +27,7 @@ struct server_face {
     struct node *node;
     void (*put_status)(void *ctx, struct json_writer *w);
     void (*put_turn_uris)(void *ctx, struct json_writer *w);
+    void (*put_page)(void *ctx, struct buf *out); /* "https://HOST:PORT" */
     /* Tell the workers to look again at an account's or a device's flows. */
     void (*account_changed)(void *ctx, uint32_t account_id);
     void (*device_changed)(void *ctx, uint32_t device_id);
@@ -45,6 +47,8 @@ struct world {
     slice domains[NODE_DOMAINS_MAX];
     char *domains_text; /* what they point into */
     uint32_t last_account_id, last_device_id;
+    char clicks[CLICKS_BYTES_MAX]; /* click.h */
+    size_t clicks_len;
     pthread_mutex_t mutex;
 };
 

@@ -301,6 +301,7 @@ void conn_kill(struct conn *c) {
         return;
     }
     if (c->state == CONN_TURN) relay_stream_gone(c);
+    if (c->guest) io->hooks.on_guest_gone(io->hooks.ctx, c->guest);
     c->state = CONN_DEAD;
     conn_forget_flow(c);
     timer_stop(&io->timers, &c->read_timer);

@@ -104,6 +104,7 @@ static void upgrade(struct conn *c, const struct http_request *r) {
                SLICE_NONE);
     io_count(&io->counters.websockets, 1);
     c->is_ws = true;
+    c->guest = session.guest;
     c->transport = FLOW_WSS;
     c->ping = PING_ANSWERED; /* RFC 6455 5.5.2: a Ping must be answered */
     c->frame = (struct frame){ 0 };

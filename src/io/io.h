@@ -73,6 +73,7 @@ struct io_http { /* a JSON call of the page; its slices live until the hook retu
 struct io_session { /* what opens a WebSocket: struct flow_info */
     bool has_key;
     uint8_t key[32];
+    uint32_t guest; /* not 0: on_guest_gone is called with it when the WebSocket has closed */
 };
 
 struct io_hooks {
@@ -88,6 +89,7 @@ struct io_hooks {
     /* A WebSocket's handshake that is right so far: 101, or the status to refuse it with. NULL: any
      * from the server's own origin, without session. */
     unsigned (*on_upgrade)(void *ctx, const struct http_request *r, struct io_session *out);
+    void (*on_guest_gone)(void *ctx, uint32_t guest);
 };
 
 struct io_config {

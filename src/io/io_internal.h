@@ -88,6 +88,7 @@ struct conn {
     bool has_begun;    /* HTTP: a request has, and its clock runs */
     uint8_t ping;      /* enum conn_ping */
     struct ws_reader ws;
+    uint32_t guest; /* struct io_session */
 };
 _Static_assert(sizeof(struct conn) <= 400, "a connection's own memory");
 

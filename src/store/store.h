@@ -29,6 +29,7 @@
 
 enum account_flags {
     ACCOUNT_DISABLED = 1 << 0,
+    ACCOUNT_GUEST = 1 << 1, /* a visitor of click-to-call: in memory alone, never stored */
 };
 struct account_row {
     uint32_t id;        /* given by the caller, never used again after removal */
@@ -41,14 +42,21 @@ struct account_row {
     wall_t created, changed;
 };
 
-enum device_kind { DEVICE_CERTIFICATE, DEVICE_LEGACY };
+enum device_kind {
+    DEVICE_CERTIFICATE,
+    DEVICE_LEGACY,
+    DEVICE_PASSKEY, /* signs in on the page: auth/passkey.h */
+    DEVICE_SESSION, /* a browser that is signed in, or a visitor's */
+    DEVICE_INVITE   /* lets its person make a passkey, once */
+};
 struct device_row {
     uint32_t id, account_id;
     uint8_t kind; /* enum device_kind */
     bool revoked;
-    slice name;            /* "desk phone" */
-    slice why;             /* LEGACY: the operator's reason */
-    uint8_t key_hash[32];  /* CERTIFICATE: SHA-256 of the SubjectPublicKeyInfo */
+    slice name; /* "desk phone" */
+    slice why;  /* LEGACY: the operator's reason; PASSKEY: its key; SESSION: its passkey's id */
+    uint8_t key_hash[32];  /* SHA-256: CERTIFICATE: of the SubjectPublicKeyInfo; PASSKEY: of the
+                            * credential id; SESSION, INVITE: of the token */
     slice ha1_md5;         /* LEGACY: sealed */
     wall_t created, until; /* until: end of validity; 0 none */
 };

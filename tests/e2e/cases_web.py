@@ -1,8 +1,11 @@
 """SIP over WebSocket, and HTTPS, on the port of SIP over TLS."""
+import json
+
 from cases import House, test
 from phone import Call, Phone, keyed
 from rig import DOMAIN, Failure, wait
-from web import BINARY, TEXT, Browser, WebPhone, frame
+from web import (BINARY, TEXT, Authenticator, Browser, WebPhone, cookie_of, frame, handshake,
+                 sign_in, sign_up)
 
 REQUEST = b"GET /nothing HTTP/1.1\r\nHost: sip.test:5061\r\n"
 
@@ -118,6 +121,29 @@ def bad_frames_close_their_connection_only(r):
 
 
 @test()
+def websocket_handshakes_refused(r):
+    """Wrong origin, subprotocol, version or place: no WebSocket; without Origin it is no browser."""
+    h = house(r, "wendy", more="[web]\norigins = https://app.test\n")
+    for wanted, more in ((101, {}), (101, {"origin": False}), (101, {"path": "/"}),
+                         (101, {"origin": "https://app.test"}),
+                         (403, {"origin": "https://evil.test"}), (403, {"origin": "null"}),
+                         (403, {"origin": "http://sip.test:5061"}), (400, {"protocol": ""}),
+                         (400, {"protocol": "chat"}), (426, {"version": "8"}),
+                         (404, {"path": "/other"})):
+        with Browser(h.kith) as b:
+            a = handshake(b, **more)
+            if a.status != wanted:
+                raise Failure(f"{more} got {a.status}, not {wanted}")
+    with Browser(h.kith) as b:
+        a = b.ask("GET", "/ws", host="evil.test", headers={
+            "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "sip",
+            "Origin": "https://evil.test"})
+        if a.status != 403:
+            raise Failure(f"a host that is not ours got {a.status}")
+
+
+@test()
 def http_tricks_are_refused(r):
     """Path tricks, header floods, two lengths, chunks; keep-alive; the headers of every answer."""
     h = house(r, "wendy")
@@ -174,3 +200,164 @@ def slow_http_is_cut_off(r):
             raise Failure("still open after forty seconds")
     wait(lambda: h.kith.status()["closed_unfinished"] >= 1, 10, "the count of it")
     web_phone(h, "wendy").register()
+
+
+@test()
+def passkey_signs_in(r):
+    """Invitation, passkey, session: its WebSocket speaks for the person without a password."""
+    h = house(r, "wendy", "tom")
+    key = Authenticator(r)
+    cookie = sign_up(h.kith, f"wendy@{DOMAIN}", key)
+    tom = Phone(r, h.kith, f"tom@{DOMAIN}", h.secrets["tom"])
+    tom.register()
+    wendy = WebPhone(r, h.kith, f"wendy@{DOMAIN}", cookie=cookie)
+    wendy.register()
+    if wendy.challenge:
+        raise Failure("REGISTER was challenged")
+    talk(wendy, tom)
+    talk(tom, wendy)
+    wendy.send(wendy.register_text(to=f"tom@{DOMAIN}"))
+    wendy.expect(401, 15)  # she is nobody else
+    with Browser(h.kith) as b:
+        me = b.ask("GET", "/api/session", headers={"Cookie": cookie}).json()
+        if not me["signed_in"] or me["aor"] != f"wendy@{DOMAIN}":
+            raise Failure(f"{me}")
+        people = b.ask("GET", "/api/people?q=TO", headers={"Cookie": cookie}).json()["people"]
+        if [(p["aor"], p["reachable"]) for p in people] != [(f"tom@{DOMAIN}", True)]:
+            raise Failure(f"{people}")
+        a = b.ask("GET", "/api/turn", headers={"Cookie": cookie})
+        if a.status != 200 or "iceServers" not in a.json():
+            raise Failure(f"{a.status} {a.body!r}")
+    again = sign_in(h.kith, key)
+    other = WebPhone(r, h.kith, f"wendy@{DOMAIN}", cookie=cookie_of(again))
+    other.register()
+    if len(h.kith.bindings(f"wendy@{DOMAIN}")) != 2:
+        raise Failure("two browsers, but not two bindings")
+    with Browser(h.kith) as b:  # signing out ends that browser's connection, and no other
+        if b.ask("POST", "/api/logout", {}, headers={"Cookie": cookie_of(again)}).status != 204:
+            raise Failure("signing out")
+        if b.ask("GET", "/api/people", headers={"Cookie": cookie_of(again)}).status != 401:
+            raise Failure("the session lives on")
+    other.until_closed()
+    wendy.pulse()
+    with Browser(h.kith) as b:  # the passkey goes, and what it opened
+        devices = b.ask("GET", "/api/devices", headers={"Cookie": cookie}).json()["devices"]
+        if sorted(d["kind"] for d in devices) != ["passkey", "session"]:
+            raise Failure(f"{devices}")
+    passkey = next(d for d in devices if d["kind"] == "passkey")
+    h.kith.cli("device", "revoke", str(passkey["id"]))
+    wendy.until_closed()
+    if sign_in(h.kith, key).status != 401:
+        raise Failure("a revoked passkey signs in")
+
+
+@test()
+def sessions_survive_a_restart(r):
+    """kill -9: the cookie and the passkey are good for the next run too."""
+    h = house(r, "wendy")
+    key = Authenticator(r)
+    cookie = sign_up(h.kith, f"wendy@{DOMAIN}", key)
+    h.kith.kill()
+    h.kith.start()
+    WebPhone(r, h.kith, f"wendy@{DOMAIN}", cookie=cookie).register()
+    if sign_in(h.kith, key).status != 200:
+        raise Failure("the passkey was forgotten")
+
+
+@test()
+def stolen_proofs_are_worth_nothing(r):
+    """Used invitations, replayed and foreign passkey answers, cookies from other pages: refused."""
+    h = house(r, "wendy", "tom")
+    key, other = Authenticator(r), Authenticator(r)
+    link = json.loads(h.kith.cli("invite", f"wendy@{DOMAIN}", "--json"))["link"]
+    token = link.partition("#invite=")[2]
+    with Browser(h.kith) as b:
+        def finish(credential, **more):
+            return b.ask("POST", "/api/invite/finish", {"token": token, "credential": credential},
+                         **more)
+
+        options = b.ask("POST", "/api/invite/options", {"token": token}).json()["publicKey"]
+        for what, credential in (("origin", key.create(options, "https://evil.test")),
+                                 ("host", key.create(options, b.origin, rp="evil.test")),
+                                 ("touch", key.create(options, b.origin, flags=0x40)),
+                                 ("kind", key.get({**options, "rpId": DOMAIN}, b.origin))):
+            if (a := finish(credential)).status != 403:
+                raise Failure(f"a passkey with another {what}: {a.status} {a.body!r}")
+        login = b.ask("POST", "/api/login/options", {}).json()["publicKey"]
+        if finish(key.create({**options, "challenge": login["challenge"]}, b.origin)).status != 403:
+            raise Failure("a challenge made for something else")
+        good = key.create(options, b.origin)
+        if finish(good, origin="https://evil.test").status != 403 or \
+           finish(good, origin=False).status != 403:
+            raise Failure("a forged request")
+        a = finish(good)
+        if a.status != 200:
+            raise Failure(f"{a.status} {a.body!r}")
+        cookie = cookie_of(a)
+        if finish(good).status != 404 or \
+           b.ask("POST", "/api/invite/options", {"token": token}).status != 404:
+            raise Failure("the invitation works twice")
+        login = b.ask("POST", "/api/login/options", {}).json()["publicKey"]
+        proof = key.get(login, b.origin)
+        forged = {**other.get(login, b.origin), "id": proof["id"]}
+        for credential, wanted in ((forged, 401), (other.get(login, b.origin), 401), (proof, 200),
+                                   (proof, 401)):
+            a = b.ask("POST", "/api/login/finish", {"credential": credential})
+            if a.status != wanted:
+                raise Failure(f"a sign-in got {a.status}, not {wanted}: {a.body!r}")
+        if b.ask("DELETE", "/api/devices/1", headers={"Cookie": cookie}).status != 404:
+            raise Failure("somebody else's device")
+        if b.ask("POST", "/api/logout", {}, headers={"Cookie": cookie},
+                 origin="https://evil.test").status != 403:
+            raise Failure("signed out from another page")
+    with Browser(h.kith) as b:
+        if handshake(b, origin="https://evil.test", cookie=cookie).status != 403:
+            raise Failure("a WebSocket from another page")
+    bare = WebPhone(r, h.kith, f"wendy@{DOMAIN}", origin=False, cookie=cookie)  # no browser
+    bare.register(must=401)
+    if h.kith.status()["http_refused"] < 10:
+        raise Failure("not counted")
+
+
+@test()
+def visitor_calls_from_another_site(r):
+    """Click-to-call: a guest reaches the one address, nothing else, and only from that site."""
+    shop = "https://shop.test"
+    h = house(r, "sales", "tom")
+    h.kith.cli("clicktocall", "add", f"sales@{DOMAIN}", "--origin", shop, "--at-once", "2")
+    sales = Phone(r, h.kith, f"sales@{DOMAIN}", h.secrets["sales"])
+    sales.register()
+
+    def ask(to=f"sales@{DOMAIN}", origin=shop):
+        with Browser(h.kith) as b:
+            return b.ask("POST", "/api/guest", {"to": to, "name": "Ann"}, origin=origin)
+
+    with Browser(h.kith) as b:
+        a = b.ask("OPTIONS", "/api/guest", headers={"Origin": shop})
+        if a.status != 204 or a.get("access-control-allow-origin") != shop:
+            raise Failure(f"{a.status} {a.headers}")
+    if ask(origin="https://evil.test").status != 403 or ask(to=f"tom@{DOMAIN}").status != 403:
+        raise Failure("anybody may call anybody")
+    a = ask()
+    if a.status != 200 or a.get("access-control-allow-origin") != shop:
+        raise Failure(f"{a.status} {a.body!r}")
+    told = a.json()
+    with Browser(h.kith) as b:
+        if handshake(b, path=told["ws"], origin="https://evil.test").status != 403:
+            raise Failure("the token works on another site")
+    ann = WebPhone(r, h.kith, told["aor"], path=told["ws"], origin=shop)
+    if not ann.user.startswith("guest-"):
+        raise Failure(told["aor"])
+    talk(ann, sales)
+    for to in (f"tom@{DOMAIN}", "bob@elsewhere.test"):
+        ann.invite(to, keyed()).expect(403, 15)
+    ann.send(f"MESSAGE sip:sales@{DOMAIN} SIP/2.0\n{ann.via()}\nMax-Forwards: 70\n"
+             f"From: <sip:{ann.aor}>;tag=m\nTo: <sip:sales@{DOMAIN}>\nCall-ID: m-{ann.user}\n"
+             "CSeq: 1 MESSAGE\nContent-Type: text/plain", "hello")
+    ann.expect(403, 15, method="MESSAGE")
+    ann.register(must=401)
+    if ask().status != 200 or ask().status != 429:
+        raise Failure("more than two at once")
+    h.kith.cli("clicktocall", "remove", f"sales@{DOMAIN}")
+    if ask().status != 403:
+        raise Failure("removed, and still there")

@@ -209,3 +209,76 @@ class WebPhone(Phone):
         if not self.ended:
             raise Failure(f"{self.name}: the server does not close")
         return self.closed or 0
+
+
+def b64(raw):
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+class Authenticator:
+    """A passkey in software (WebAuthn 6), its key by the openssl program."""
+
+    def __init__(self, r):
+        self.r, self.key = r, r.dir / f"passkey-{secrets.token_hex(4)}.pem"
+        r.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.key])
+        r.run(["openssl", "ec", "-in", self.key, "-pubout", "-outform", "DER", "-out",
+               f"{self.key}.pub"])
+        self.point = open(f"{self.key}.pub", "rb").read()[-64:]
+        self.id = secrets.token_bytes(20)
+
+    def _client(self, kind, challenge, origin):
+        return json.dumps({"type": kind, "challenge": challenge, "origin": origin,
+                           "crossOrigin": False}).encode()
+
+    def create(self, options, origin, rp=None, flags=0x45):
+        """What navigator.credentials.create() gives, as toJSON() writes it."""
+        x, y = self.point[:32], self.point[32:]
+        cose = b"\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20" + x + b"\x22\x58\x20" + y
+        data = hashlib.sha256((rp or options["rp"]["id"]).encode()).digest() + bytes([flags])
+        data += struct.pack(">I", 0) + bytes(16) + struct.pack(">H", len(self.id)) + self.id + cose
+        client = self._client("webauthn.create", options["challenge"], origin)
+        return {"id": b64(self.id), "rawId": b64(self.id), "type": "public-key",
+                "response": {"clientDataJSON": b64(client), "authenticatorData": b64(data)}}
+
+    def get(self, options, origin, rp=None, flags=0x05):
+        data = hashlib.sha256((rp or options["rpId"]).encode()).digest() + bytes([flags])
+        data += struct.pack(">I", 0)
+        client = self._client("webauthn.get", options["challenge"], origin)
+        path = self.r.dir / f"sign-{secrets.token_hex(4)}"
+        path.write_bytes(data + hashlib.sha256(client).digest())
+        self.r.run(["openssl", "dgst", "-sha256", "-sign", self.key, "-out", f"{path}.sig", path])
+        return {"id": b64(self.id), "type": "public-key",
+                "response": {"clientDataJSON": b64(client), "authenticatorData": b64(data),
+                             "signature": b64(open(f"{path}.sig", "rb").read())}}
+
+
+def cookie_of(a):
+    """ "name=value" of the cookie that an answer sets, after a look at what else it says."""
+    line = a.get("set-cookie")
+    for word in ("__Host-kith=", "Secure", "HttpOnly", "SameSite=Strict", "Path=/"):
+        if word not in line:
+            raise Failure(f"the cookie lacks {word}: {line!r}")
+    return line.split(";")[0]
+
+
+def sign_up(kith, aor, authenticator):
+    """Invitation, passkey, session: its cookie."""
+    link = json.loads(kith.cli("invite", aor, "--json"))["link"]
+    token = link.partition("#invite=")[2]
+    with Browser(kith) as b:
+        options = b.ask("POST", "/api/invite/options", {"token": token})
+        if options.status != 200:
+            raise Failure(f"the invitation got {options.status} {options.body!r}")
+        made = authenticator.create(options.json()["publicKey"], b.origin)
+        a = b.ask("POST", "/api/invite/finish", {"token": token, "device": "test browser",
+                                                 "credential": made})
+        if a.status != 200:
+            raise Failure(f"the passkey got {a.status} {a.body!r}")
+        return cookie_of(a)
+
+
+def sign_in(kith, authenticator):
+    with Browser(kith) as b:
+        options = b.ask("POST", "/api/login/options", {}).json()["publicKey"]
+        return b.ask("POST", "/api/login/finish",
+                     {"credential": authenticator.get(options, b.origin)})
