@@ -687,7 +687,7 @@ void accounts_each_device_of(struct accounts *a, uint32_t account_id,
                              bool (*visit)(void *ctx, const struct device_row *row), void *ctx) {
     uint32_t slots[SLOTS_CANDIDATES];
     unsigned n =
-        slots_candidates(&a->things, BY_OWNER, id_hash(a, account_id), slots, ARRAY_LEN(slots));
+        slots_candidates(&a->things, BY_OWNER, id_hash(account_id), slots, ARRAY_LEN(slots));
     bool go_on = true;
     for (unsigned i = 0; i < n && go_on; i++) {
         const struct thing *t = slots_open(&a->things, slots[i]);
