@@ -3,7 +3,7 @@
 
   tools/web_files.py web/dist OUT.c
 
-Each file stands in it as it is, and compressed when that is smaller. A file whose name holds its
+Each file stands in it compressed when that is smaller, and as it is unless that is too large. A file whose name holds its
 hash may be kept by browsers for good; those that pages of other origins load are marked too."""
 import gzip
 import hashlib
@@ -38,18 +38,20 @@ def main():
         name, data = "/" + path.relative_to(root).as_posix(), path.read_bytes()
         if path.suffix not in TYPES:
             sys.exit(f"web_files: {path}: no type is known for {path.suffix!r}")
-        if len(data) > FILE_MAX or not data:
-            sys.exit(f"web_files: {path}: {len(data)} bytes; there may be 1 to {FILE_MAX}")
         small = gzip.compress(data, 9, mtime=0)
-        arrays.append(array(f"plain_{i}", data))
-        has_small = len(small) < len(data)
+        has_small, has_plain = len(small) < len(data), 0 < len(data) <= FILE_MAX
+        if min(len(small), len(data)) > FILE_MAX:
+            sys.exit(f"web_files: {path}: {len(small)} bytes compressed, more than {FILE_MAX}")
+        if has_plain:
+            arrays.append(array(f"plain_{i}", data))
         if has_small:
             arrays.append(array(f"gzip_{i}", small))
         etag = '\\"' + hashlib.sha256(data).hexdigest()[:32] + '\\"'
         packed = f"{{ (const char *)gzip_{i}, {len(small)} }}" if has_small else "{ NULL, 0 }"
+        plain = f"{{ (const char *)plain_{i}, {len(data)} }}" if has_plain else "{ NULL, 0 }"
         is_open = name == "/kith-call.js" or name.startswith("/embed/")
         rows.append(f"    {{ {text(name)}, {text(TYPES[path.suffix])}, {{ \"{etag}\", 34 }},\n"
-                    f"      {{ (const char *)plain_{i}, {len(data)} }}, {packed},\n"
+                    f"      {plain}, {packed},\n"
                     f"      {'true' if KEPT.search(name) else 'false'}, "
                     f"{'true' if is_open else 'false'} }},\n")
     body = '#include "daemon/web_files.h"\n\n' + "\n".join(arrays)
