@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "core/core.h"
 #include "crypto/crypto.h"
+#include "proxy/dialogs.h"
 #include "sip/hdr.h"
 #include "sip/msg.h"
 
@@ -317,6 +318,35 @@ static void a_phone_that_reconnects_keeps_its_call(void **state) {
     world_close(&w);
 }
 
+static uint32_t calls_after(struct world *w, int64_t ms, flow_id alice, flow_id bob) {
+    w->now.mono += ms;
+    w->now.wall += ms;
+    core_flow_heard(w->core[0], alice, w->now); /* keep-alives say nothing about the call */
+    core_flow_heard(w->core[0], bob, w->now);
+    core_run_timers(w->core[0], w->now);
+    pump(w);
+    return dialogs_count(node_dialogs(w->node));
+}
+
+/* architecture.md section 6: the record of a call in which nothing is said goes after 24 hours,
+ * also when both phones are there. (5 minutes without either: tests/replay.) */
+static void a_silent_call_is_forgotten_after_a_day(void **state) {
+    (void)state;
+    struct world w;
+    char route[512], mem[8192];
+    const int64_t day = 24 * 3600 * INT64_C(1000);
+    world_open(&w, 1, false);
+    flow_id alice = flow_open(&w, 0, 1001, 1), bob = flow_open(&w, 0, 1002, 2);
+    register_both(&w, alice, bob);
+    call_up(&w, alice, bob, route, sizeof route);
+    assert_int_equal(calls_after(&w, day - 2000, alice, bob), 1);
+    say(&w, alice, in_dialog(mem, sizeof mem, "INFO", route, true));
+    assert_int_equal(heard(&w, bob)->method, SIP_INFO);
+    assert_int_equal(calls_after(&w, day - 2000, alice, bob), 1);
+    assert_int_equal(calls_after(&w, 2000, alice, bob), 0);
+    world_close(&w);
+}
+
 /* architecture.md section 4: the 200 of a new binding waits for its commit. */
 static void a_registration_waits_for_its_commit(void **state) {
     (void)state;
@@ -360,6 +390,7 @@ int main(void) {
         cmocka_unit_test(a_call_across_workers),
         cmocka_unit_test(a_call_with_every_message_mailed),
         cmocka_unit_test(a_phone_that_reconnects_keeps_its_call),
+        cmocka_unit_test(a_silent_call_is_forgotten_after_a_day),
         cmocka_unit_test(a_registration_waits_for_its_commit),
         cmocka_unit_test(a_flood_of_connections_is_held),
     };

@@ -503,6 +503,17 @@ static bool cmd_bindings(struct world *w, slice rest, struct script *s) {
            complain(w, SLICE_FMT " has %u bindings, not %u", SLICE_ARG(u->name), got, wanted);
 }
 
+/* proxy/dialogs.h, which cannot be included: its struct dialog is not ours. */
+uint32_t dialogs_count(const struct dialogs *d);
+
+/* calls N: the server keeps the record of so many. */
+static bool cmd_calls(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    uint32_t wanted, got = dialogs_count(node_dialogs(w->node));
+    if (slice_u32(rest, 1000, &wanted) != ERR_OK) return complain(w, "calls N");
+    return got == wanted || complain(w, "%u calls are known, not %u", got, wanted);
+}
+
 /* ---- short for many lines ---- */
 
 static const char register_text[] = "$1 -> REGISTER sip:{domain}\n"
@@ -607,7 +618,7 @@ static const struct {
     { "load", cmd_load },         { "waited", cmd_waited },   { "ping", cmd_ping },
     { "server", cmd_server },     { "peers", cmd_peers },     { "peer", cmd_peer },
     { "dns", cmd_dns },           { "asked", cmd_asked },     { "become", cmd_become },
-    { "connects", cmd_connects }, { "tried", cmd_tried },
+    { "connects", cmd_connects }, { "tried", cmd_tried },     { "calls", cmd_calls },
 };
 
 /* A -> ..., A <- ..., A closed */
