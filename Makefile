@@ -4,7 +4,7 @@ FOR ?= 10m
 BENCH ?=
 TEST ?=
 
-.PHONY: help run test quick bench fuzz soak format lint profile clean
+.PHONY: help run test quick natlab bench fuzz soak format lint profile clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,12 @@ test: ## every test; the last line counts them (TEST="--only dev --match uri" fo
 
 quick: ## the checks of the tree and the tests of the debug build
 	@python3 tools/test.py --quick
+
+natlab: ## calls between networks of every kind, and their table in docs/nat.md
+	@tools/setup.sh test
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release --target kith
+	@python3 -u tests/nat/natlab.py --kith build/release/kith --write docs/nat.md
 
 bench: ## measure against the floor (BENCH="--quick" for a look)
 	@tools/setup.sh bench

@@ -8,7 +8,8 @@
   oom     the unit tests of that build again, with each allocation failing once
   fuzz    every fuzzer of that build for a few seconds, from the corpus in the tree
   tsan    tests with the label "threads" under ThreadSanitizer
-  e2e     tests/e2e/run.py: real phones against the release build
+  e2e     tests/e2e/run.py: real phones against the release build; tests/nat/natlab.py: some
+          cells of the NAT laboratory
 
 Each test function of a cmocka program counts as one; so does each PASS, FAIL and SKIP line of a
 program that prints such lines; any other program counts as one. A skip must have a row in
@@ -437,16 +438,23 @@ def stage_e2e(results, options):
         return
     if not build(results, "release"):
         return
-    command = [sys.executable, "-u", "tests/e2e/run.py"]
-    command += ["-k", options.match] if options.match else []
+    match = ["-k", options.match] if options.match else []
     def show(line):
         if line.startswith(("PASS ", "FAIL ")):
             print("  e2e: " + line.rstrip(), flush=True)
-    code, output = run(command, options.e2e_seconds,
-                       {"KITH": os.path.join(ROOT, "build", "release", "kith")}, on_line=show)
-    keep("e2e", "run", output)
-    if not count_lines(results, "e2e", code, output):
-        results.add_fail("e2e", output + f"\n{how_it_ended(code)}: no PASS, FAIL or SKIP line")
+    def go(name, *more):
+        return name, run([sys.executable, "-u", f"tests/{name}.py", *more, *match],
+                         options.e2e_seconds,
+                         {"KITH": os.path.join(ROOT, "build", "release", "kith")}, on_line=show)
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # both wait more than they compute
+        jobs = [pool.submit(go, "e2e/run"), pool.submit(go, "nat/natlab", "--few")]
+        silent = []
+        for name, (code, output) in (job.result() for job in jobs):
+            keep("e2e", os.path.basename(name), output)
+            if not count_lines(results, "e2e", code, output):
+                silent.append((name, f"{output}\n{how_it_ended(code)}: no PASS, FAIL or SKIP line"))
+        if silent and (not options.match or len(silent) == len(jobs)):
+            results.add_fail(*silent[0])
 
 
 STAGES = {"checks": stage_checks, "dev": stage_dev, "release": stage_release, "asan": stage_asan,

@@ -283,6 +283,15 @@ static void permit(struct allocation *a, const struct addr *peer, mono_t now) {
     p->until = now + PERMISSION_LIFE_MS;
 }
 
+/* libre (the stack of baresip; 1.1 at least) ends its whole allocation when one peer is refused,
+ * and asks for each candidate of the other side, also for the private addresses. It is told yes;
+ * nothing is installed, so nothing passes. RFC 8656 10.2 and 12.2 would have it hear 403, as all
+ * others do, who can then give up that pair at once. */
+static bool ends_at_a_refusal(const struct stun_msg *m) {
+    slice software;
+    return stun_find(m, STUN_SOFTWARE, &software) && slice_starts(software, SLICE("libre v"));
+}
+
 /* RFC 8656 10.2: all of them or none. */
 static unsigned create_permission(struct turn *t, struct allocation *a, const struct stun_msg *m,
                                   mono_t now) {
@@ -290,13 +299,18 @@ static unsigned create_permission(struct turn *t, struct allocation *a, const st
     struct addr peer;
     uint16_t at = 0;
     unsigned count = 0;
+    bool is_refused = false;
     while (stun_next(m, TURN_XOR_PEER_ADDRESS, &at, &v)) {
         if (stun_addr(m, v, &peer) != ERR_OK) return 400;
         if (!has_family(a, &peer)) return 443;
-        if (!turn_reachable(t, &peer)) return 403;
+        if (!turn_reachable(t, &peer)) {
+            if (!ends_at_a_refusal(m)) return 403;
+            is_refused = true;
+        }
         count++;
     }
     if (!count) return 400;
+    if (is_refused) return 0;
     if (!reserve_permissions(a, count, now)) return 508;
     at = 0;
     while (stun_next(m, TURN_XOR_PEER_ADDRESS, &at, &v))
@@ -318,7 +332,7 @@ static unsigned channel_bind(struct turn *t, struct allocation *a, const struct 
     struct channel *channel = allocation_channel(a, number);
     if (channel != allocation_channel_to(a, &peer)) return 400;
     if (!has_family(a, &peer)) return 443;
-    if (!turn_reachable(t, &peer)) return 403;
+    if (!turn_reachable(t, &peer)) return ends_at_a_refusal(m) ? 0 : 403;
     void *items = a->channels;
     bool has_room = grow(&items, a->first_channels, &a->channel_cap, a->channel_count, !channel,
                          sizeof *a->channels);

@@ -648,6 +648,29 @@ static void inner_networks_are_out_of_reach(void **state) {
     turn_free(s.turn);
 }
 
+/* libre would end its allocation at a 403; it hears a yes that opens nothing. */
+static void a_client_that_ends_at_403_is_told_yes_for_nothing(void **state) {
+    static const char *const software[] = { "libre v1.1.0 (x86_64/linux)", "libretto" };
+    static const char data[] = "\x40\1\0\1x\0\0";
+    const struct addr inner = at("10.0.0.1:1");
+    SCENE(s);
+    allocate(&s);
+    for (unsigned i = 0; i < 4; i++) {
+        struct stun_writer w = request(&s, i & 1 ? TURN_CHANNEL_BIND : TURN_CREATE_PERMISSION);
+        stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &inner);
+        if (i & 1) stun_put_u32(&w, TURN_CHANNEL_NUMBER, 0x40010000);
+        stun_put(&w, STUN_SOFTWARE, slice_str(software[i / 2]));
+        send_proved(&s, &w);
+        assert_int_equal(status(&s), i < 2 ? 200 : 403);
+        assert_true(turn_counters(s.turn)->forbidden_peers > i);
+        send_to(&s, "10.0.0.1:1", "x");
+        assert_int_equal(s.out.what, TURN_NOTHING);
+        channel_to(&s, slice_of(data, sizeof data));
+        assert_int_equal(s.out.what, TURN_NOTHING);
+    }
+    turn_free(s.turn);
+}
+
 static void the_operator_may_name_a_network(void **state) {
     (void)state;
     struct scene s;
@@ -825,6 +848,7 @@ int main(void) {
         cmocka_unit_test(channels_are_one_to_one),
         cmocka_unit_test(peers_are_bounded),
         cmocka_unit_test(inner_networks_are_out_of_reach),
+        cmocka_unit_test(a_client_that_ends_at_403_is_told_yes_for_nothing),
         cmocka_unit_test(the_operator_may_name_a_network),
         cmocka_unit_test(relayed_addresses_of_this_node_are_reachable),
         cmocka_unit_test(an_allocation_ends),

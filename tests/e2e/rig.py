@@ -263,7 +263,7 @@ class Baresip:
     def __init__(self, rig, name, aor, secret="", certificate=None, ca=None, port=LEGACY_TLS_PORT,
                  server=V4, listen=V4, tone=440, answer="auto", mediaenc="dtls_srtp",
                  codecs="pcma", transport="tls", regint=300, domain=DOMAIN, second=None,
-                 q=None):
+                 q=None, account=""):
         have("baresip")
         self.rig, self.name, self.aor, self.tone = rig, name, aor, tone
         self.home = rig.dir / name
@@ -299,7 +299,7 @@ class Baresip:
             f"<sip:{aor};transport={transport}>;auth_user={user};auth_pass={secret or 'none'};"
             f"regint={regint};outbound=\"sip:{host}:{port};transport={transport}\";{flow2}"
             f"sipnat=outbound;mediaenc={mediaenc};answermode={answer};audio_codecs={codecs}"
-            f"{f';regq={q}' if q else ''}\n")
+            f"{f';regq={q}' if q else ''}{account}\n")
         (self.home / "contacts").write_text("\n")
         (self.home / "uuid").write_text(f"00000000-0000-4000-8000-{rtp:012x}")
         self.events, self.changed, self.buffer = [], threading.Condition(), b""
