@@ -51,6 +51,10 @@ static const struct cli_option click_options[] = {
     { "at-once", "N", "visitors at the same time (default: 5)", false },
     END,
 };
+static const struct cli_option doctor_options[] = {
+    { "dns", "ADDRESS", "ask this DNS server (default: those of /etc/resolv.conf)", false },
+    END,
+};
 static const struct cli_option yes_options[] = {
     { "yes", NULL, "do not ask", false },
     END,
@@ -144,6 +148,12 @@ const struct cli_command cli_commands[] = {
     { "turn credential", "AOR", 1, 1, "a user name and password for the relay, for a while",
       "For a phone that cannot fetch them by itself. They end by themselves, and with the person.",
       "kith turn credential alice@example.org --for 12h", credential_options, cli_turn_credential },
+    { "doctor", "[DOMAIN]", 0, 1, "what others can reach, and what to mend",
+      "Without DOMAIN: looks at the server that runs on this data directory as others would: what\n"
+      "the DNS says of its domains, ports, certificates, the relay with a fresh credential, the\n"
+      "clock. With DOMAIN: the same from wherever you are, without a server here. Each line says\n"
+      "what is so, and below it what to do. The exit code is 1 when something is to be mended.",
+      "kith doctor example.org", doctor_options, cli_doctor },
     { "status", "", 0, 0, "how the running server is", NULL, "kith status --json", NULL,
       cli_status },
     { "bindings", "AOR", 1, 1, "where a person is registered", NULL,

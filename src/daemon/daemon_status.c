@@ -183,12 +183,15 @@ void daemon_put_status(void *ctx, struct json_writer *w) {
     json_begin_array(w, "domains");
     for (unsigned i = 0; i < d->domain_count; i++) json_put_text(w, NULL, d->domains[i]);
     json_end(w);
+    json_put_text(w, "name", d->config->listen_name);
     put_listeners(d, w);
     json_put_u64(w, "accounts", accounts_count(d->world.accounts));
     json_put_u64(w, "bindings", location_count(node_location(d->node)));
     json_put_u64(w, "calls", dialogs_count(node_dialogs(d->node)));
     json_put_u64(w, "memory_bytes", resident_bytes());
     json_put_wall(w, "certificate_until", certs_until(&d->certs));
+    int64_t left = certs_until(&d->certs) - clock_wall();
+    json_put_u64(w, "certificate_days", left > 0 ? (uint64_t)left / 86400000 : 0);
     json_put_bool(w, "certificate_is_local", d->certs.is_local);
     put_load(d, w);
     put_store(d, w);
