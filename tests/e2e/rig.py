@@ -125,8 +125,9 @@ class Rig:
     def dns(self, domains=(DOMAIN,), four=V4, six=None):
         """Names of the test's domains, as an operator would publish them."""
         have("dnsmasq")
-        conf = ["no-resolv", "no-hosts", "bind-interfaces", "listen-address=127.0.0.1", "port=53",
-                "user=root", "local=/test/"]
+        # No pid file: all tests would share it, and of two that start at once one would end.
+        conf = ["pid-file=", "no-resolv", "no-hosts", "bind-interfaces",
+                "listen-address=127.0.0.1", "port=53", "user=root", "local=/test/"]
         for d in domains:
             hosts = ",".join(a for a in (four, six) if a)
             conf += [f"host-record={d},{hosts}", f"host-record=sip.{d},{hosts}",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The NAT laboratory: two clients, each behind a network of some kind, call each other through Kith.
+"""The NAT laboratory: two clients, each behind a network of some kind, call each other by Kith.
 
   tests/nat/natlab.py [--kith BINARY] [-k PATTERN] [--few] [--list] [--keep] [--jobs N]
                       [--write docs/nat.md]
@@ -293,7 +293,8 @@ def main():
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
-    count = {w: sum(v[0] == w for v in verdicts.values()) for w in ("PASS", "FAIL", "CLIENT", "SKIP")}
+    words = [word for word, _ in verdicts.values()]
+    count = {w: words.count(w) for w in ("PASS", "FAIL", "CLIENT", "SKIP")}
     print(", ".join(f"{n} {w.lower()}" for w, n in count.items()))
     if args.write and set(verdicts) == set(all_cells()):
         write(args.write, verdicts)

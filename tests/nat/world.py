@@ -11,12 +11,13 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
 import net
 from net import ip
-from rig import DOMAIN, Rig, Skip, have
+from rig import DOMAIN, Rig, Skip, have, wait
 
 SERVER4, SERVER6 = "203.0.113.10", "2001:db8:1::10"
 OUTSIDE = {1: "198.51.100", 2: "192.0.2"}
@@ -167,9 +168,15 @@ class Side:
         """What this network's resolver says of the server."""
         have("dnsmasq")
         self.rig.start(f"dnsmasq{self.number}", [
-            "dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--bind-interfaces",
-            "--listen-address=127.0.0.1", "--user=root", f"--local=/{DOMAIN}/",
+            "dnsmasq", "--keep-in-foreground", "--pid-file=", "--no-resolv", "--no-hosts",
+            "--bind-interfaces", "--listen-address=127.0.0.1", "--user=root", f"--local=/{DOMAIN}/",
             f"--host-record={DOMAIN},{self.server}", "-C", "/dev/null"])
+
+        def answers():
+            with self.host.inside(), socket.socket() as s:
+                return s.connect_ex(("127.0.0.1", 53)) == 0
+
+        wait(answers, 20, "dnsmasq to answer")
 
     @property
     def six(self):
