@@ -287,6 +287,7 @@ const char *http_reason(unsigned status) {
         { 404, "Not Found" },
         { 405, "Method Not Allowed" },
         { 408, "Request Timeout" },
+        { 406, "Not Acceptable" },
         { 411, "Length Required" },
         { 413, "Content Too Large" },
         { 414, "URI Too Long" },

@@ -8,7 +8,7 @@ struct http_file {
     slice path; /* "/index.html"; "/" finds it too */
     slice type;
     slice etag;   /* with its quotes */
-    slice plain;  /* as it is */
+    slice plain;  /* as it is; empty: too large, so it is sent compressed only */
     slice gzip;   /* empty: not worth it */
     bool is_kept; /* its name holds its hash: it never changes */
     bool is_open; /* pages of other origins may load it */

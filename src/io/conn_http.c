@@ -233,6 +233,8 @@ static void serve(struct conn *c, const struct http_request *r, slice body) {
         refuse(c, r, 404, SLICE_NONE);
     else if (r->method != HTTP_GET && r->method != HTTP_HEAD)
         refuse(c, r, 405, SLICE("Allow: GET, HEAD\r\n"));
+    else if (f->gzip.len && !f->plain.len && !r->takes_gzip)
+        refuse(c, r, 406, SLICE("Vary: Accept-Encoding\r\n"));
     else
         say_file(c, r, f);
 }
