@@ -11,6 +11,7 @@
 
 #define DEMO_PORT_TRIES 32
 #define TURN_PORT       3478 /* RFC 8656 5 */
+#define SIP_PORT        5061
 
 static bool host_has(const struct addr *at);
 static bool is_taken(const struct addr *at, uint8_t transport);
@@ -176,12 +177,37 @@ static enum err add_turn(struct daemon *d, bool is_asked_for, struct buf *why) {
     return ERR_OK;
 }
 
+/* Browsers connect to no port of SIP (the Fetch standard calls 5060 and 5061 bad ports). So, unless
+ * the operator has said where to listen, the same is offered where they do: at 443, or at 8443
+ * where that needs rights that we do not have. Nothing depends on it but the page. */
+static enum err add_page(struct daemon *d, struct buf *why) {
+    static const uint16_t ports[] = { 443, 8443 };
+    enum err e = ERR_OK;
+    if (d->options.demo && d->options.demo_port != SIP_PORT) return ERR_OK;
+    for (unsigned i = 0; i < d->config->listen_tls.count && e == ERR_OK; i++) {
+        struct config_addrs one = { 1, { d->config->listen_tls.at[i] } };
+        for (size_t p = d->options.demo ? 1 : 0; p < ARRAY_LEN(ports); p++) {
+            struct addr bound;
+            int fd = -1;
+            one.at[0].port = ports[p];
+            if (is_taken(&one.at[0], FLOW_TLS) ||
+                socket_listen_tcp(&one.at[0], &fd, &bound) != ERR_OK)
+                continue;
+            (void)close(fd);
+            e = add(d, &one, FLOW_TLS, LANE_MAIN, true, why);
+            break;
+        }
+    }
+    return e;
+}
+
 enum err daemon_listeners(struct daemon *d, struct buf *why) {
     const struct config *c = d->config;
     const struct setting *tls = setting_find(SLICE("listen"), SLICE("tls"));
     bool may_lack = d->options.demo || !c->given[tls - settings];
     d->listen_count = 0;
     enum err e = add(d, &c->listen_tls, FLOW_TLS, LANE_MAIN, may_lack, why);
+    if (e == ERR_OK && may_lack) e = add_page(d, why);
     if (e == ERR_OK) e = add(d, &c->legacy_tls, FLOW_TLS, LANE_LEGACY, false, why);
     if (e == ERR_OK) e = add(d, &c->legacy_tcp, FLOW_TCP, LANE_LEGACY, false, why);
     if (e == ERR_OK) e = add(d, &c->legacy_udp, FLOW_UDP, LANE_LEGACY, false, why);

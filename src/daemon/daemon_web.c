@@ -50,10 +50,13 @@ enum err daemon_web_places(struct daemon *d, const struct config *config, const 
 }
 
 static uint16_t page_port(const struct daemon *d) {
-    for (size_t i = 0; i < d->listen_count; i++)
-        if (d->listen[i].transport == FLOW_TLS && d->listen[i].lane == LANE_MAIN)
-            return d->listen[i].at.port;
-    return 443;
+    uint16_t best = 0;
+    for (size_t i = 0; i < d->listen_count; i++) {
+        uint16_t port = d->listen[i].at.port;
+        if (d->listen[i].transport != FLOW_TLS || d->listen[i].lane != LANE_MAIN) continue;
+        if (!best || port == 443 || (port == 8443 && best != 443)) best = port;
+    }
+    return best ? best : 443;
 }
 
 enum err daemon_web_start(struct daemon *d) {

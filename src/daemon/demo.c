@@ -50,6 +50,7 @@ static struct json *ask(struct daemon *d, const char *cmd, const char *who, cons
     json_begin_object(&w, NULL);
     json_put_str(&w, "cmd", cmd);
     json_put_str(&w, "aor", who);
+    json_put_u64(&w, "seconds", 3600);
     if (password) json_put_str(&w, "password", password);
     if (!password) json_put_str(&w, "name", "demo baresip");
     json_end(&w);
@@ -259,6 +260,33 @@ static slice program_word(const struct daemon *d, char *mem, size_t cap) {
     return b.full ? SLICE("kith") : buf_slice(&b);
 }
 
+/* The page: browsers need its certificate to be right, or they make no passkeys. */
+static void greet_page(struct daemon *d, const char *data, bool has_people) {
+    char mem[300], why_mem[300], program_mem[2 * PATH_MAX], data_mem[2 * PATH_MAX];
+    struct buf page = buf_over(mem, sizeof mem), why = buf_over(why_mem, sizeof why_mem);
+    struct buf where = buf_over(data_mem, sizeof data_mem);
+    slice program = program_word(d, program_mem, sizeof program_mem);
+    shell_put_word(&where, slice_str(data));
+    daemon_put_page(d, &page);
+    (void)printf("\nIn a browser: " SLICE_FMT "/\n", SLICE_ARG(buf_slice(&page)));
+    if (d->certs.is_local)
+        (void)printf("  so that it trusts this server's CA, first: " SLICE_FMT
+                     " trust install --data " SLICE_FMT "\n",
+                     SLICE_ARG(program), SLICE_ARG(buf_slice(&where)));
+    for (size_t i = 0; i < PEOPLE && has_people; i++) {
+        char aor[64];
+        (void)snprintf(aor, sizeof aor, "%s@localhost", people[i]);
+        struct json *doc = ask(d, "invite", aor, NULL, &why);
+        if (doc)
+            (void)printf("  as %s, once within an hour: " SLICE_FMT "\n", people[i],
+                         SLICE_ARG(json_text(json_member(doc, "link"))));
+        json_free(doc);
+    }
+    if (!has_people)
+        (void)printf("  a link to sign in with: " SLICE_FMT " invite AOR --data " SLICE_FMT "\n",
+                     SLICE_ARG(program), SLICE_ARG(buf_slice(&where)));
+}
+
 static void greet_next(const struct daemon *d, const char *data) {
     static const struct {
         const char *words, *what;
@@ -300,6 +328,7 @@ void demo_greet(struct daemon *d) {
     if (!data) data = d->dir.path;
     greet_listeners(d, data);
     if (!d->options.demo) {
+        greet_page(d, data, false);
         greet_server(d, data);
         (void)fflush(stdout);
         return;
@@ -310,6 +339,7 @@ void demo_greet(struct daemon *d) {
     (void)printf("The domain is localhost, and two people live there: alice and bob\n"
                  "(their secrets are kept in %s/demo.txt).\n",
                  data);
+    greet_page(d, data, true);
     greet_baresip(data, port);
     greet_linphone(data, s.text[0], port);
     if (d->options.lan) greet_phone(s.text[0], port);

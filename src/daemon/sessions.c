@@ -116,24 +116,25 @@ enum err session_end(struct world *w, uint32_t device_id) {
 
 /* ---- making ---- */
 
-/* What has ended goes, and of more than SESSIONS_MAX sessions the oldest. */
-static enum err make_room(struct world *w, uint32_t account_id, wall_t now) {
+/* What has ended goes, and of what there are too many the oldest. */
+static enum err make_room(struct world *w, const struct device_row *fresh, wall_t now) {
+    const unsigned most = fresh->kind == DEVICE_SESSION ? SESSIONS_MAX : INVITES_MAX;
     struct brief_walk walk = { 0 };
     uint32_t ids[ACCOUNT_DEVICES_MAX];
-    unsigned count = 0, sessions = 0;
+    unsigned count = 0, alike = 0;
     const struct row_brief *oldest = NULL;
-    accounts_each_device_of(w->accounts, account_id, brief_visit, &walk);
+    accounts_each_device_of(w->accounts, fresh->account_id, brief_visit, &walk);
     for (unsigned i = 0; i < walk.count; i++) {
         const struct row_brief *r = &walk.rows[i];
         bool may_go = r->kind == DEVICE_SESSION || r->kind == DEVICE_INVITE;
         if (may_go && now >= r->until) {
             ids[count++] = r->id;
-        } else if (r->kind == DEVICE_SESSION) {
-            sessions++;
+        } else if (r->kind == fresh->kind) {
+            alike++;
             if (!oldest || r->created < oldest->created) oldest = r;
         }
     }
-    if (sessions >= SESSIONS_MAX) ids[count++] = oldest->id;
+    if (alike >= most && oldest) ids[count++] = oldest->id;
     return remove_rows(w, ids, count);
 }
 
@@ -156,7 +157,7 @@ enum err session_make(struct world *w, const struct device_row *front, wall_t no
     uint8_t random[32];
     struct device_row row = *front;
     struct buf text = buf_over(token, SESSION_TOKEN_CHARS);
-    enum err e = make_room(w, row.account_id, now);
+    enum err e = make_room(w, &row, now);
     if (e != ERR_OK) return e;
     crypto_random(random, sizeof random);
     buf_base64url(&text, random, sizeof random);

@@ -12,6 +12,7 @@
 #define SESSION_TOKEN_CHARS 43
 #define SESSION_LIFE_MS     (INT64_C(30) * 86400000)
 #define SESSIONS_MAX        8u /* of one account; the oldest goes */
+#define INVITES_MAX         4u
 #define INVITE_LIFE_MAX_S   (30 * 86400)
 
 struct session {
