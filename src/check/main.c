@@ -20,7 +20,7 @@ enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 
 struct wishes {
     struct run *run;
     const char *also, *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name,
-        *cert, *wait, *hands, *udp, *tcp, *wss;
+        *cert, *wait, *hands, *numbers, *listen, *udp, *tcp, *wss;
     bool resume, list, yes;
 };
 
@@ -42,6 +42,8 @@ static const struct option options[] = {
     { "cert", "FILE",
       "role phone: our certificate chain and key; without it TCP and UDP; role browser: the same" },
     { "wait", "SECONDS", "role phone: how long a person may take to answer (default 4)" },
+    { "numbers", "N1,N2", "role trunk: two numbers of the PBX, as +E.164" },
+    { "listen", "HOST:PORT", "role trunk: be the provider; the PBX under test registers there" },
     { "hands", "FILE",
       "role phone: where is written what the phone shall do (hold, press 5, dial sip:...)" },
     { "area", "AREA", "only requirements of this area, such as parse" },
@@ -107,6 +109,8 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "cert", &w->cert, NULL },
         { "wait", &w->wait, NULL },
         { "hands", &w->hands, NULL },
+        { "numbers", &w->numbers, NULL },
+        { "listen", &w->listen, NULL },
         { "also", &w->also, NULL },
         { "tcp", &w->tcp, NULL },
         { "wss", &w->wss, NULL },
@@ -189,6 +193,16 @@ static bool read_accounts(struct run *run, const char *file, char *why, size_t w
     crypto_wipe(mem, len);
     mem_free(mem);
     return good;
+}
+
+static bool read_numbers(struct run *run, const char *given) {
+    slice rest = slice_str(given), one;
+    for (unsigned i = 0; i < ARRAY_LEN(run->numbers); i++) {
+        bool there = slice_split(&rest, ',', &one);
+        if (!there || !one.len || !slice_cstr(one, run->numbers[i], sizeof run->numbers[i]))
+            return i > 0 && !there;
+    }
+    return !rest.len;
 }
 
 /* ---- where the target is ------------------------------------------------------------------ */
@@ -297,6 +311,19 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
 
 /* ---- choosing tests ----------------------------------------------------------------------- */
 
+static bool listens(const struct run *run) {
+    return run->role & (ROLE_PHONE | ROLE_BROWSER | ROLE_LISTENS);
+}
+
+/* The tests of its role; and of a trunk also those for a server, or for a phone when we listen,
+ * that need no accounts and whose requirement is for trunks too. */
+static bool of_role(const struct run *run, unsigned role, const struct check_test *t) {
+    if (!(run->role & ROLE_TRUNK)) return role & run->role;
+    if (role & ROLE_TRUNK) return role == run->role;
+    return (role & (listens(run) ? ROLE_PHONE : ROLE_SERVER)) && !t->accounts &&
+           (rows[t->row].roles & ROLE_TRUNK);
+}
+
 static bool chosen(const struct wishes *w, const struct check_test *t) {
     const struct row *row = &rows[t->row];
     char id[128];
@@ -308,8 +335,9 @@ static bool chosen(const struct wishes *w, const struct check_test *t) {
 static void choose(struct wishes *w) {
     struct run *run = w->run;
     for (size_t a = 0; a < check_area_count; a++)
-        for (size_t i = 0; (check_areas[a].role & run->role) && i < *check_areas[a].count; i++)
-            if (chosen(w, &check_areas[a].tests[i]) && run->todo_count < RUN_TESTS_MAX)
+        for (size_t i = 0; i < *check_areas[a].count; i++)
+            if (of_role(run, check_areas[a].role, &check_areas[a].tests[i]) &&
+                chosen(w, &check_areas[a].tests[i]) && run->todo_count < RUN_TESTS_MAX)
                 run->todo[run->todo_count++] = &check_areas[a].tests[i];
     /* those that wait long go first: the others run meanwhile */
     for (unsigned i = 1; i < run->todo_count; i++)
@@ -369,6 +397,11 @@ static int check_target(struct wishes *w, const char *given) {
     struct run *run = w->run;
     char why[512], part[1024] = "";
     struct timespec now;
+    if (w->listen) {
+        run->role |= ROLE_LISTENS;
+        given = w->listen;
+    }
+    if (w->numbers && !read_numbers(run, w->numbers)) return wrong("bad value for --numbers", "");
     if (w->accounts && !read_accounts(run, w->accounts, why, sizeof why)) return wrong(why, "");
     choose(w);
     if (w->list) return list(w);
@@ -382,18 +415,20 @@ static int check_target(struct wishes *w, const char *given) {
     if (w->resume && w->json) (void)!report_resume(run, part);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     run->started_wall = (int64_t)now.tv_sec * 1000;
-    bool listens = run->role & (ROLE_PHONE | ROLE_BROWSER);
-    if (listens && !run->quiet)
+    if (listens(run) && !run->quiet)
         (void)printf("Waiting for a %s to register with %s (60 s)...\n",
-                     run->role == ROLE_PHONE ? "phone" : "browser", given),
+                     run->role == ROLE_PHONE     ? "phone"
+                     : run->role == ROLE_BROWSER ? "browser"
+                                                 : "PBX",
+                     given),
             (void)fflush(stdout);
-    bool there =
-        listens ? phone_wait(run, w->cert, 60, why, sizeof why) : run_probe(run, why, sizeof why);
+    bool there = listens(run) ? phone_wait(run, w->cert, 60, why, sizeof why)
+                              : run_probe(run, why, sizeof why);
     uint32_t wait_s = 0;
     if (there && w->wait && slice_u32(slice_str(w->wait), 120, &wait_s) == ERR_OK)
         run->phone->wait_s = wait_s;
     if (there && run->phone) run->phone->hands = w->hands;
-    if (listens) run->jobs = 1;
+    if (listens(run)) run->jobs = 1;
     if (!there) {
         (void)fprintf(stderr, "kith check: %s\n", why);
         return EXIT_NOBODY;
@@ -433,7 +468,7 @@ int check_main(int argc, char **argv) {
         code = written(sign_key(args[1]), args[1]) ? EXIT_GOOD : EXIT_FAILS;
     } else if (code == EXIT_GOOD) {
         run->role = row_role(slice_str(args[0]));
-        code = run->role & (ROLE_SERVER | ROLE_RELAY | ROLE_PHONE | ROLE_BROWSER)
+        code = run->role & (ROLE_SERVER | ROLE_RELAY | ROLE_PHONE | ROLE_BROWSER | ROLE_TRUNK)
                    ? check_target(&w, args[1])
                    : usage(stderr);
     }

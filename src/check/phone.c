@@ -44,6 +44,21 @@ static void put_binding(struct buf *b, const struct msg *m, const char *aor) {
         buf_fmt(b, "Require: outbound\r\nFlow-Timer: %d\r\n", PHONE_FLOW_S);
 }
 
+/* RFC 6140 5.2: the contact of a PBX gets the number in front, and loses bnc. */
+static void take_contact(struct run *run, slice uri) {
+    struct phone *p = run->phone;
+    struct buf b = buf_over(p->contact, sizeof p->contact - 1);
+    size_t colon = slice_find(uri, ':') + 1, bnc = slice_find_slice(uri, SLICE(";bnc"));
+    if (bnc < uri.len) {
+        buf_fmt(&b, SLICE_FMT "%s@", SLICE_ARG(slice_head(uri, colon)), run->numbers[0]);
+        buf_put(&b, slice_of(uri.ptr + colon, bnc - colon));
+        buf_put(&b, slice_from(uri, bnc + 4));
+    } else {
+        buf_put(&b, uri);
+    }
+    p->contact[b.full ? 0 : b.len] = 0;
+}
+
 void phone_register(struct run *run, struct link *l, slice raw) {
     struct phone *p = run->phone;
     struct msg m;
@@ -55,7 +70,7 @@ void phone_register(struct run *run, struct link *l, slice raw) {
     bool known = msg_header(&m, "Authorization").ptr != NULL;
     p->strangers = known ? 0 : p->strangers + 1;
     if (known) {
-        (void)!slice_cstr(value_uri(msg_value(&m, "Contact", 0)), p->contact, sizeof p->contact);
+        take_contact(run, value_uri(msg_value(&m, "Contact", 0)));
         (void)!slice_cstr(value_uri(msg_header(&m, "To")), p->aor, sizeof p->aor);
         buf_lit(&b, "SIP/2.0 200 OK\r\n");
         put_binding(&b, &m, p->aor);

@@ -2,6 +2,7 @@
 #include "check/link.h"
 #include "check/probe.h"
 #include "check/tests.h"
+#include "crypto/crypto.h"
 
 #define R(m, ...)                                                                                  \
     &(struct ask_stun) {                                                                           \
@@ -277,6 +278,46 @@ static void send_needs_permission(struct test *t) {
     PASS(t, quiet);
 }
 
+/* RFC 7879 3: what end points have signed passes as it is; here something like SRTP, 300 bytes */
+static void unchanged(struct test *t) {
+    struct probe u = probe_new(t, WIRE_UDP, 0);
+    struct addr relayed = no_addr(), here = no_addr();
+    (void)probe_allocate(&u, &relayed);
+    struct ua *p = peer_of(&u, &relayed, &here);
+    (void)probe_ask(&u, R(STUN_PERMISSION, .peer = &here));
+    char media[300] = { (char)0x80, 96 };
+    crypto_random(media + 2, sizeof media - 2);
+    slice sent = slice_of(media, sizeof media);
+    (void)probe_once(&u, R(STUN_SEND, .indication = true, .peer = &here, .bytes = sent));
+    struct msg *out = ua_wait(p, "any", 4000);
+    ua_send_bytes(p, sent);
+    struct msg *in = ua_wait(u.a, "any", 4000);
+    OVER(t);
+    GIVEN(t, out && in, "media did not pass in both directions");
+    MUST(t, out->at, slice_eq(out->raw, sent), "media reaches the peer changed");
+    MUST(t, in->at, slice_eq(probe_attribute(in, STUN_BYTES), sent), "media comes back changed");
+    probe_end(&u);
+    PASS(t, in->at);
+}
+
+/* RFC 9443 3: octets that begin neither STUN nor a channel; a request afterwards is the sign of
+ * life */
+static void no_range(struct test *t) {
+    struct probe u = probe_new(t, WIRE_UDP, NOBODY);
+    char odd[60] = { (char)0xc8 };
+    ua_send_bytes(u.a, slice_of(odd, sizeof odd));
+    odd[0] = 0x20;
+    ua_send_bytes(u.a, slice_of(odd, sizeof odd));
+    struct msg *r = ua_link(u.a) ? probe_once(&u, R(STUN_BINDING, .indication = false)) : NULL;
+    struct msg *other = ua_wait(u.a, "any", 0);
+    EXPECT_STUN(t, r, 0);
+    for (unsigned i = 0; !other && i < t->event_count; i++)
+        MUST(t, i + 1, t->events[i].kind != '<' || i + 1 == r->at,
+             "a datagram of no known kind is answered");
+    MUST(t, other ? other->at : 0, !other, "a datagram of no known kind is answered");
+    PASS(t, r->at);
+}
+
 static void unbound_channel(struct test *t) {
     struct probe u = probe_new(t, WIRE_UDP, 0);
     struct addr relayed = no_addr(), here = no_addr();
@@ -419,6 +460,7 @@ AREA(relay_turn, T(NAT_009, "binding", binding), T(NAT_009, "unknown", unknown_a
      T(RELAY_006, "peer-family", peer_family, .accounts = 1),
      T(RELAY_007, "channels", channels, .accounts = 1),
      T(RELAY_008, "unbound", unbound_channel, .accounts = 1),
+     T(MSEC_013, "unchanged", unchanged, .accounts = 1), T(MSEC_012, "no-range", no_range),
      T(RELAY_009, "send", send_needs_permission, .accounts = 1),
      T(RELAY_015, "lifetime", lifetime, .accounts = 1),
      T(NAT_012, "permission", permission, .accounts = 1),

@@ -12,7 +12,8 @@ enum row_role {
     ROLE_SERVER = 2,
     ROLE_TRUNK = 4,
     ROLE_BROWSER = 8,
-    ROLE_RELAY = 16
+    ROLE_RELAY = 16,
+    ROLE_LISTENS = 32 /* of a table of tests: we listen, and the target comes to us */
 };
 
 #define ROW(name, id, area, level, roles, needs, source, section, text) ROW_##name,

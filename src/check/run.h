@@ -34,7 +34,8 @@ struct run {
     struct addr other[2]; /* addresses of both families, as resolved; family NONE: none */
     struct ssl_ctx_st *tls;
     const char *ca_file;
-    unsigned role;
+    unsigned role;       /* with ROLE_LISTENS when the target comes to us */
+    char numbers[2][32]; /* of a PBX: "+49301234" */
     struct phone *phone;
     bool allow_writes, load, trust_network, quiet;
     unsigned rate; /* messages and connections a second */

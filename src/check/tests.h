@@ -21,7 +21,9 @@
     X(ROLE_PHONE | ROLE_BROWSER, phone_ice)                                                        \
     X(ROLE_PHONE, phone_rtp)                                                                       \
     X(ROLE_PHONE, phone_hands)                                                                     \
-    X(ROLE_BROWSER, browser)
+    X(ROLE_BROWSER, browser)                                                                       \
+    X(ROLE_TRUNK, trunk_pbx)                                                                       \
+    X(ROLE_TRUNK | ROLE_LISTENS, trunk_provider)
 
 #define AREA_DECLARE(role, name)                                                                   \
     extern const struct check_test name##_tests[];                                                 \

@@ -25,8 +25,9 @@ struct ua {
     unsigned invite_cseq;
     struct msg *kept[KEPT_MAX];
     unsigned kept_count;
-    bool bound;    /* registered: to be taken back */
-    bool borrowed; /* the link is the phone's, and lives on */
+    bool bound;     /* registered: to be taken back */
+    struct req bnc; /* how, as a PBX (RFC 6140) */
+    bool borrowed;  /* the link is the phone's, and lives on */
 };
 
 struct test *ua_test(struct ua *a) {
@@ -159,6 +160,8 @@ static slice placeholder(struct ua *a, slice name, char mem[static 40]) {
     if (is(name, "user")) return slice_str(a->account ? a->account->user : "tester");
     if (is(name, "peer")) return slice_str(t->accounts[1] ? t->accounts[1]->aor : "");
     if (is(name, "third")) return slice_str(t->accounts[2] ? t->accounts[2]->aor : "");
+    if (is(name, "n1")) return slice_str(t->run->numbers[0]);
+    if (is(name, "n2")) return slice_str(t->run->numbers[1]);
     if (is(name, "local")) return slice_str(a->local);
     if (is(name, "contact")) return slice_str(a->contact);
     token(mem, 40, "");
@@ -552,7 +555,10 @@ struct msg *ua_register(struct ua *a, const struct req *more) {
     if (!r.to) r.to = "<sip:{aor}>";
     if (!r.headers) r.headers = "Expires: 120\r\n";
     struct msg *m = ua_ask(a, &r);
-    if (m && m->status == 200 && !(r.contact && !*r.contact)) a->bound = true;
+    if (m && m->status == 200 && !(r.contact && !*r.contact)) {
+        a->bound = true;
+        if (r.contact && has(slice_str(r.contact), ";bnc")) a->bnc = r;
+    }
     if (!more && !a->t->verdict && (!m || m->status != 200))
         test_unclear(a->t, "%s cannot register: %u", a->label, m ? m->status : 0);
     return m;
@@ -572,9 +578,12 @@ void ua_end(struct test *t) {
         if (a->bound && a->link && a->link->fd >= 0 && !a->link->closed) {
             t->verdict = VERDICT_NONE;
             a->kept_count = 0;
-            (void)ua_ask(a, &(struct req){ .method = "REGISTER",
-                                           .to = "<sip:{aor}>",
-                                           .headers = "Expires: 0\r\n" });
+            struct req r = a->bnc;
+            r.method = "REGISTER";
+            r.to = "<sip:{aor}>";
+            r.contact = r.contact ? text(t, "%s;expires=0", r.contact) : NULL;
+            if (!r.headers) r.headers = "Expires: 0\r\n";
+            (void)ua_ask(a, &r);
         }
         if (!a->borrowed) link_close(a->link);
         a->link = NULL;

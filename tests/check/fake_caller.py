@@ -28,6 +28,8 @@ class Receiver(asyncio.DatagramProtocol):
 
 
 class Caller:
+    from_uri = None
+
     # ---- calls out -------------------------------------------------------------------------
 
     def describe_own(self, extra="", address="127.0.0.1"):
@@ -51,7 +53,7 @@ class Caller:
         return f"<{self.gruu or self.contact.split(';pn-')[0]}>" if dialog_forming else f"<{self.contact}>"
 
     def dial(self, uri, told=None, login=(), again=None):
-        call = again or {"id": secrets.token_hex(6), "local": f"<sip:{self.user}@fake.test>;tag={secrets.token_hex(4)}",
+        call = again or {"id": secrets.token_hex(6), "local": f"<{self.from_uri or 'sip:' + self.user + '@fake.test'}>;tag={secrets.token_hex(4)}",
                          "remote": f"<{uri}>", "told": told, "tags": [], "cseq": 0, "uri": uri, "logins": 0}
         tag = params(call["local"])["tag"]
         self.calls[call["id"]] = self.dialogs[(call["id"], tag)] = call

@@ -45,10 +45,13 @@ class FakePhone(Caller):
             task.cancel()
         self.ice.close()
 
+    def connect(self):
+        return asyncio.open_connection("127.0.0.1", self.port)
+
     async def live(self):
         while True:
             try:
-                reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+                reader, self.writer = await self.connect()
                 break
             except OSError:
                 await asyncio.sleep(0.05)
@@ -89,20 +92,25 @@ class FakePhone(Caller):
             self.call_id = secrets.token_hex(6)
         number = 2 ** 31 + self.number if self.bad("TXN-011/cseq") else self.number
         branch = "z9hG4bKsame" if self.bad("CORE-001/branches") else "z9hG4bK" + secrets.token_hex(6)
+        contact, headers = self.registration()
+        m = Msg("REGISTER sip:127.0.0.1 SIP/2.0", [
+            ("Via", f"SIP/2.0/TCP {self.local};branch={branch};rport"), ("Max-Forwards", "70"),
+            ("From", f"<sip:{self.user}@fake.test>;tag=r"), ("To", f"<sip:{self.user}@fake.test>"),
+            ("Call-ID", self.call_id), ("CSeq", f"{number} REGISTER"), ("Contact", contact),
+            ("Expires", "600"), *headers])
+        if login:
+            m.add("Authorization", login)
+        self.send(m)
+
+    def registration(self):
+        """Contact, and what else differs between a phone and a PBX."""
         contact = f"<{self.contact}>"
         if not self.bad("OUTB-001/instance"):
             contact += f";+sip.instance={INSTANCE}"
         if not self.bad("OUTB-002/reg-id"):
             contact += ";reg-id=1"
         supported = "path, outbound" if self.bad("OUTB-012/supported") else "path, outbound, gruu"
-        m = Msg("REGISTER sip:127.0.0.1 SIP/2.0", [
-            ("Via", f"SIP/2.0/TCP {self.local};branch={branch};rport"), ("Max-Forwards", "70"),
-            ("From", f"<sip:{self.user}@fake.test>;tag=r"), ("To", f"<sip:{self.user}@fake.test>"),
-            ("Call-ID", self.call_id), ("CSeq", f"{number} REGISTER"), ("Contact", contact),
-            ("Supported", supported), ("Expires", "600")])
-        if login:
-            m.add("Authorization", login)
-        self.send(m)
+        return contact, [("Supported", supported)]
 
     def registered(self, m):
         if m.status == 401:

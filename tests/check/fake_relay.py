@@ -111,7 +111,7 @@ class FakeRelay:
         kind, size = struct.unpack(">HH", data[:4])
         good = data[0] < 4 and len(data) >= 20 and data[4:8] == COOKIE and len(data) == 20 + size and size % 4 == 0
         if not good:
-            if self.bad("RELAY-012/bad"):
+            if self.bad("RELAY-012/bad", "MSEC-012/no-range"):
                 client.send(b"\x01\x11\0\0" + data[4:20])
             return None
         ident, attributes, at = data[8:20], {}, 20
@@ -264,7 +264,8 @@ class FakeRelay:
         if method == SEND and a and 0x12 in attributes and 0x13 in attributes:
             peer = read_address(attributes[0x12], ident)
             if peer[0] in a.peers or self.bad("RELAY-009/send"):
-                a.sockets[0].sendto(attributes[0x13], peer)
+                data = attributes[0x13]
+                a.sockets[0].sendto(data[:2] + b"\0" + data[3:] if self.bad("MSEC-013/unchanged") else data, peer)
 
     def channel_data(self, client, data):
         number, size = struct.unpack(">HH", data[:4])

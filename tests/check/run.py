@@ -24,6 +24,7 @@ import fake  # noqa: E402
 import fake_browser  # noqa: E402
 import fake_phone  # noqa: E402
 import fake_relay  # noqa: E402
+import fake_trunk  # noqa: E402
 
 PEOPLE = {f"u{i}": f"secret-{i}-of-the-fake" for i in range(1, 31)}
 
@@ -41,7 +42,10 @@ class Cert:
 
 
 FAKES = {"server": fake.Fake, "relay": fake_relay.FakeRelay, "phone": fake_phone.FakePhone,
-         "browser": fake_browser.FakeBrowser}
+         "browser": fake_browser.FakeBrowser, "trunk": fake_trunk.FakeProvider, "pbx": fake_trunk.FakePbx}
+# pbx: the tester is the provider. Tests of a role that stand in another one's list are judged there.
+WORDS = {"pbx": ["trunk", "--listen", "127.0.0.1:5061"]}
+ALSO_OF = {"trunk": ("server",), "pbx": ("phone",), "browser": ("phone",)}
 
 
 async def check(kith, cert, directory, role, broken, tests):
@@ -51,12 +55,15 @@ async def check(kith, cert, directory, role, broken, tests):
     common = ["--quiet", "--json", out]
     if role == "phone":
         f.hands = str(out) + ".hands"
-        pathlib.Path(f.hands).touch()
+        pathlib.Path(f.hands).write_text("")
     await f.start()
     if role == "phone":
         args = [kith, "check", role, f"127.0.0.1:{f.port}", "--hands", f.hands, *common]
     elif role == "browser":
         args = [kith, "check", role, f"127.0.0.1:{f.port}", "--cert", cert.file, "--wait", "15", *common]
+    elif role == "pbx":
+        args = [kith, "check", "trunk", "--listen", f"127.0.0.1:{f.port}", "--numbers", ",".join(fake_trunk.NUMBERS),
+                *(["--cert", cert.file] if f.tls else []), *common]
     else:
         args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
                 directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load",
@@ -65,6 +72,10 @@ async def check(kith, cert, directory, role, broken, tests):
             args += ["--wss", f"wss://127.0.0.1:{f.ports['WSS']}/sip"]
         if not f.bad("TRANS-001/udp-and-tcp", "NAT-014/transports"):
             args += ["--udp", f"127.0.0.1:{f.ports['UDP']}"]
+        if role == "trunk":
+            args += ["--numbers", ",".join(fake_trunk.NUMBERS)]
+        if f.bad("TRUNK-006/secure"):
+            args[3] = f"sip:127.0.0.1:{f.ports['TCP']};transport=tcp"
         if "TLS6" in f.ports:
             args += ["--also", f"[::1]:{f.ports['TLS6']}"]
     if len(tests) == 1:
@@ -79,15 +90,15 @@ async def check(kith, cert, directory, role, broken, tests):
     return {t["test"]: (t["verdict"], t["why"]) for t in report["tests"]}
 
 
-async def judge(kith, cert, directory, role, tests, jobs, pattern):
+async def judge(kith, cert, directory, role, tests, limit, pattern):
     source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "fake_caller.py",
-                                                            "fake_ws.py", "fake_browser.py",
+                                                            "fake_ws.py", "fake_browser.py", "fake_trunk.py",
                                                             "run.py"))
     wrong, good = {}, {}
     # those of a browser are fewer than all that run in that role
     for chosen in [[t] for t in tests] if pattern or role == "browser" else [tests]:
-        good.update(await check(kith, cert, directory, role, "", chosen))
-    limit = asyncio.Semaphore(jobs)
+        async with limit:
+            good.update(await check(kith, cert, directory, role, "", chosen))
 
     async def one(t):
         verdict, why = good.get(t, ("none", "it did not run"))
@@ -106,8 +117,10 @@ async def judge(kith, cert, directory, role, tests, jobs, pattern):
 
 
 def tests_of(kith, role):
-    listed = subprocess.run([kith, "check", role, "--list"], capture_output=True, text=True, check=True)
-    return [line.split("\t")[0] for line in listed.stdout.splitlines()]
+    listed = subprocess.run([kith, "check", *WORDS.get(role, [role]), "--list"], capture_output=True, text=True,
+                            check=True)
+    elsewhere = {t for other in ALSO_OF.get(role, ()) for t in tests_of(kith, other)}
+    return [t for t in (line.split("\t")[0] for line in listed.stdout.splitlines()) if t not in elsewhere]
 
 
 def main():
@@ -115,20 +128,22 @@ def main():
     p.add_argument("--kith", default=os.environ.get("KITH", ROOT / "build" / "kith"))
     p.add_argument("-k", default="", metavar="PATTERN")
     p.add_argument("--role", default="", choices=["", *FAKES])
-    p.add_argument("--jobs", type=int, default=8)
+    p.add_argument("--jobs", type=int, default=12)
     a = p.parse_args()
-    total, wrong = 0, {}
+    wrong = {}
     with tempfile.TemporaryDirectory() as d:
         directory = pathlib.Path(d)
         (directory / "people.csv").write_text("".join(f"{u}@{fake.DOMAIN},{w}\n" for u, w in PEOPLE.items()))
         cert = Cert(directory)
-        for role in [a.role] if a.role else FAKES:
-            # what a browser shares with a phone is the same function, proved with that
-            shared = tests_of(a.kith, "phone") if role == "browser" else ()
-            tests = [t for t in tests_of(a.kith, role) if a.k in t and t not in shared]
-            total += len(tests)
-            if tests:
-                wrong.update(asyncio.run(judge(a.kith, cert, directory, role, tests, a.jobs, a.k)))
+        chosen = {role: [t for t in tests_of(a.kith, role) if a.k in t] for role in ([a.role] if a.role else FAKES)}
+
+        async def all_roles():  # side by side: they wait more than they compute
+            limit = asyncio.Semaphore(a.jobs)
+            for found in await asyncio.gather(*[judge(a.kith, cert, directory, role, tests, limit, a.k)
+                                                for role, tests in chosen.items() if tests]):
+                wrong.update(found)
+        asyncio.run(all_roles())
+    total = sum(map(len, chosen.values()))
     print(f"{total - len(wrong)} passed, {len(wrong)} failed")
     return 1 if wrong or not total else 0
 
