@@ -2,11 +2,13 @@
  *
  * A page (NAME.scd, for scdoc) is written by hand but for what stands between a line
  * "; printed: WHAT" and a line "; end": that is made here, WHAT "commands" from the table of
- * cli/commands.c, WHAT "settings" from that of daemon/settings.c. So a page can't say less, or
- * other things, than `kith --help` and `kith check-config` do.
+ * cli/commands.c, WHAT "check" from check/options.c, WHAT "settings" from that of
+ * daemon/settings.c. So a page can't say less, or other things, than `kith --help` and `kith
+ * check-config` do.
  *
  *   manual FILE...           writes the pages anew
  *   manual --check FILE...   exit code 1 if one would change                                    */
+#include "check/check.h"
 #include "cli/cli.h"
 #include "daemon/settings.h"
 
@@ -97,6 +99,15 @@ static void put_commands(struct buf *out) {
     put_options(out, "", cli_common_options);
 }
 
+static void put_check_options(struct buf *out) {
+    for (size_t i = 0; i < check_option_count; i++) {
+        const struct check_option *c = &check_options[i];
+        const struct cli_option one[] = { { c->name, c->value, c->help, false },
+                                          { NULL, NULL, NULL, false } };
+        put_options(out, "", one);
+    }
+}
+
 /* ---- settings ---- */
 
 static void put_settings(struct buf *out) {
@@ -125,6 +136,8 @@ static void put_settings(struct buf *out) {
 static bool put_printed(struct buf *out, slice what) {
     if (slice_eq(what, SLICE("commands")))
         put_commands(out);
+    else if (slice_eq(what, SLICE("check")))
+        put_check_options(out);
     else if (slice_eq(what, SLICE("settings")))
         put_settings(out);
     else

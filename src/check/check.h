@@ -1,6 +1,6 @@
 /* check/check.h - `kith check`: does this server, phone or relay keep the Voice 3.0 profile?
  *
- * Purpose:  plays clients (and later a registrar, a proxy, the other phone) against any SIP product
+ * Purpose:  plays clients, a registrar, a PBX, a provider, the other phone against any SIP product
  *           and tells for each requirement of profile/ whether it is met, with the messages as
  *           evidence. It shares no code with our own SIP: msg.h reads, ua.h writes what a test
  *           tells it to, broken bytes too. So our parser's mistakes are not repeated here.
@@ -20,8 +20,17 @@
 #ifndef CHECK_CHECK_H
 #define CHECK_CHECK_H
 
+#include <stddef.h>
+
 /* `kith check ...`; argv[0] is "check". Exit code: 0 all MUST rows passed or do not apply, 1 not
  * so, 2 wrong command line, 3 the target cannot be reached. */
 int check_main(int argc, char **argv);
+
+/* Of all roles; docs/man/manual.c prints them too. */
+struct check_option {
+    const char *name, *value, *help; /* value: what it is called; NULL: it takes none */
+};
+extern const struct check_option check_options[];
+extern const size_t check_option_count;
 
 #endif

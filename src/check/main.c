@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "check/check.h"
 #include "check/link.h"
+#include "check/locate.h"
 #include "check/phone.h"
 #include "check/report.h"
 #include "check/run.h"
@@ -24,62 +25,24 @@ struct wishes {
     bool resume, list, yes;
 };
 
-struct option {
-    const char *name, *value, *help;
-};
-static const struct option options[] = {
-    { "accounts", "FILE",
-      "lines `aor,password`; each test leases the accounts it needs (best: 10 or more)" },
-    { "ca", "FILE",
-      "PEM certificates that the target's certificate must lead to (default: the system's)" },
-    { "name", "NAME", "what the certificate must say (default: the SIP domain)" },
-    { "udp", "HOST:PORT", "where the target speaks UDP, if it is not the given place" },
-    { "tcp", "HOST:PORT", "the same for TCP" },
-    { "wss", "URL", "the same for WebSocket: wss://host:port/path" },
-    { "origin", "URL", "the Origin to name to a WebSocket server (default: none)" },
-    { "also", "HOST:PORT",
-      "the target's address of the other IP family, if its name does not tell" },
-    { "cert", "FILE",
-      "role phone: our certificate chain and key; without it TCP and UDP; role browser: the same" },
-    { "wait", "SECONDS", "role phone: how long a person may take to answer (default 4)" },
-    { "numbers", "N1,N2", "role trunk: two numbers of the PBX, as +E.164" },
-    { "listen", "HOST:PORT", "role trunk: be the provider; the PBX under test registers there" },
-    { "hands", "FILE",
-      "role phone: where is written what the phone shall do (hold, press 5, dial sip:...)" },
-    { "area", "AREA", "only requirements of this area, such as parse" },
-    { "level", "LEVEL", "only MUST, SHOULD or MAY" },
-    { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
-    { "allow-writes", NULL, "also tests that remove bindings which they did not make" },
-    { "load", NULL, "also tests that send a bounded burst" },
-    { "yes-i-may-test-this", NULL, "the target may have a public address" },
-    { "trust-network", NULL, "send credentials over UDP and TCP too, beyond this machine" },
-    { "json", "FILE", "the report with all evidence; FILE.part grows while it runs" },
-    { "html", "FILE", "the report as one page" },
-    { "junit", "FILE", "the verdicts as JUnit XML" },
-    { "baseline", "FILE", "an older JSON report: what got better or worse" },
-    { "resume", NULL, "go on with FILE.part of an interrupted run" },
-    { "sign", "KEYFILE", "sign the JSON report: FILE.sig (see `kith check key`)" },
-    { "rate", "N", "at most N messages and connections a second (default 200)" },
-    { "jobs", "N", "tests that run side by side (default 32)" },
-    { "list", NULL, "print the tests, run none" },
-    { "quiet", NULL, "no progress, no summary" },
-};
-
 static int usage(FILE *to) {
     (void)fprintf(
         to,
-        "kith check server TARGET - does this server keep the Voice 3.0 profile?\n"
+        "kith check ROLE TARGET - does this product keep the Voice 3.0 profile?\n"
         "kith check verify REPORT.json [PUBLIC-KEY] - is the signature of a report right?\n"
         "kith check key FILE - make a key for --sign\n\n"
+        "ROLE is server, relay or trunk (TARGET: where it is); phone, browser or trunk --listen "
+        "(TARGET: where we listen for it).\n"
         "TARGET is sips:example.org, sip:host:port, host:port or wss://host:port/path. Each "
         "requirement gets a "
         "verdict:\n"
         "pass, fail, not applicable, inconclusive, with the messages that show it.\n\nOptions:\n");
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+    for (size_t i = 0; i < check_option_count; i++) {
         char left[64];
-        (void)snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].value ? " " : "",
-                       options[i].value ? options[i].value : "");
-        (void)fprintf(to, "  %-24s %s\n", left, options[i].help);
+        (void)snprintf(left, sizeof left, "--%s%s%s", check_options[i].name,
+                       check_options[i].value ? " " : "",
+                       check_options[i].value ? check_options[i].value : "");
+        (void)fprintf(to, "  %-24s %s\n", left, check_options[i].help);
     }
     (void)fprintf(to,
                   "\nExample:\n  kith check server sips:example.org --accounts people.csv --html "
@@ -156,9 +119,9 @@ static int take_words(int argc, char **argv, struct wishes *w, const char *args[
             continue;
         }
         word = slice_from(word, 2);
-        const struct option *o = NULL;
-        for (size_t k = 0; k < ARRAY_LEN(options); k++)
-            if (is(word, options[k].name)) o = &options[k];
+        const struct check_option *o = NULL;
+        for (size_t k = 0; k < check_option_count; k++)
+            if (is(word, check_options[k].name)) o = &check_options[k];
         if (!o) return wrong("unknown option ", argv[i]);
         if (o->value && ++i == argc) return wrong("a value is missing after ", argv[i - 1]);
         if (!take_option(w, word, o->value ? argv[i] : NULL))
@@ -203,6 +166,10 @@ static bool read_numbers(struct run *run, const char *given) {
             return i > 0 && !there;
     }
     return !rest.len;
+}
+
+static bool listens(const struct run *run) {
+    return run->role & (ROLE_PHONE | ROLE_BROWSER | ROLE_LISTENS);
 }
 
 /* ---- where the target is ------------------------------------------------------------------ */
@@ -263,6 +230,26 @@ static bool resolve_wss(struct wishes *w, const char *url, char host[static 256]
            resolve(slice_head(s, slash), 443, host, &g->at[WIRE_WSS], NULL);
 }
 
+/* A domain without a port, by RFC 3263; false: DNS names no service, or that is no domain. *good:
+ * its hosts have addresses. */
+static bool by_dns(struct wishes *w, slice domain, bool secure, bool *good) {
+    struct target *g = &w->run->target;
+    struct located found[WIRE_COUNT];
+    struct addr ip;
+    if (listens(w->run) || slice_find(domain, ':') < domain.len ||
+        addr_read_ip(domain, &ip) == ERR_OK || !locate(domain, secure, found))
+        return false;
+    *good = slice_cstr(domain, g->host, sizeof g->host);
+    for (enum wire i = 0; *good && i < WIRE_COUNT; i++) {
+        char host[256];
+        if (!found[i].host[0]) continue;
+        *good = resolve(slice_str(found[i].host), found[i].port, host, &g->at[i], w->run->other);
+        if (!w->run->quiet)
+            (void)printf("%s: %s at %s:%u\n", g->host, wire_names[i], found[i].host, found[i].port);
+    }
+    return true;
+}
+
 static bool find_target(struct wishes *w, const char *given, char *why, size_t why_len) {
     struct target *g = &w->run->target;
     slice s = slice_str(given);
@@ -274,15 +261,17 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
     s = slice_head(s, slice_find(s, ';'));
     struct addr at = { 0 }, other;
     char host[256];
-    bool good = wss ? resolve_wss(w, given, g->host)
-                    : resolve(s, sips ? 5061 : 5060, g->host, &at, w->run->other);
+    bool good = false, located = !wss && by_dns(w, s, sips, &good);
+    if (wss) good = resolve_wss(w, given, g->host);
+    if (!wss && !located) good = resolve(s, sips ? 5061 : 5060, g->host, &at, w->run->other);
     if (w->run->role == ROLE_BROWSER) { /* that is where we are, and what comes is a browser */
         if (good && !wss) g->at[WIRE_WSS] = at;
         wss = true;
     }
-    if (good && !wss && (sips || !sip)) g->at[WIRE_TLS] = at;
-    if (good && !wss && !sips && !is_i(transport, "udp")) g->at[WIRE_TCP] = at;
-    if (good && !wss && !sips && !is_i(transport, "tcp")) g->at[WIRE_UDP] = at;
+    bool all = good && !wss && !located;
+    if (all && (sips || !sip)) g->at[WIRE_TLS] = at;
+    if (all && !sips && !is_i(transport, "udp")) g->at[WIRE_TCP] = at;
+    if (all && !sips && !is_i(transport, "tcp")) g->at[WIRE_UDP] = at;
     if (good && w->wss) good = resolve_wss(w, w->wss, host);
     if (good && w->udp && (good = resolve(slice_str(w->udp), 5060, host, &other, NULL)))
         g->at[WIRE_UDP] = other;
@@ -310,10 +299,6 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
 }
 
 /* ---- choosing tests ----------------------------------------------------------------------- */
-
-static bool listens(const struct run *run) {
-    return run->role & (ROLE_PHONE | ROLE_BROWSER | ROLE_LISTENS);
-}
 
 /* The tests of its role; and of a trunk also those for a server, or for a phone when we listen,
  * that need no accounts and whose requirement is for trunks too. */

@@ -2,6 +2,7 @@
 fake.py. It registers over TCP with the tester, which is the registrar here."""
 import asyncio
 import hashlib
+import random
 import re
 import secrets
 import socket
@@ -12,6 +13,19 @@ from sipmsg import Msg, params, split, uri_of
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, INFO, REFER, SUBSCRIBE, NOTIFY, PRACK"
 FINGERPRINT = "a=fingerprint:SHA-256 " + ":".join(["AB"] * 32)
 INSTANCE = '"<urn:uuid:00000000-0000-1000-8000-0000000000aa>"'
+
+
+def free_port():
+    """For the tester to listen on: below those that the kernel gives to others meanwhile."""
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class FakePhone(Caller):
@@ -32,9 +46,7 @@ class FakePhone(Caller):
         task.add_done_callback(self.tasks.discard)
 
     async def start(self):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         await self.listen_ice()
         self.later(self.live())
         if self.hands:
@@ -67,16 +79,14 @@ class FakePhone(Caller):
             while more := await reader.read(65536):
                 self.ponged = self.ponged or more.startswith(b"\r\n")
                 data = (data + more).lstrip(b"\r\n")
-                starts = re.match(rb"(OPTIONS|SIP/2.0) ", more) and b"\r\n\r\n" in more
-                if self.bad("PARSE-002/phone-many") and not starts:
-                    data = b""
                 while (end := data.find(b"\r\n\r\n")) >= 0:
                     size = re.search(rb"(?i)\r\n(?:content-length|l)\s*: *(\d+)", data[:end + 2])
                     size = end + 4 + (int(size.group(1)) if size else 0)
                     if len(data) < size:
                         break
-                    self.take(Msg.read(data[:size]))
-                    data = b"" if self.bad("PARSE-002/phone-two") else data[size:]
+                    if not (self.bad("PARSE-002/phone-many") and b"Call-ID: many" in data[:size]):
+                        self.take(Msg.read(data[:size]))
+                    data = b"" if self.bad("PARSE-002/phone-two") else data[size:].lstrip(b"\r\n")
         except (ConnectionError, asyncio.CancelledError):
             pass
         self.writer.close()
@@ -349,9 +359,7 @@ class FakePhone(Caller):
                     out.append(f"m={kind} 0 {profile} {formats}")
                 continue
             if profile == "RTP/AVP":
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-                    free.bind(("127.0.0.1", 0))
-                    dialog["port"] = free.getsockname()[1]
+                dialog["port"] = free_port()
                 out += [f"m=audio {dialog['port']} {profile} 0 101", "a=rtpmap:101 telephone-event/8000"]
                 self.later(self.media(self.message, offer, dialog))
                 continue

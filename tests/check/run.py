@@ -129,10 +129,12 @@ def main():
     p.add_argument("-k", default="", metavar="PATTERN")
     p.add_argument("--role", default="", choices=["", *FAKES])
     p.add_argument("--jobs", type=int, default=12)
+    p.add_argument("--keep", metavar="DIR", help="leave the reports there")
     a = p.parse_args()
     wrong = {}
     with tempfile.TemporaryDirectory() as d:
-        directory = pathlib.Path(d)
+        directory = pathlib.Path(a.keep or d)
+        directory.mkdir(exist_ok=True)
         (directory / "people.csv").write_text("".join(f"{u}@{fake.DOMAIN},{w}\n" for u, w in PEOPLE.items()))
         cert = Cert(directory)
         chosen = {role: [t for t in tests_of(a.kith, role) if a.k in t] for role in ([a.role] if a.role else FAKES)}
