@@ -20,16 +20,16 @@ function App({ model }: { model: Model }): JSX.Element {
   const stage = call && call.state !== "incoming" ? call : null;
   const deep = stage !== null || model.selected !== "" || model.part === "settings";
   return (
-    <div class={`frame ${deep ? "deep" : ""} ${stage ? "in-call" : ""}`}>
+    <main class={`frame ${deep ? "deep" : ""} ${stage ? "in-call" : ""}`}>
       <Side model={model} />
-      <main class="main">
+      <div class="main">
         {stage ? <Stage key={stage.id} model={model} call={stage} />
           : model.selected ? <Talk key={model.selected} model={model} />
           : model.part === "settings" ? <Settings model={model} />
           : <Empty icon="phone" title={words.pickSomebody}>{words.pickSomebodyHint}</Empty>}
-      </main>
+      </div>
       <Incoming model={model} />
-    </div>
+    </main>
   );
 }
 

@@ -42,7 +42,7 @@ export class Model {
   private token = "";
   private creation: PublicKeyCredentialCreationOptionsJSON | null = null;
   private turn: { iceServers: RTCIceServer[]; until: number } = { iceServers: [], until: 0 };
-  private peopleTimer = 0;
+  private left = new AbortController(); // fires when the account is left
 
   // ---- for the components ----
 
@@ -208,7 +208,7 @@ export class Model {
     this.phone?.stop();
     this.phone = null;
     this.tabs?.close();
-    window.clearInterval(this.peopleTimer);
+    this.left.abort();
     this.session = null;
     this.view = EMPTY_VIEW;
     this.place = "sign-in";
@@ -235,14 +235,13 @@ export class Model {
       },
     });
     this.tabs.join(Resume.waiting());
-    this.peopleTimer = window.setInterval(() => void this.refreshPeople(), PEOPLE_EVERY_MS);
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) {
-        void this.refreshPeople();
-      }
-    });
-    window.addEventListener("popstate", this.followHash);
-    window.addEventListener("pagehide", () => this.phone?.leave());
+    this.left = new AbortController();
+    const { signal } = this.left;
+    const timer = window.setInterval(() => void this.refreshPeople(), PEOPLE_EVERY_MS);
+    signal.addEventListener("abort", () => window.clearInterval(timer));
+    document.addEventListener("visibilitychange", () => void this.refreshPeople(), { signal });
+    window.addEventListener("popstate", this.followHash, { signal });
+    window.addEventListener("pagehide", () => this.phone?.leave(), { signal });
     this.followHash();
     void this.refreshPeople();
     this.changed();

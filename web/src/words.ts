@@ -7,7 +7,6 @@ export const words = {
 
   // Signing in.
   signIn: "Sign in with your passkey",
-  signInHint: "One tap: this device knows you.",
   noPasskey: "No passkey on this device yet? Ask whoever runs this server for an invitation link.",
   invited: (who: string) => `You are invited as ${who}`,
   inviteHint:
@@ -53,7 +52,6 @@ export const words = {
   forgetCalls: "Forget all calls",
   addContact: "Add to contacts",
   removeContact: "Remove from contacts",
-  renameContact: "Name",
   pickSomebody: "Choose somebody to talk to",
   pickSomebodyHint: "Or type a name, a number or an address, and press Enter.",
   you: "You",
@@ -95,7 +93,6 @@ export const words = {
   transferring: (who: string) => `Transferring to ${who}…`,
   transferAsked: (who: string, to: string) => `${who} passes you on to ${to}`,
   devices: "Microphone and camera",
-  more: "More",
   reconnecting: "Connection lost, reconnecting…",
   resuming: "Taking the call up again…",
   inOtherTab: "This call is in another tab; you can steer it from here.",
@@ -156,7 +153,6 @@ export const words = {
   notDelivered: (why: string) => `Not delivered: ${why}`,
   messageTooLong: "This message is too long; send it in two.",
   messageFrom: (who: string) => `Message from ${who}`,
-  messageOffline: (who: string) => `${who} cannot be reached right now`,
   noMessages: "No messages yet. They go to the devices that are online; nothing is kept on the server.",
 
   // Settings.
@@ -182,8 +178,6 @@ export const words = {
   // Time.
   today: "Today",
   yesterday: "Yesterday",
-  seconds: (n: number) => `${n} s`,
-  minutes: (n: number) => `${n} min`,
 
   // Click-to-call.
   ctcCall: (who: string) => `Call ${who}`,

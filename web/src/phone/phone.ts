@@ -360,14 +360,19 @@ export class Phone {
       start.cancelled = true;
     }
     const call = this.call(id);
-    const leg = this.legs.get(id);
     if (!call || !isLive(call)) {
       return;
     }
-    if (leg && !leg.session.isEnded()) {
-      leg.session.terminate(call.state === "incoming" ? { status_code: 603 } : undefined);
+    this.end(id, call.upSince || !call.outgoing ? words.ended : words.endCancelled, call.state === "incoming" ? 603 : 0);
+  }
+
+  /** Ours to end: first here, so that what JsSIP says of it afterwards is nobody's any more. */
+  private end(id: string, why: string, status = 0): void {
+    const session = this.legs.get(id)?.session;
+    this.finish(id, why);
+    if (session && !session.isEnded()) {
+      session.terminate(status ? { status_code: status } : undefined);
     }
-    this.finish(id, call.upSince ? words.ended : call.outgoing ? words.endCancelled : words.ended);
   }
 
   private over(id: string, e: EndEvent): void {
@@ -549,10 +554,7 @@ export class Phone {
       eventHandlers: {
         requestFailed: (e: { response: IncomingResponse | null }) => failed(messageWords(who, e.response?.status_code ?? 0, "")),
         failed: (e: { status_line: { status_code: number } }) => failed(messageWords(who, e.status_line.status_code, "")),
-        accepted: () => {
-          session.terminate();
-          this.finish(id, words.transferDone(who));
-        },
+        accepted: () => this.end(id, words.transferDone(who)),
       },
     });
   }
@@ -579,7 +581,11 @@ export class Phone {
     void this.openMedia(next.id, call.camera).then(async (media) => {
       if (media) {
         const iceServers = await this.config.iceServers().catch(() => []);
-        accept((session) => void this.bind(next.id, session, media), {
+        const begin = (session: RTCSession): void => {
+          this.bind(next.id, session, media);
+          session.on("confirmed", () => this.set(next.id, { note: "" }));
+        };
+        accept(begin, {
           mediaStream: media, pcConfig: pcConfig(iceServers), mediaConstraints: { audio: true, video: call.camera },
         });
       }
@@ -664,8 +670,7 @@ export class Phone {
     this.lastTick = now;
     for (const [id, since] of this.lostAt) {
       if (now - since > LOST_LIMIT_MS) {
-        this.legs.get(id)?.session.terminate();
-        this.finish(id, words.endNetwork);
+        this.end(id, words.endNetwork);
       }
     }
   }

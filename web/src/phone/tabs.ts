@@ -20,6 +20,7 @@ export class Tabs<View, Command> {
   leading = false;
   private readonly channel: BroadcastChannel;
   private closed = false;
+  private release: () => void = () => undefined;
 
   constructor(private readonly name: string, private readonly events: TabsEvents<View, Command>) {
     this.channel = new BroadcastChannel(name);
@@ -29,9 +30,14 @@ export class Tabs<View, Command> {
   /** Waits for the lead; with `now`, takes it from whoever has it. */
   join(now: boolean): void {
     const hold = (): Promise<void> => {
+      if (this.closed) {
+        return Promise.resolve();
+      }
       this.leading = true;
       this.events.lead();
-      return new Promise(() => undefined); // until the tab closes or another steals
+      return new Promise((done) => { // until the tab closes or another steals
+        this.release = done;
+      });
     };
     navigator.locks.request(this.name, now ? { steal: true } : {}, hold).catch((error: unknown) => {
       if (!(error instanceof DOMException)) {
@@ -57,6 +63,7 @@ export class Tabs<View, Command> {
 
   close(): void {
     this.closed = true;
+    this.release();
     this.channel.close();
   }
 

@@ -10,6 +10,7 @@ import { Avatar, Button, dayOf, Empty, Icon, timeOf, type IconName } from "./bas
 export function Side({ model }: { model: Model }): JSX.Element {
   return (
     <div class="side">
+      <h1 class="unseen">{words.app}</h1>
       <Me model={model} />
       <nav class="parts" aria-label={words.mainParts}>
         <PartButton model={model} part="people" icon="people" label={words.people} />

@@ -1,0 +1,310 @@
+// What the browser tests stand on: a server (Kith, or the page's stand-in), Chromium with a made-up microphone and
+// camera, and people who are signed in by invitation. Waits end by an event; the limits are generous.
+import { spawn } from "node:child_process";
+import crypto from "node:crypto";
+import fs from "node:fs";
+import http from "node:http";
+import { createRequire } from "node:module";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+import tls from "node:tls";
+import { fileURLToPath } from "node:url";
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+export const ROOT = path.join(HERE, "../..");
+const require = createRequire(path.join(ROOT, "web/package.json"));
+const { chromium } = require("playwright-core");
+export const AXE = require.resolve("axe-core/axe.min.js");
+export const LIMIT_MS = 30_000;
+
+export class Failure extends Error {}
+
+export function need(what, why) {
+  if (!what) {
+    throw new Failure(why);
+  }
+}
+
+function freePort() {
+  return new Promise((done) => {
+    const probe = net.createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => done(port));
+    });
+  });
+}
+
+function output(command, args, options = {}) {
+  return new Promise((done, fail) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...options });
+    let text = "";
+    child.stdout.on("data", (d) => { text += d; });
+    child.stderr.on("data", (d) => { text += d; });
+    child.on("error", fail);
+    child.on("close", (code) => (code === 0 ? done(text) : fail(new Failure(`${path.basename(command)} ${args[0]}: ${text.slice(-300)}`))));
+  });
+}
+
+/** Until f() gives something true. */
+export async function until(f, why, limit = LIMIT_MS) {
+  const end = Date.now() + limit;
+  for (;;) {
+    const found = await f();
+    if (found) {
+      return found;
+    }
+    if (Date.now() > end) {
+      throw new Failure(why);
+    }
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+// ---- servers ----
+
+async function standIn() {
+  const port = await freePort();
+  const child = spawn(process.execPath, [path.join(ROOT, "web/dev/serve.mjs"), String(port)], { stdio: ["ignore", "pipe", "inherit"] });
+  await new Promise((done) => child.stdout.once("data", done));
+  const base = `http://localhost:${port}`;
+  return {
+    kind: "stand-in", base, domain: "example.org", port, args: [],
+    invite: (user) => Promise.resolve(`${base}/#invite=${Buffer.from(`${user}@example.org`).toString("base64url")}`),
+    allowClickToCall: () => Promise.resolve(),
+    close: () => child.kill(),
+  };
+}
+
+function leafHash(port) {
+  return until(() => new Promise((done) => {
+    const socket = tls.connect({ port, host: "127.0.0.1", servername: "localhost", rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] }, () => {
+      const key = new crypto.X509Certificate(socket.getPeerCertificate().raw).publicKey.export({ type: "spki", format: "der" });
+      socket.destroy();
+      done(crypto.createHash("sha256").update(key).digest("base64"));
+    });
+    socket.on("error", () => done(null));
+  }), "the server does not answer");
+}
+
+async function kith(binary, people) {
+  const data = fs.mkdtempSync(path.join(os.tmpdir(), "kith-web-"));
+  const port = await freePort();
+  const base = `https://localhost:${port}`;
+  const config = path.join(data, "kith.conf");
+  fs.writeFileSync(config, `domain = localhost\n\n[listen]\ntls = 127.0.0.1:${port}\n`);
+  const log = fs.openSync(path.join(data, "log"), "w");
+  const child = spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
+  const run = (...args) => output(binary, [...args, "--data", data]);
+  const args = [`--ignore-certificate-errors-spki-list=${await leafHash(port)}`];
+  for (const [user, name] of Object.entries(people)) {
+    await run("user", "add", `${user}@localhost`, "--name", name);
+  }
+  return {
+    kind: "kith", base, domain: "localhost", port, args, data, run, log: () => fs.readFileSync(path.join(data, "log"), "utf8"),
+    async invite(user) {
+      const text = await run("invite", `${user}@localhost`);
+      const found = /https:\/\/\S+#invite=(\S+)/.exec(text);
+      need(found, `kith invite printed no link: ${text.slice(0, 200)}`);
+      return `${base}/#invite=${found[1]}`;
+    },
+    allowClickToCall: (to, origin) => run("clicktocall", "add", to, "--origin", origin),
+    async close() {
+      child.kill("SIGTERM");
+      await new Promise((done) => child.on("close", done));
+      fs.rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+export function startServer(kind, binary, people) {
+  return kind === "kith" ? kith(binary, people) : standIn();
+}
+
+/** A page of somebody else, on an origin of its own, with the click-to-call snippet. */
+export async function foreignPage(server, to) {
+  const html = `<!doctype html><html lang="en"><title>Shop</title><h1>Shop</h1>
+<script type="module" src="${server.base}/kith-call.js"></script><kith-call to="${to}" label="Talk to sales" name="Ann Visitor"></kith-call>`;
+  const site = http.createServer((_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end(html));
+  await new Promise((done) => site.listen(0, "127.0.0.1", done));
+  return { url: `http://localhost:${site.address().port}`, close: () => site.close() };
+}
+
+// ---- the browser ----
+
+export function startBrowser(server) {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+      "--autoplay-policy=no-user-gesture-required", "--disable-background-timer-throttling",
+      "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", ...server.args,
+    ],
+  });
+}
+
+/** Runs in the page before anything else: lets the tests see the connections. */
+function spy() {
+  window.spied = { pcs: [], sockets: [] };
+  const Pc = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Pc {
+    constructor(...args) {
+      super(...args);
+      window.spied.pcs.push(this);
+    }
+  };
+  const Ws = window.WebSocket;
+  window.WebSocket = class extends Ws {
+    constructor(...args) {
+      super(...args);
+      window.spied.sockets.push(this);
+    }
+  };
+}
+
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+const DESK = { viewport: { width: 1280, height: 800 } };
+
+export class Person {
+  static async signedIn(browser, server, user, name, options = {}) {
+    const person = new Person();
+    person.user = user;
+    person.name = name;
+    person.errors = [];
+    person.server = server;
+    person.address = `${user}@${server.domain}`;
+    person.context = await browser.newContext({ locale: "en-GB", ...(options.phone ? PHONE : DESK), colorScheme: options.dark ? "dark" : "light" });
+    person.context.setDefaultTimeout(LIMIT_MS);
+    await person.context.addInitScript(spy);
+    person.page = await person.open();
+    await person.authenticator();
+    await person.page.goto(await server.invite(user));
+    await options.door?.(person);
+    await person.button("Make the passkey").click();
+    await person.ready();
+    return person;
+  }
+
+  async open() {
+    const page = await this.context.newPage();
+    page.on("pageerror", (e) => this.errors.push(e.message));
+    page.on("console", (m) => {
+      if (m.type() === "error" && /Content Security Policy|Uncaught/.test(m.text())) {
+        this.errors.push(m.text());
+      }
+    });
+    return page;
+  }
+
+  async authenticator() {
+    this.cdp = await this.context.newCDPSession(this.page);
+    await this.cdp.send("WebAuthn.enable");
+    await this.cdp.send("WebAuthn.addVirtualAuthenticator", { options: {
+      protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
+      automaticPresenceSimulation: true } });
+  }
+
+  ready(page = this.page) {
+    return page.locator(".line-ready").waitFor();
+  }
+
+  button(name, page = this.page) {
+    return page.getByRole("button", { name, exact: true });
+  }
+
+  see(text, page = this.page) {
+    return page.getByText(text).first().waitFor();
+  }
+
+  /** Back to a page without a call, whatever a test left behind. */
+  async idle() {
+    await this.page.evaluate(() => sessionStorage.removeItem("kith:resume"));
+    for (const page of this.context.pages().slice(1)) {
+      await page.close();
+    }
+    for (const name of ["Hang up", "Decline"]) {
+      while (await this.button(name).count()) {
+        await this.button(name).first().click().catch(() => undefined);
+        await this.page.waitForTimeout(50);
+      }
+    }
+    await this.page.goto(this.server.base + "/");
+    await this.ready();
+  }
+
+  async call(other, video = false) {
+    await this.page.getByLabel("Name, number or address").fill(other.address);
+    await this.button(video ? "Video call" : "Call").first().click();
+  }
+
+  async answer(video = false) {
+    await this.button(video ? "Answer with video" : "Answer").click();
+  }
+
+  async up() {
+    await this.page.locator(".stage time.duration").waitFor();
+    await this.see(/Encrypted between you and/);
+  }
+
+  /** Audio as it arrives: packets, loudness summed up, seconds of sound. */
+  audio() {
+    return this.page.evaluate(async () => {
+      const sum = { packets: 0, energy: 0, seconds: 0 };
+      for (const pc of window.spied.pcs.filter((p) => p.connectionState === "connected")) {
+        for (const s of (await pc.getStats()).values()) {
+          if (s.type === "inbound-rtp" && s.kind === "audio") {
+            sum.packets += s.packetsReceived;
+            sum.energy += s.totalAudioEnergy ?? 0;
+            sum.seconds += s.totalSamplesDuration ?? 0;
+          }
+        }
+      }
+      return sum;
+    });
+  }
+
+  /** Loudness per second of sound over the next second of sound. */
+  async loudness() {
+    const before = await this.audio();
+    const after = await until(async () => {
+      const now = await this.audio();
+      return now.seconds > before.seconds + 1.2 ? now : null;
+    }, `no sound comes to ${this.user}`);
+    return (after.energy - before.energy) / (after.seconds - before.seconds);
+  }
+
+  hears() {
+    return until(async () => (await this.loudness()) > 1e-5, `${this.user} hears nothing`);
+  }
+
+  hearsSilence() {
+    return until(async () => (await this.loudness()) < 1e-7, `${this.user} still hears something`);
+  }
+
+  /** The picture that arrives: its size, once two frames differ. */
+  async sees() {
+    await this.page.locator("video.peer-video").waitFor();
+    return until(() => this.page.evaluate(async () => {
+      const video = document.querySelector("video.peer-video");
+      if (!video || video.videoWidth === 0) {
+        return null;
+      }
+      const canvas = document.createElement("canvas");
+      canvas.width = 160;
+      canvas.height = 120;
+      const paint = canvas.getContext("2d", { willReadFrequently: true });
+      const look = () => {
+        paint.drawImage(video, 0, 0, 160, 120);
+        return paint.getImageData(0, 0, 160, 120).data;
+      };
+      const first = look();
+      await new Promise((done) => video.requestVideoFrameCallback(() => video.requestVideoFrameCallback(done)));
+      const second = look();
+      let moved = 0;
+      for (let i = 0; i < first.length; i += 4) {
+        moved += Math.abs(first[i] - second[i]) + Math.abs(first[i + 1] - second[i + 1]) > 24 ? 1 : 0;
+      }
+      return moved > 20 ? { width: video.videoWidth, height: video.videoHeight, moved } : null;
+    }).catch(() => null), `${this.user} sees no moving picture`);
+  }
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env node
+// The page in a real browser: node tests/web/run.mjs [--kith BINARY] [-k PATTERN] [--list] [--shots] [--keep-going]
+//   --kith    the server to try it with; without it the page's stand-in (web/dev/serve.mjs)
+//   --shots   writes the pictures of docs/img anew
+// One line a case: PASS name, or FAIL name: reason. Needs web/node_modules (npm ci in web/) and Chromium.
+import fs from "node:fs";
+import path from "node:path";
+import { accessibleDoor, cases } from "./cases.mjs";
+import { Person, ROOT, startBrowser, startServer } from "./rig.mjs";
+
+const PEOPLE = { alice: "Alice Brandt", bob: "Bob Miller", carol: "Carol Nguyen", dave: "Dave Okafor" };
+const CASE_MS = 90_000;
+
+function option(name) {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? "" : (process.argv[at + 1] ?? "");
+}
+
+const pattern = option("-k");
+const wanted = Object.keys(cases).filter((name) => name.includes(pattern));
+if (process.argv.includes("--list")) {
+  console.log(wanted.join("\n"));
+  process.exit(0);
+}
+
+const binary = option("--kith");
+const server = await startServer(binary ? "kith" : "stand-in", binary, PEOPLE);
+const browser = await startBrowser(server);
+const shots = path.join(ROOT, process.argv.includes("--shots") ? "docs/img" : "build/web-shots");
+fs.mkdirSync(shots, { recursive: true });
+const shot = (person, name) => person.page.screenshot({ path: path.join(shots, `web-${name}.png`) });
+const world = { server, browser, shot };
+let failed = 0;
+
+function verdict(name, error) {
+  failed += error ? 1 : 0;
+  console.log(error ? `FAIL ${name}: ${String(error.message ?? error).split("\n").slice(0, 4).join(" ")}` : `PASS ${name}`);
+}
+
+async function within(promise) {
+  let timer;
+  const late = new Promise((_, fail) => {
+    timer = setTimeout(() => fail(new Error("took too long")), CASE_MS);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+try {
+  const join = (user, options) => Person.signedIn(browser, server, user, PEOPLE[user], options);
+  await within((async () => {
+    world.alice = await join("alice", { door: async (p) => { await accessibleDoor(p); await shot(p, "invited"); } });
+    world.bob = await join("bob", { phone: true });
+    world.carol = await join("carol", { dark: true });
+  })());
+  verdict("invitation_and_passkey");
+  for (const name of wanted) {
+    let error = null;
+    try {
+      await within(Promise.all([world.alice, world.bob, world.carol].map((p) => p.idle())));
+      await within(cases[name](world));
+      for (const person of [world.alice, world.bob, world.carol]) {
+        if (person.errors.length > 0) {
+          error = new Error(`${person.user}'s page: ${person.errors.splice(0).join("; ")}`);
+        }
+      }
+    } catch (e) {
+      error = e;
+      for (const user of ["alice", "bob", "carol"]) {
+        await world[user].page.screenshot({ path: path.join(ROOT, "build/web-shots", `failed-${name}-${user}.png`) }).catch(() => undefined);
+      }
+    }
+    verdict(name, error);
+  }
+} catch (error) {
+  verdict("invitation_and_passkey", error);
+} finally {
+  await browser.close();
+  await server.close();
+}
+process.exit(failed ? 1 : 0);
