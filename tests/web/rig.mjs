@@ -4,6 +4,7 @@ import { spawn } from "node:child_process";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
+import https from "node:https";
 import { createRequire } from "node:module";
 import net from "node:net";
 import os from "node:os";
@@ -95,13 +96,15 @@ async function kith(binary, people) {
   fs.writeFileSync(config, `domain = localhost\n\n[listen]\ntls = 127.0.0.1:${port}\n`);
   const log = fs.openSync(path.join(data, "log"), "w");
   const child = spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
+  process.on("exit", () => child.kill());
   const run = (...args) => output(binary, [...args, "--data", data]);
   const args = [`--ignore-certificate-errors-spki-list=${await leafHash(port)}`];
   for (const [user, name] of Object.entries(people)) {
-    await run("user", "add", `${user}@localhost`, "--name", name);
+    await run("user", "add", `${user}@localhost`, "--display", name);
   }
   return {
-    kind: "kith", base, domain: "localhost", port, args, data, run, log: () => fs.readFileSync(path.join(data, "log"), "utf8"),
+    kind: "kith", base, domain: "localhost", port, args, data, run,
+    tls: { key: fs.readFileSync(path.join(data, "tls/server.key")), cert: fs.readFileSync(path.join(data, "tls/server.pem")) }, log: () => fs.readFileSync(path.join(data, "log"), "utf8"),
     async invite(user) {
       const text = await run("invite", `${user}@localhost`);
       const found = /https:\/\/\S+#invite=(\S+)/.exec(text);
@@ -125,9 +128,13 @@ export function startServer(kind, binary, people) {
 export async function foreignPage(server, to) {
   const html = `<!doctype html><html lang="en"><title>Shop</title><h1>Shop</h1>
 <script type="module" src="${server.base}/kith-call.js"></script><kith-call to="${to}" label="Talk to sales" name="Ann Visitor"></kith-call>`;
-  const site = http.createServer((_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end(html));
+  const show = (_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end(html);
+  const site = server.tls ? https.createServer(server.tls, show) : http.createServer(show);
   await new Promise((done) => site.listen(0, "127.0.0.1", done));
-  return { url: `http://localhost:${site.address().port}`, close: () => site.close() };
+  return {
+    url: `${server.tls ? "https" : "http"}://localhost:${site.address().port}`,
+    close: () => { site.close(); site.closeAllConnections(); },
+  };
 }
 
 // ---- the browser ----
