@@ -9,7 +9,7 @@ import kamailio
 from authority import Authority
 from cases import test
 from phone import Call, Phone, keyed
-from rig import TLS_PORT, Failure, Kith, wait
+from rig import TLS_PORT, Baresip, Failure, Kith, wait
 from zone import Zone
 
 A4, B4, X4 = "203.0.113.10", "203.0.113.11", "203.0.113.12"
@@ -393,6 +393,39 @@ def _rings(alice, bob):
         return True
     time.sleep(1)
     return False
+
+
+@test()
+def peers_with_baresip(r):
+    """A phone without a server is a domain of its own: baresip, called and calling by its certificate."""
+    ca, zone = Authority(r), Zone().start()
+    publish(zone, "a.test", A4)
+    publish(zone, "bare.test", X4)
+    a = Domain(r, ca, "a.test", (A4,)).start("alice")
+    chain, key = ca.certificate("bare", ["URI:sip:bare.test", "DNS:bare.test"])
+    both = r.dir / "bare.pem"
+    both.write_text(key.read_text() + chain.read_text())
+    bob = Baresip(r, "bob", "bob@bare.test", certificate=both, ca=ca.root, listen=X4)
+    conf = (bob.home / "config").read_text()  # its TLS port is the next one
+    (bob.home / "config").write_text(conf.replace(f"{X4}:0", f"{X4}:{TLS_PORT - 1}"))
+    (bob.home / "accounts").write_text(
+        "<sip:bob@bare.test;transport=tls>;auth_pass=none;regint=0;mediaenc=dtls_srtp;"
+        "answermode=auto;audio_codecs=pcma\n")
+    bob.start(register=False)
+    alice = a.phone("alice")
+    call = alice.invite("bob@bare.test", keyed(address=A4))
+    call.expect(200, 15)
+    call.ack()
+    bob.up()
+    call.bye()
+    call.expect(200)
+    bob.closed()
+    bob.dial("alice@a.test")
+    request = alice.expect("INVITE", 15)
+    if "bob@bare.test" not in request.get("from"):
+        raise Failure(f"alice was called by {request.get('from')}")
+    alice.answer(request, 486, "Busy Here", tag="t5")
+    bob.closed(nth=2)
 
 
 @test(90)
