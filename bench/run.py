@@ -6,7 +6,7 @@ jobs alternate between them (floor, Kith, floor, Kith ...), so that whatever els
 meets both. A row's figure is the median of the ratios of the pairs. Nothing leaves loopback.
 
   bench/run.py                       build what is needed (preset release) and run every row
-  bench/run.py --only call,memory    some rows (parse register refresh call outbound memory crowd
+  bench/run.py --only call,memory    some rows (parse register refresh call outbound memory wss crowd
                                      bindings overload relay)
   bench/run.py --self                the floor against itself: what the rig adds (should print 1.0)
   bench/run.py --quick               3 pairs and small counts: a look, not a figure
@@ -39,6 +39,7 @@ PEERS = {
     "refresh": "Kamailio 6.2-dev without authentication: 25 us",
     "call": "Kamailio 6.2-dev without authentication: 341-377 us (5.7 times its floor)",
     "memory": "Kamailio 6.2-dev: 42 kB",
+    "wss": "",
     "crowd": "",
     "outbound": "",
     "bindings": "",
@@ -240,6 +241,30 @@ def row_memory(rig, make_kith, args):
             "connections": count}
 
 
+def rows_wss(rig, args):
+    """A browser's connection beside a phone's: TLS, WebSocket, REGISTER; and what it holds idle."""
+    count = 1000 if args.quick else 10000
+    tls, wss = start_kith(rig, "kith-by-tls", users=count + 500), \
+        start_kith(rig, "kith-by-wss", users=count + 500)
+    try:
+        wss.set("wss", 1)
+        for s in (tls, wss):
+            s.do("open", 200)
+        low, high = pairs(tls, wss, "register", 200 if args.quick else 1000, args.pairs)
+        ratios = [h / t for t, h in zip(low, high)]
+        bytes_of = {s.name: grow(s, count) for s in (tls, wss)}
+    finally:
+        for s in (tls, wss):
+            s.close()
+    return [{"row": "wss", "what": "connection and REGISTER over WSS beside TLS", "target": 1.3,
+             "unit": "times TLS", "value": statistics.median(ratios),
+             "spread": [min(ratios), max(ratios)], "us": {"tls": statistics.median(low), "wss": statistics.median(high)}},
+            {"row": "wss", "what": "memory per idle registered WSS connection beside TLS",
+             "target": 1.3, "unit": "times TLS",
+             "value": bytes_of["kith-by-wss"] / bytes_of["kith-by-tls"],
+             "connections": count, "bytes": bytes_of}]
+
+
 def row_crowd(rig, make_kith, args):
     """What 18,000 connections add to a call, beside what they add to the floor's."""
     many, calls = (2000, 1000) if args.quick else (18000, 3000)
@@ -388,6 +413,8 @@ def rows(rig, args):
         yield lambda: row_outbound(rig, make_kith, args)
     if want("memory"):
         yield lambda: row_memory(rig, make_kith, args)
+    if want("wss") and not args.self:
+        yield lambda: rows_wss(rig, args)
     if want("crowd"):
         yield lambda: row_crowd(rig, make_kith, args)
     if want("bindings") and not args.self:

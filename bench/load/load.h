@@ -22,6 +22,7 @@ enum phone_state {
     PHONE_CLOSED,
     PHONE_CONNECT,
     PHONE_HANDSHAKE,
+    PHONE_UPGRADE, /* load.wss: the WebSocket's handshake */
     PHONE_REGISTER,
     PHONE_IDLE,
     PHONE_REFRESH,
@@ -77,6 +78,7 @@ struct load {
     bool bare_renew; /* refresh without Authorization */
     bool outbound;   /* phones register flows (RFC 5626) and speak by their GRUUs (RFC 5627) */
     bool tls12;
+    bool wss;   /* SIP in WebSocket messages (RFC 7118) */
     bool moves; /* refresh with another contact each time, which must be stored at once */
     uint32_t acked[LOAD_PHONES_MAX]; /* by user: the CSeq of the last REGISTER that got its 200 */
     bool takes_part;                 /* offer: with ;oc, and by what comes back (RFC 7339) */

@@ -99,6 +99,8 @@ static bool command(struct load *l, const char *verb, const char *value) {
         l->outbound = count == 1;
     else if (strcmp(verb, "moves") == 0)
         l->moves = count == 1;
+    else if (strcmp(verb, "wss") == 0)
+        l->wss = count == 1;
     else if (strcmp(verb, "acked") == 0)
         print_acked(l, count);
     else if (strcmp(verb, "patience") == 0)
@@ -171,7 +173,7 @@ static int usage(void) {
             "usage: bench_load [--server 127.0.0.1:5061] [--pid SERVER] [--domain NAME]\n"
             "                  [--first-user N] [--tls12] [--json] COMMAND VALUE ... | -\n"
             "commands: open register refresh calls offer rss width rate renew outbound users\n"
-            "          patience hold control (of offer), moves acked (of refresh)\n"
+            "          patience hold control (of offer), moves acked (of refresh), wss\n"
             "example:  bench_load --pid $(pidof kith) open 200 refresh 5000 calls 2000\n");
     return 2;
 }

@@ -59,13 +59,50 @@ void phone_fail(struct load *l, struct phone *p, const char *what, struct span s
     phone_close(l, p);
 }
 
+/* RFC 6455 5.2: the head of a masked text frame; the mask is zero, which changes no byte. */
+static size_t frame_head(size_t len, unsigned char out[static 8]) {
+    size_t n = len < 126 ? 2 : 4;
+    memset(out, 0, 8);
+    out[0] = 0x81;
+    out[1] = (unsigned char)(0x80 | (len < 126 ? len : 126));
+    if (n == 4) {
+        out[2] = (unsigned char)(len >> 8);
+        out[3] = (unsigned char)len;
+    }
+    return n + 4;
+}
+
+/* One frame at the start of these bytes: how many bytes it has (0: more are to come), and what is
+ * in it. */
+static long frame_read(struct span s, struct span *out) {
+    if (s.n < 2) return 0;
+    size_t len = (unsigned char)s.p[1] & 0x7f, at = 2;
+    if (len == 126) {
+        if (s.n < 4) return 0;
+        len = (size_t)(unsigned char)s.p[2] << 8 | (unsigned char)s.p[3];
+        at = 4;
+    }
+    if (s.n < at + len) return 0;
+    *out = span_of(s.p + at, len);
+    return (long)(at + len);
+}
+
 bool phone_send(struct load *l, struct phone *p, struct text *t) {
+    char frame[8192];
     sip_end(t);
-    if (t->bad) {
+    if (t->bad || t->n > sizeof frame - 8) {
         phone_fail(l, p, "a message of ours did not fit", span_of("", 0));
         return false;
     }
-    if (SSL_write(p->ssl, t->p, (int)t->n) != (int)t->n) {
+    const char *from = t->p;
+    size_t len = t->n;
+    if (l->wss) {
+        size_t head = frame_head(t->n, (unsigned char *)frame);
+        memcpy(frame + head, t->p, t->n);
+        from = frame;
+        len += head;
+    }
+    if (SSL_write(p->ssl, from, (int)len) != (int)len) {
         phone_fail(l, p, "write", span_of("", 0));
         return false;
     }
@@ -84,16 +121,17 @@ static void send_register(struct load *l, struct phone *p) {
     bool with_answer = p->challenge && !(l->bare_renew && p->state == PHONE_REFRESH);
     sip_begin(&t, p->user, p->challenge ? TAG_REGISTER : TAG_CHALLENGE, "REGISTER %s SIP/2.0", uri);
     text_printf(&t,
-                "Via: SIP/2.0/TLS %s:%u;branch=z9hG4bK%08x%04x;rport\r\nMax-Forwards: 70\r\n"
+                "Via: SIP/2.0/%s %s:%u;branch=z9hG4bK%08x%04x;rport\r\nMax-Forwards: 70\r\n"
                 "From: <sip:%s@%.*s>;tag=%08x\r\nTo: <sip:%s@%.*s>\r\n"
                 "Call-ID: %08x%08x\r\nCSeq: %u REGISTER\r\n"
-                "Contact: <sip:%s@%s:%u;transport=tls%s>;reg-id=1;"
+                "Contact: <sip:%s@%s:%u;transport=%s%s>;reg-id=1;"
                 "+sip.instance=\"<urn:uuid:00000000-0000-4000-8000-%012x>\"\r\n"
                 "Supported: gruu, path%s\r\nExpires: 3600\r\nUser-Agent: bench/1\r\n"
                 "Allow: INVITE,ACK,BYE,CANCEL,OPTIONS,NOTIFY,INFO,MESSAGE,UPDATE,REFER\r\n",
-                address, p->port, p->key, p->cseq, user, (int)l->domain.n, l->domain.p, p->key,
-                user, (int)l->domain.n, l->domain.p, p->key, p->user, p->cseq, user, address,
-                p->port, moved, p->user, l->outbound ? ", outbound" : "");
+                l->wss ? "WSS" : "TLS", address, p->port, p->key, p->cseq, user, (int)l->domain.n,
+                l->domain.p, p->key, user, (int)l->domain.n, l->domain.p, p->key, p->user, p->cseq,
+                user, address, p->port, l->wss ? "ws" : "tls", moved, p->user,
+                l->outbound ? ", outbound" : "");
     if (with_answer) {
         struct credentials c = { .user = span_of(user, (size_t)user_n),
                                  .secret = phone_secret(p->user, secret),
@@ -163,6 +201,14 @@ static void on_register_answer(struct load *l, struct phone *p, struct span msg)
 
 static void on_message(struct load *l, struct phone *p, struct span msg) {
     switch (p->state) {
+    case PHONE_UPGRADE:
+        if (msg.n < 12 || memcmp(msg.p, "HTTP/1.1 101", 12) != 0) {
+            phone_fail(l, p, "no WebSocket", msg);
+            return;
+        }
+        p->state = PHONE_REGISTER;
+        send_register(l, p);
+        break;
     case PHONE_REGISTER:
     case PHONE_REFRESH:
         on_register_answer(l, p, msg);
@@ -174,6 +220,20 @@ static void on_message(struct load *l, struct phone *p, struct span msg) {
         if (l->job.kind == JOB_OFFER) return; /* the end of a call that its caller has given up */
         phone_fail(l, p, "a message nobody waits for", msg);
     }
+}
+
+/* The next message of these bytes: how long it is with what frames it, 0: not complete. */
+static long next_message(const struct load *l, const struct phone *p, struct span s,
+                         struct span *out) {
+    if (p->state == PHONE_UPGRADE) {
+        const char *end = memmem(s.p, s.n, "\r\n\r\n", 4);
+        *out = span_of(s.p, end ? (size_t)(end - s.p) + 4 : 0);
+        return (long)out->n;
+    }
+    if (l->wss) return frame_read(s, out);
+    long one = sip_frame(s);
+    *out = span_of(s.p, one > 0 ? (size_t)one : 0);
+    return one;
 }
 
 static void phone_read(struct load *l, struct phone *p) {
@@ -190,12 +250,14 @@ static void phone_read(struct load *l, struct phone *p) {
         }
         have += (size_t)n;
         size_t at = 0;
-        for (long one; (one = sip_frame(span_of(room + at, have - at))) != 0; at += (size_t)one) {
+        struct span msg;
+        for (long one; (one = next_message(l, p, span_of(room + at, have - at), &msg)) != 0;
+             at += (size_t)one) {
             if (one < 0) {
                 phone_fail(l, p, "not SIP", span_of(room + at, have - at));
                 return;
             }
-            if (room[at] > ' ') on_message(l, p, span_of(room + at, (size_t)one));
+            if (msg.n && msg.p[0] > ' ') on_message(l, p, msg);
             if (p->state == PHONE_CLOSED) return;
         }
         memmove(room, room + at, have - at);
@@ -209,12 +271,24 @@ static void phone_read(struct load *l, struct phone *p) {
     p->held_bytes = have;
 }
 
+static void send_upgrade(struct load *l, struct phone *p) {
+    static const char request[] =
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Protocol: sip\r\n\r\n";
+    if (SSL_write(p->ssl, request, sizeof request - 1) != (int)sizeof request - 1)
+        phone_fail(l, p, "write", span_of("", 0));
+}
+
 static void phone_handshake(struct load *l, struct phone *p) {
     int n = SSL_connect(p->ssl);
     if (n == 1) {
-        p->state = PHONE_REGISTER;
+        p->state = l->wss ? PHONE_UPGRADE : PHONE_REGISTER;
         listen_for(l, p, EPOLLIN, EPOLL_CTL_MOD);
-        send_register(l, p);
+        if (l->wss)
+            send_upgrade(l, p);
+        else
+            send_register(l, p);
         return;
     }
     int why = SSL_get_error(p->ssl, n);
