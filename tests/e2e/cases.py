@@ -16,7 +16,7 @@ class Case:
 CASES = {}
 
 
-def test(seconds=60):
+def test(seconds=120):
     """Marks a test; its name is the function's, with dashes. `seconds` is its hard limit."""
     def mark(f):
         name = f.__name__.replace("_", "-")

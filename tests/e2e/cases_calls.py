@@ -151,7 +151,7 @@ def call_over_both_families(r):
         callee.closed(nth=n)
 
 
-@test(90)
+@test()
 def wire_shows_nothing(r):
     """A capture of two calls over TLS: no readable SIP, no names, no readable speech."""
     h = House(r).people("alice", "bob", "lina").start()

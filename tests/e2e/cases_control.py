@@ -155,7 +155,7 @@ def two_devices_one_rejects(r):
     other.closed()
 
 
-@test(90)
+@test()
 def transfer(r):
     """Bob transfers Alice to Carol by REFER: Alice and Carol talk, Bob is out."""
     h, alice, bob = two(r)

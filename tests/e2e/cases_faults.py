@@ -24,7 +24,7 @@ def client_ports(pid):
     return [int(fields[2].rpartition(":")[2]) for fields in lines]
 
 
-@test(90)
+@test()
 def phone_reconnects_in_call(r):
     """linphone's TLS connection dies in mid-call; it reconnects, and bob's hang-up reaches it."""
     h = House(r).people("lina", "bob").start()
@@ -85,8 +85,8 @@ def closed_flow_is_unreachable_at_once(r):
     bob.register()
     bob.close()
     started = time.monotonic()
-    alice.invite(f"bob@{DOMAIN}", keyed()).expect(480, 5)
-    if time.monotonic() - started > 2:
+    alice.invite(f"bob@{DOMAIN}", keyed()).expect(480)
+    if time.monotonic() - started > 10:  # a time-out would be 32 s
         raise Failure("480 took too long")
 
 

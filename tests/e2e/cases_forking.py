@@ -4,7 +4,7 @@ from cases import House, test
 from rig import DOMAIN, Failure
 
 
-@test(90)
+@test()
 def phones_ring_by_q(r):
     """Three phones of one person: the first rings alone, the others when nobody picks it up."""
     h = House(r, more="[calls]\ngroup_ring = 4s\n").people("alice", "bob").start()
@@ -29,7 +29,7 @@ def phones_ring_by_q(r):
     cell.closed()
 
 
-@test(90)
+@test()
 def forwarded_when_nobody_answers(r):
     """bob lets it ring: after his time carol's phone does, and the call is hers."""
     h = House(r).people("alice", "bob", "carol").start()

@@ -26,6 +26,27 @@ def gruu(answer, kind, mark):
     raise Failure(f"no {kind}-gruu beside {mark} in {answer.all('contact')}")
 
 
+class Watch:
+    """A second is the promise; a machine on which everything takes long gets so much more of it."""
+
+    def __init__(self):
+        self.began, self.limit = time.monotonic(), None
+
+    def took(self):
+        return time.monotonic() - self.began
+
+    def usual(self):
+        """What has been measured until now went the usual way."""
+        self.limit = max(1, 20 * self.took())
+
+    def start(self):
+        self.began = time.monotonic()
+
+    def in_time(self, what):
+        if self.took() > self.limit:
+            raise Failure(f"{what} took {self.took():.1f} s, more than {self.limit:.1f} s")
+
+
 @test()
 def first_of_two_edges_is_cut(r):
     """A phone on two addresses of the server loses the first: a call arrives within 1 s."""
@@ -37,16 +58,23 @@ def first_of_two_edges_is_cut(r):
     if len(h.kith.bindings(f"bob@{DOMAIN}")) != 2:
         raise Failure("two flows of one phone are two bindings")
     # while it rings over the first, never over both
+    watch = Watch()
     call = alice.invite(f"bob@{DOMAIN}", keyed())
-    first.expect("INVITE")
+    first.expect("INVITE", 15)
+    watch.usual()
     second.nothing("INVITE", 0.5)
+    watch.start()
     cut(first.local[1])
-    request = second.expect("INVITE", 1)
+    request = second.expect("INVITE", 15)
+    watch.in_time("the INVITE over the second flow")
     second.answer(request, 486, "Busy Here")
     call.expect(486)
     # and with the first gone, at once
+    watch.start()
     call = alice.invite(f"bob@{DOMAIN}", keyed())
-    second.answer(second.expect("INVITE", 1), 486, "Busy Here")
+    request = second.expect("INVITE", 15)
+    watch.in_time("the next call")
+    second.answer(request, 486, "Busy Here")
     call.expect(486)
 
 
@@ -67,10 +95,10 @@ def call_goes_on_over_the_other_flow(r):
     theirs = Call.from_invite(second, request, "b1")
     cut(first.local[1])
     call.request("INFO")
-    second.answer(second.expect("INFO", 1), 200, "OK")
+    second.answer(second.expect("INFO", 15), 200, "OK")
     call.expect(200)
     theirs.bye()
-    bye = alice.expect("BYE", 1)
+    bye = alice.expect("BYE", 15)
     alice.answer(bye, 200, "OK")
     second.expect(200)
 
@@ -86,7 +114,7 @@ def baresip_with_two_flows(r):
     for port in client_ports(bob.process.pid)[:1]:
         cut(port)
     call = alice.invite(f"bob@{DOMAIN}", keyed())
-    call.expect(200, 2)
+    call.expect(200, 15)
     call.ack()
     bob.up()
     call.bye()
@@ -115,7 +143,7 @@ def baresip_takes_our_gruu(r):
     call.expect(487)
 
 
-@test(90)
+@test()
 def linphone_takes_our_gruu(r):
     """linphone's Contact is its public GRUU: it is called and hung up by it, its twin stays silent."""
     h = House(r).people("lina", "alice").start()
@@ -156,7 +184,7 @@ def gruus_survive_kill(r):
     again.register(contact=f"{again.contact};reg-id=1")
     for target in (temp, pub):
         call = alice.invite(target, keyed())
-        again.answer(again.expect("INVITE", 2), 486, "Busy Here")
+        again.answer(again.expect("INVITE", 15), 486, "Busy Here")
         call.expect(486)
 
 
@@ -171,7 +199,7 @@ def pings_are_answered(r):
     for _ in range(3):
         began = time.monotonic()
         alice.send_raw(b"\r\n\r\n")
-        alice.socket.settimeout(5)
+        alice.socket.settimeout(15)
         pong = alice.socket.recv(100)
-        if pong != b"\r\n" or time.monotonic() - began > 1:
+        if pong != b"\r\n" or time.monotonic() - began > 10:  # RFC 5626 4.4.1
             raise Failure(f"the pong was {pong!r} after {time.monotonic() - began:.2f} s")

@@ -161,11 +161,11 @@ def peers_failover(r):
         bob.register()
         began = time.monotonic()
         call = alice.invite(bob.aor, keyed())
-        request = bob.expect("INVITE", 8)
+        request = bob.expect("INVITE", 15)
         took = time.monotonic() - began
         bob.answer(request, 486, "Busy Here", tag="t2")
         call.expect(486)
-        if took > 4:
+        if took > 7:  # the first one alone has 8 s
             raise Failure(f"{name}: the call took {took:.1f} s to its second server")
 
 
@@ -198,7 +198,7 @@ class Impostor:
                 self.failed += 1
 
 
-@test(90)
+@test()
 def peers_with_bad_certificates(r):
     """A wildcard, the SRV host's name, an expired and a self-signed one: each refused, in words."""
     ca, zone = Authority(r), Zone().start()
@@ -296,7 +296,7 @@ def peers_without_tls(r):
         raise Failure(f"the status does not count it: {a.kith.status()}")
 
 
-@test(90)
+@test()
 def peers_who_call_in(r):
     """Who calls in from a domain must prove it: no, bad and others' certificates get 403."""
     ca = Authority(r)
@@ -335,7 +335,7 @@ def peers_who_call_in(r):
         eve.expect(486)
 
 
-@test(90)
+@test()
 def peers_by_policy(r):
     """listed: only those on the list may call and be called; closed: nobody; a reload changes it."""
     ca, zone = Authority(r), Zone().start()
@@ -428,7 +428,7 @@ def peers_with_baresip(r):
     bob.closed(nth=2)
 
 
-@test(90)
+@test()
 def peers_with_kamailio(r):
     """Kamailio as a foreign domain over mutual TLS: calls both ways, each proving its name."""
     ca, zone = Authority(r), Zone().start()

@@ -113,7 +113,7 @@ def trouble(r, begin, end, words):
         raise Failure(f"carol's contact is not stored: {contacts(h)}")
 
 
-@test(90)
+@test()
 def full_disk(r):
     """The disk is full: new registrations are refused, calls go on, and it heals by itself."""
     have("mount")
@@ -137,7 +137,7 @@ def full_disk(r):
     trouble(r, begin, lambda h: (h.kith.data / "ballast").unlink(), "no space left")
 
 
-@test(90)
+@test()
 def locked_store(r):
     """Another process holds the database's lock: the same."""
     gone, held = threading.Event(), threading.Event()

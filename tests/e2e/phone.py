@@ -176,7 +176,7 @@ class Phone:
         raw, self.buffer = self.buffer[:end], self.buffer[end:]
         return Message(raw)
 
-    def expect(self, what, seconds=5, method=None, call_id=None):
+    def expect(self, what, seconds=15, method=None, call_id=None):
         """The next message that is this status (or one of them), or this method. What does not
         fit stays for later."""
         def fits(m):
@@ -321,7 +321,7 @@ class Call:
                f"CSeq: {self.cseq} INVITE\nContact: {p.contact}\n"
                f"Supported: outbound, gruu{body}" + (f"\n{extra}" if extra else ""), self.sdp or "")
 
-    def expect(self, status, seconds=8, method=None):
+    def expect(self, status, seconds=15, method=None):
         m = self.phone.expect(status, seconds, method, self.call_id)
         if m.get("cseq").endswith("INVITE") and m.status >= 300:
             self._ack_failure(m)
