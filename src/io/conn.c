@@ -7,12 +7,14 @@
  * The read timer runs while the peer owes us something: the handshake, a first line, the rest of a
  * message, its end of the connection. The write timer runs while bytes wait for the peer. An idle
  * SIP connection has no clock here: how long a silent flow lives is core's to say. */
+#include "io/conn_move.h"
 #include "io/io_internal.h"
 
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "crypto/crypto.h"
 #include "os/cert.h"
 #include "os/socket.h"
 #include <sys/socket.h>
@@ -293,24 +295,30 @@ void conn_forget_flow(struct conn *c) {
 
 /* ---- the end ---- */
 
-void conn_kill(struct conn *c) {
+/* Its descriptor is the caller's. */
+static int conn_leave(struct conn *c) {
     struct io *io = c->io;
+    int fd = c->source.fd;
+    c->state = CONN_DEAD;
+    timer_stop(&io->timers, &c->read_timer);
+    timer_stop(&io->timers, &c->write_timer);
+    loop_del(io->loop, &c->source);
+    c->source.fd = -1;
+    list_remove(&c->link);
+    list_push(&io->dead, &c->link);
+    return fd;
+}
+
+void conn_kill(struct conn *c) {
     if (c->state == CONN_DEAD) return;
     if (c->is_awaited) { /* and comes back here */
         connect_failed(c, ERR_CLOSED, "the connection was closed during the TLS handshake");
         return;
     }
     if (c->state == CONN_TURN) relay_stream_gone(c);
-    if (c->guest) io->hooks.on_guest_gone(io->hooks.ctx, c->guest);
-    c->state = CONN_DEAD;
+    if (c->guest) c->io->hooks.on_guest_gone(c->io->hooks.ctx, c->guest);
     conn_forget_flow(c);
-    timer_stop(&io->timers, &c->read_timer);
-    timer_stop(&io->timers, &c->write_timer);
-    loop_del(io->loop, &c->source);
-    close(c->source.fd);
-    c->source.fd = -1;
-    list_remove(&c->link);
-    list_push(&io->dead, &c->link);
+    close(conn_leave(c));
 }
 
 /* RFC 8446 4.4.2.4, 6.2: with TLS 1.3 a server judges our certificate when we are through with the
@@ -393,7 +401,8 @@ void conn_expired(struct conn *c, enum conn_timer which) {
         io_count(&io->counters.handshakes_slow, 1);
         break;
     case CONN_TURN:
-        if (c->inbox == NULL && relay_has_stream(c)) { /* its allocation has a clock of its own */
+        if (c->relayed ||
+            (c->inbox == NULL && relay_has_stream(c))) { /* its allocation has a clock of its own */
             timer_start(&io->timers, &c->read_timer, io->now.mono + TURN_IDLE_MS);
             return;
         }
@@ -413,4 +422,64 @@ void conn_expired(struct conn *c, enum conn_timer which) {
         break;
     }
     conn_kill(c);
+}
+
+/* ---- between workers ---- */
+
+void conn_moved_free(struct conn_moved *m) {
+    tls_fini(&m->tls);
+    close(m->fd);
+    mem_free(m->inbox);
+    crypto_wipe(&m->join, sizeof m->join);
+    mem_free(m);
+}
+
+void conn_move(struct conn *c, unsigned worker, const struct turn_join *join) {
+    struct io *io = c->io;
+    struct conn_moved *m = c->out || c->outbox ? NULL : mem_zalloc(sizeof *m);
+    if (!m) {
+        conn_kill(c);
+        return;
+    }
+    *m = (struct conn_moved){ .tls = c->tls,
+                              .peer = c->peer,
+                              .inbox = c->inbox,
+                              .join = *join,
+                              .transport = c->transport,
+                              .lane = c->lane,
+                              .is_turn = c->is_turn };
+    tls_detach(&m->tls);
+    c->tls = (struct tls){ 0 };
+    c->inbox = NULL;
+    m->fd = conn_leave(c);
+    if (io_post_conn(io->peers[worker], m) != ERR_OK) conn_moved_free(m);
+}
+
+void conn_move_in(struct io *io, struct conn_moved *m) {
+    pool_id source;
+    bool has_room = !io->is_closing && io->conn_pool.used < io->limits.connections_max &&
+                    source_take(io, &m->peer, &source);
+    struct conn *c = has_room ? conn_alloc(io, m->fd, &m->peer) : NULL;
+    if (!c) {
+        if (has_room) source_give(io, source);
+        conn_moved_free(m);
+        return;
+    }
+    c->transport = m->transport;
+    c->lane = m->lane;
+    c->is_turn = m->is_turn;
+    c->source_count = source;
+    c->tls = m->tls;
+    tls_attach(&c->tls, io->tls, &io->wire);
+    if (!conn_start(c, CONN_TURN, LOOP_READ, io->limits.message_ms)) {
+        source_give(io, source);
+        m->tls = (struct tls){ 0 };
+        conn_moved_free(m);
+        return;
+    }
+    c->inbox = m->inbox;
+    relay_join(c, &m->join);
+    crypto_wipe(&m->join, sizeof m->join);
+    mem_free(m);
+    if (c->state == CONN_TURN && c->inbox) conn_take_on(c);
 }

@@ -267,6 +267,7 @@ static bool read_lingering(struct conn *c) {
 bool conn_read(struct conn *c) {
     struct io *io = c->io;
     if (c->state >= CONN_CLOSING) return read_lingering(c);
+    if (c->relayed && !relay_may_read(c)) return false; /* who pauses it says loop_again() */
     bool is_tls = c->tls.ssl != NULL;
     void *dst = is_tls ? (void *)io->wire_in : (void *)io->plain;
     ssize_t n = recv(c->source.fd, dst, IO_WIRE_BYTES, 0);

@@ -168,5 +168,6 @@ void conn_writable(struct conn *c) {
         conn_kill(c);
         return;
     }
+    if (c->relayed) relay_stream_writable(c);
     if (c->state == CONN_CLOSING) shut(c);
 }

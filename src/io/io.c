@@ -1,3 +1,4 @@
+#include "io/conn_move.h"
 #include "io/io_internal.h"
 
 #include "base/limits.h"
@@ -38,6 +39,7 @@ enum io_letter_kind {
     LETTER_CALL,
     LETTER_TLS,
     LETTER_HTTP,
+    LETTER_CONN,
     LETTER_DRAIN
 };
 struct io_letter {
@@ -60,6 +62,7 @@ struct io_letter {
             uint64_t ticket;
             uint32_t status, lines_len; /* of the letter's bytes */
         } http;
+        struct conn_moved *conn;
         uint32_t grace_ms;
     };
 };
@@ -67,6 +70,11 @@ struct io_letter {
 enum err io_post_mail(struct io *io, const struct core_mail *mail) {
     struct io_letter l = { .kind = LETTER_MAIL, .mail = *mail };
     return mailbox_send(io->mailbox, &l, sizeof l, mail->bytes, mail->must_arrive);
+}
+
+enum err io_post_conn(struct io *io, struct conn_moved *m) {
+    struct io_letter l = { .kind = LETTER_CONN, .conn = m };
+    return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, false);
 }
 
 enum err io_post_stored(struct io *io, uint64_t ticket, enum err result) {
@@ -143,6 +151,9 @@ static void open_letter(struct io *io, const struct letter *letter) {
         conn_http_answered(io, l.http.ticket, l.http.status,
                            slice_head(letter->bytes, l.http.lines_len),
                            slice_from(letter->bytes, l.http.lines_len));
+        break;
+    case LETTER_CONN:
+        conn_move_in(io, l.conn);
         break;
     case LETTER_DRAIN:
         listeners_close(io);
@@ -296,6 +307,7 @@ void io_free(struct io *io) {
     for (struct letter *l; io->mailbox && (l = mailbox_take(io->mailbox)) != NULL; mem_free(l)) {
         struct io_letter head;
         memcpy(&head, l->head, sizeof head);
+        if (head.kind == LETTER_CONN) conn_moved_free(head.conn);
         if (head.kind != LETTER_TLS) continue;
         tls_server_unref(head.tls.server);
         tls_client_unref(head.tls.client);

@@ -56,6 +56,7 @@ struct inbox { /* a message that is not complete */
     char bytes[];
 };
 
+struct relay_link; /* relay_tcp.c */
 struct conn {
     struct loop_source source;
     struct io *io;
@@ -71,6 +72,7 @@ struct conn {
     struct inbox *inbox;
     struct out_block *out;
     struct outbox *outbox;
+    struct relay_link *relayed; /* RFC 6062: the connection to a peer that this one belongs to */
     struct addr peer;
     pool_id id, source_count;
     uint8_t state; /* enum conn_state */
@@ -282,6 +284,9 @@ NODISCARD enum err relay_listen(struct relay *r, int fd, const struct addr *at);
 size_t relay_take_stream(struct conn *c, slice bytes);
 bool relay_has_stream(const struct conn *c); /* has it an allocation? */
 void relay_stream_gone(struct conn *c);
+void relay_join(struct conn *c, const struct turn_join *join); /* RFC 6062 5.4, at its worker */
+bool relay_may_read(const struct conn *c); /* false: its peer takes no more; it is read later */
+void relay_stream_writable(struct conn *c);
 void relay_account_changed(struct io *io, uint32_t account_id);
 void relay_end_turn(struct io *io); /* what has ended, what waits to be sent */
 mono_t relay_wake_at(const struct io *io);

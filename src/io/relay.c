@@ -24,16 +24,16 @@ struct relay_socket *relay_socket_of(struct relay *r, pool_id allocation, unsign
 
 static void open_allocation(struct relay *r, const struct turn_out *out, struct now now);
 
-static void say_by_stream(struct relay *r, const struct turn_out *out) {
+void relay_say_by_stream(struct relay *r, const struct turn_out *out) {
     uint64_t stream = out->tuple->stream;
     pool_id id = { (uint32_t)(stream >> 32), (uint32_t)stream };
     struct conn *c = pool_get(&r->io->conn_pool, id);
     if (!c || c->state != CONN_TURN) return;
     size_t waiting = c->outbox ? c->outbox->len - c->outbox->at : 0;
     if (waiting >= STREAM_WAIT_MAX) return;
-    conn_say(c, out->head);
-    conn_say(c, out->bytes);
-    conn_say(c, slice_of("\0\0\0", out->pad));
+    if (out->head.len) conn_say(c, out->head);
+    if (out->bytes.len) conn_say(c, out->bytes);
+    if (out->pad) conn_say(c, slice_of("\0\0\0", out->pad));
     conn_flush(c); /* a record for each: coturn's client takes what comes in one for one message */
 }
 
@@ -43,7 +43,7 @@ void relay_perform(struct relay *r, const struct turn_out *out, struct now now) 
         break;
     case TURN_TO_CLIENT:
         if (out->tuple->stream)
-            say_by_stream(r, out);
+            relay_say_by_stream(r, out);
         else
             packets_say_to_client(r, out);
         break;
@@ -53,10 +53,25 @@ void relay_perform(struct relay *r, const struct turn_out *out, struct now now) 
     case TURN_OPEN:
         open_allocation(r, out, now);
         break;
+    case TURN_DIAL:
+        links_dial(r, out, now);
+        break;
+    case TURN_JOIN: /* relay_take_stream() looks at it itself */
+        break;
     }
 }
 
 /* ---- sockets of an allocation ---- */
+
+/* One of ours on another worker came from where it is bound; he knows it as it was told. */
+void relay_peer_as_told(const struct relay *r, struct addr *peer) {
+    struct port_owner owner;
+    struct addr told = *ports_relay(r->config.ports, peer->family);
+    told.port = peer->port;
+    if (addr_ip_eq(peer, &r->config.bind[peer->family == ADDR_V6]) &&
+        ports_owner(r->config.ports, &told, &owner))
+        *peer = told;
+}
 
 static void relayed_close(struct relay *r, struct relay_socket *s, uint8_t family) {
     if (!s->is_open) return;
@@ -74,23 +89,25 @@ static void allocation_close(struct relay *r, pool_id allocation) {
     ports_account_give(r->config.ports, s->account_id);
 }
 
-static enum err relayed_watch(struct relay *r, struct relay_socket *s, pool_id allocation, int fd,
-                              uint16_t port) {
-    *s = (struct relay_socket){ .out = { .source = { .on_ready = relay_socket_ready, .fd = fd },
+static enum err relayed_watch(struct relay *r, struct relay_socket *s, const struct turn_out *out,
+                              int fd, uint16_t port) {
+    *s = (struct relay_socket){ .out = { .source = { .on_ready = out->ask.tcp ? links_accept_ready
+                                                                              : relay_socket_ready,
+                                                     .fd = fd },
                                          .relay = r,
                                          .first = OUT_NONE,
                                          .last = OUT_NONE },
-                                .allocation = allocation,
+                                .allocation = out->allocation,
                                 .port = port };
     enum err err = loop_add(r->io->loop, &s->out.source, LOOP_READ);
     s->is_open = err == ERR_OK;
     return err;
 }
 
-static enum err bind_one(struct relay *r, unsigned v6, uint16_t port, int *out_fd) {
+static enum err bind_one(struct relay *r, unsigned v6, uint16_t port, bool tcp, int *out_fd) {
     struct addr at = r->config.bind[v6];
     at.port = port;
-    return socket_bind_relay(&at, out_fd);
+    return tcp ? socket_listen_relay(&at, out_fd) : socket_bind_relay(&at, out_fd);
 }
 
 /* The neighbour of an even port, bound and ours; false: taken by somebody. */
@@ -98,7 +115,7 @@ static bool bind_next(struct relay *r, unsigned v6, uint16_t port, const struct 
                       int *out_fd) {
     uint8_t family = v6 ? ADDR_V6 : ADDR_V4;
     if (ports_claim_one(r->config.ports, family, port, owner) != ERR_OK) return false;
-    if (bind_one(r, v6, port, out_fd) == ERR_OK) return true;
+    if (bind_one(r, v6, port, false, out_fd) == ERR_OK) return true;
     ports_release(r->config.ports, family, port);
     return false;
 }
@@ -112,7 +129,7 @@ static enum err bind_ports(struct relay *r, const struct turn_out *out, unsigned
         enum err err =
             ports_claim(r->config.ports, family, out->ask.even_port, &owner, &r->rng, out_port);
         if (err != ERR_OK) return err;
-        if (bind_one(r, v6, *out_port, out_fd) == ERR_OK) {
+        if (bind_one(r, v6, *out_port, out->ask.tcp, out_fd) == ERR_OK) {
             if (!out->ask.reserve || bind_next(r, v6, (uint16_t)(*out_port + 1), &owner, out_next))
                 return ERR_OK;
             close(*out_fd);
@@ -146,7 +163,7 @@ static enum err relayed_make(struct relay *r, const struct turn_out *out, unsign
     struct addr told = *ports_relay(r->config.ports, v6 ? ADDR_V6 : ADDR_V4);
     told.port = port;
     if (next >= 0 && !keep_next(r, out, &told, next, made)) err = ERR_FULL;
-    if (err == ERR_OK) err = relayed_watch(r, s, out->allocation, fd, port);
+    if (err == ERR_OK) err = relayed_watch(r, s, out, fd, port);
     if (err == ERR_OK) {
         *relayed = told;
         return ERR_OK;
@@ -165,8 +182,8 @@ static enum err relayed_redeem(struct relay *r, const struct turn_out *out,
     unsigned v6 = kept.relayed.family == ADDR_V6;
     struct port_owner owner = { (uint8_t)r->io->worker, out->allocation };
     ports_set_owner(r->config.ports, kept.relayed.family, kept.relayed.port, &owner);
-    err = relayed_watch(r, relay_socket_of(r, out->allocation, v6), out->allocation, kept.fd,
-                        kept.relayed.port);
+    err =
+        relayed_watch(r, relay_socket_of(r, out->allocation, v6), out, kept.fd, kept.relayed.port);
     if (err != ERR_OK) {
         close(kept.fd);
         ports_release(r->config.ports, kept.relayed.family, kept.relayed.port);
@@ -207,21 +224,36 @@ static void open_allocation(struct relay *r, const struct turn_out *out, struct 
 void relay_close_ended(struct relay *r) {
     pool_id gone;
     while (turn_next_closed(r->turn, &gone)) allocation_close(r, gone);
+    links_close_ended(r);
 }
 
 /* ---- clients by stream ---- */
 
-static uint64_t stream_of(const struct conn *c) {
+uint64_t relay_stream_of(const struct conn *c) {
     return (uint64_t)c->id.slot << 32 | c->id.gen;
+}
+
+/* A worker that there is not refuses nothing: we do. */
+static void join_there(struct conn *c, struct turn_join *join) {
+    unsigned worker = TURN_JOIN_WORKER(join->connection);
+    if (worker == c->io->worker || worker >= c->io->peer_count)
+        relay_join(c, join);
+    else
+        moves_add(c, join);
+    crypto_wipe(join, sizeof *join);
 }
 
 size_t relay_take_stream(struct conn *c, slice bytes) {
     struct relay *r = c->io->relay;
-    struct turn_tuple from = { .stream = stream_of(c), .peer = c->peer };
+    struct turn_tuple from = { .stream = relay_stream_of(c), .peer = c->peer };
     size_t used = 0;
-    while (c->state == CONN_TURN) {
+    while (c->state == CONN_TURN && !moves_has(r, c)) {
         struct turn_out out;
         slice rest = slice_from(bytes, used);
+        if (c->relayed) { /* RFC 6062 5.4: from here on it is the peer's */
+            if (rest.len) link_from_client(c, rest);
+            return bytes.len;
+        }
         size_t len = turn_frame(rest);
         if (len == SIZE_MAX) {
             io_count(&c->io->counters.closed_bad, 1);
@@ -232,19 +264,23 @@ size_t relay_take_stream(struct conn *c, slice bytes) {
         char *copy = packets_buffer(r); /* it stays until it is sent */
         memcpy(copy, rest.ptr, len);
         turn_from_client(r->turn, &from, slice_of(copy, len), c->io->now, &out);
-        relay_perform(r, &out, c->io->now);
         used += len;
+        if (out.what == TURN_JOIN)
+            join_there(c, &out.join);
+        else
+            relay_perform(r, &out, c->io->now);
     }
     relay_close_ended(r);
     return used;
 }
 
 bool relay_has_stream(const struct conn *c) {
-    return turn_has(c->io->relay->turn, stream_of(c));
+    return turn_has(c->io->relay->turn, relay_stream_of(c));
 }
 
 void relay_stream_gone(struct conn *c) {
-    turn_stream_closed(c->io->relay->turn, stream_of(c));
+    if (c->relayed) link_client_gone(c);
+    turn_stream_closed(c->io->relay->turn, relay_stream_of(c));
     relay_close_ended(c->io->relay);
 }
 
@@ -260,11 +296,14 @@ void relay_end_turn(struct io *io) {
     }
     if (io->worker == 0)
         while (ports_expired(r->config.ports, io->now.mono, &kept)) close(kept.fd);
+    links_run_timers(r);
+    moves_run(r);
     packets_flush(r);
 }
 
 mono_t relay_wake_at(const struct io *io) {
-    return io->relay ? turn_wake_at(io->relay->turn) : MONO_NEVER;
+    const struct relay *r = io->relay;
+    return r ? mono_min(turn_wake_at(r->turn), timers_wake_at(&r->pauses)) : MONO_NEVER;
 }
 
 void relay_account_changed(struct io *io, uint32_t account_id) {
@@ -287,13 +326,16 @@ enum err relay_new(struct io *io, const struct relay_config *config, struct rela
     r->io = io;
     r->config = *config;
     r->config.turn.ports = config->ports;
+    r->config.turn.worker = (uint8_t)io->worker;
+    links_init(r);
     crypto_random(seed, sizeof seed);
     rng_init(&r->rng, seed);
     crypto_wipe(seed, sizeof seed);
     r->turn = turn_new(&r->config.turn, io->now);
     r->sockets = mem_array(2 * (size_t)config->turn.allocations_max, sizeof *r->sockets);
     r->buffers = mem_alloc((size_t)RELAY_BATCH * RELAY_PACKET_BYTES);
-    if (!r->turn || !r->sockets || !r->buffers) {
+    r->links = mem_array(TURN_LINKS_ALL, sizeof *r->links);
+    if (!r->turn || !r->sockets || !r->buffers || !r->links) {
         relay_free(r);
         return ERR_MEMORY;
     }
@@ -326,6 +368,7 @@ void relay_free(struct relay *r) {
     if (r->sockets)
         for (size_t i = 0; i < 2 * (size_t)r->config.turn.allocations_max; i++)
             if (r->sockets[i].is_open) relayed_close(r, &r->sockets[i], i % 2 ? ADDR_V6 : ADDR_V4);
+    links_fini(r);
     turn_free(r->turn);
     mem_free(r->sockets);
     mem_free(r->buffers);

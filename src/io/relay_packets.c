@@ -318,16 +318,6 @@ void listener_readable(struct loop_source *source, unsigned events) {
     }
 }
 
-/* One of ours on another worker came from where it is bound; he knows it as it was told. */
-static void peer_as_told(const struct relay *r, struct addr *peer) {
-    struct port_owner owner;
-    struct addr told = *ports_relay(r->config.ports, peer->family);
-    told.port = peer->port;
-    if (addr_ip_eq(peer, &r->config.bind[peer->family == ADDR_V6]) &&
-        ports_owner(r->config.ports, &told, &owner))
-        *peer = told;
-}
-
 static void take_from_peer(struct relay_socket *s, unsigned k) {
     struct relay *r = s->out.relay;
     struct msghdr *m = &r->in[k].msg_hdr;
@@ -338,7 +328,7 @@ static void take_from_peer(struct relay_socket *s, unsigned k) {
     size_t each = burst_size(m, rest.len);
     in_renew(r, k);
     if (!ok) return;
-    peer_as_told(r, &peer);
+    relay_peer_as_told(r, &peer);
     do { /* an empty one is a packet too */
         struct turn_out out;
         turn_from_peer(r->turn, s->allocation, &peer, slice_head(rest, each), room, r->io->now,

@@ -1,5 +1,5 @@
 /* io/relay_priv.h - inside of a worker's relay: relay.c opens and closes what allocations need,
- * relay_packets.c moves datagrams. */
+ * relay_packets.c moves datagrams, relay_tcp.c joins connections. */
 #ifndef IO_RELAY_PRIV_H
 #define IO_RELAY_PRIV_H
 
@@ -34,6 +34,24 @@ struct relay_socket { /* one relayed address; by allocation slot and family */
     bool is_open;
 };
 
+struct relay_link { /* a TCP connection to a peer; by the slot of the machine's link */
+    struct loop_source source;
+    struct relay *relay;
+    struct outbox *outbox; /* what the peer does not take */
+    struct timer pause;    /* until the allocation may relay more; or the last bytes are given up */
+    pool_id link, client;  /* client: the connection that has joined it */
+    bool is_open, is_connecting;
+    bool is_waiting; /* no more is read from both: the share of the allocation is used up */
+    bool is_stalled; /* no more is read from the peer: the client does not take it */
+    bool is_ending;  /* the client has gone; what waits is still sent */
+};
+
+struct relay_move { /* a client's connection that is another worker's from the end of the turn on */
+    struct list link;
+    pool_id conn;
+    struct turn_join join;
+};
+
 struct relay_listener {
     struct relay_outlet out;
     struct addr at;
@@ -63,6 +81,10 @@ struct relay {
     unsigned listener_count;
     struct relay_socket *sockets; /* [allocations_max][2] */
 
+    struct relay_link *links; /* [TURN_LINKS_ALL] */
+    struct timers pauses;
+    struct list moves;
+
     /* datagrams in: buffer, message and source address of each */
     char *buffers; /* RELAY_BATCH * RELAY_PACKET_BYTES */
     unsigned used; /* of them, by packets that still wait */
@@ -86,6 +108,25 @@ struct relay_socket *relay_socket_of(struct relay *r, pool_id allocation, unsign
 /* Do what the machine wants. `room`: where the head of a packet from a peer stands. */
 void relay_perform(struct relay *r, const struct turn_out *out, struct now now);
 void relay_close_ended(struct relay *r);
+
+void relay_say_by_stream(struct relay *r, const struct turn_out *out);
+uint64_t relay_stream_of(const struct conn *c);
+/* One of ours that came from where it is bound: as clients know it. */
+void relay_peer_as_told(const struct relay *r, struct addr *peer);
+
+/* ---- relay_tcp.c: RFC 6062 ---- */
+void links_init(struct relay *r);
+void links_fini(struct relay *r);
+void links_dial(struct relay *r, const struct turn_out *out, struct now now);
+void links_accept_ready(struct loop_source *source, unsigned events);
+void links_close_ended(struct relay *r);
+void links_run_timers(struct relay *r);
+/* Bytes of a client whose connection has joined. */
+void link_from_client(struct conn *c, slice bytes);
+void link_client_gone(struct conn *c);
+void moves_add(struct conn *c, const struct turn_join *join);
+bool moves_has(const struct relay *r, const struct conn *c);
+void moves_run(struct relay *r);
 
 /* ---- relay_packets.c ---- */
 void packets_init(struct relay *r);

@@ -398,6 +398,197 @@ static void only_stun_is_spoken_there(void **state) {
     house_close(&h);
 }
 
+/* ---- TCP allocations (RFC 6062) ---- */
+
+static unsigned allocate_tcp(struct client *c) {
+    struct stun_writer w = ask(c, TURN_ALLOCATE);
+    stun_put(&w, TURN_REQUESTED_TRANSPORT, slice_of("\x06\0\0\0", 4));
+    client_send(c, stun_end(&w));
+    assert_int_equal(answered(c), 401);
+    w = ask(c, TURN_ALLOCATE);
+    stun_put(&w, TURN_REQUESTED_TRANSPORT, slice_of("\x06\0\0\0", 4));
+    unsigned status = proved(c, &w);
+    if (status == 200) assert_ok(stun_find_addr(&c->m, TURN_XOR_RELAYED_ADDRESS, &c->relayed));
+    return status;
+}
+
+static int listening(struct addr *out) {
+    struct addr any = at("127.0.0.1:0");
+    int fd;
+    assert_ok(socket_listen_tcp(&any, &fd, out));
+    return fd;
+}
+
+static int accepted(int listener) {
+    assert_int_equal(wait_for(listener), 1);
+    int fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static unsigned connect_peer(struct client *c, const struct addr *peer, uint32_t *connection) {
+    struct stun_writer w = ask(c, TURN_CONNECT);
+    stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, peer);
+    unsigned status = proved(c, &w);
+    if (status == 200) assert_ok(stun_find_u32(&c->m, TURN_CONNECTION_ID, connection));
+    return status;
+}
+
+/* A connection of its own for that connection to a peer. */
+static unsigned joined(struct client *data, struct house *h, uint32_t account_id,
+                       uint32_t connection) {
+    client_open(data, h, TCP_AT, account_id);
+    struct stun_writer w = ask(data, TURN_CONNECTION_BIND);
+    client_send(data, stun_end(&w));
+    assert_int_equal(answered(data), 401);
+    w = ask(data, TURN_CONNECTION_BIND);
+    stun_put_u32(&w, TURN_CONNECTION_ID, connection);
+    return proved(data, &w);
+}
+
+static void passes(int from, int to, const char *text) {
+    char mem[64];
+    size_t have = 0, len = strlen(text);
+    assert_int_equal(send(from, text, len, 0), len);
+    while (have < len) {
+        assert_int_equal(wait_for(to), 1);
+        ssize_t n = recv(to, mem + have, sizeof mem - have, 0);
+        assert_true(n > 0);
+        have += (size_t)n;
+    }
+    assert_slice(slice_of(mem, have), text);
+}
+
+static void ends(int fd) {
+    char byte;
+    assert_int_equal(wait_for(fd), 1);
+    assert_true(recv(fd, &byte, 1, 0) <= 0);
+    close(fd);
+}
+
+/* Workers are chosen by the kernel: among eight, some data connections come to the other one. */
+static void a_tcp_peer_is_joined_from_any_worker(void **state) { /* RFC 6062 5.2, 5.4 */
+    (void)state;
+    struct house h;
+    struct client c, data[8];
+    struct addr peer_at[8];
+    int listener[8], peer[8];
+    uint32_t connection = 0;
+    house_open(&h);
+    client_open(&c, &h, TCP_AT, 42);
+    assert_int_equal(allocate_tcp(&c), 200);
+    for (unsigned i = 0; i < 8; i++) {
+        listener[i] = listening(&peer_at[i]);
+        assert_int_equal(connect_peer(&c, &peer_at[i], &connection), 200);
+        assert_int_equal(connect_peer(&c, &peer_at[i], &connection), 446);
+        peer[i] = accepted(listener[i]);
+        assert_int_equal(send(peer[i], "early ", 6, 0), 6); /* it waits for the client */
+        assert_int_equal(joined(&data[i], &h, 42, connection), 200);
+        while (data[i].in_len < 6) { /* it may have come with the answer */
+            struct client *d = &data[i];
+            assert_int_equal(wait_for(d->fd), 1);
+            ssize_t n = recv(d->fd, d->in + d->in_len, sizeof d->in - d->in_len, 0);
+            assert_true(n > 0);
+            d->in_len += (size_t)n;
+        }
+        assert_slice(slice_of(data[i].in, data[i].in_len), "early ");
+        passes(peer[i], data[i].fd, "bird");
+        passes(data[i].fd, peer[i], "catches the worm");
+    }
+    close(c.fd); /* RFC 6062 5.5: all of it ends with the allocation */
+    for (unsigned i = 0; i < 8; i++) {
+        ends(peer[i]);
+        ends(data[i].fd);
+        close(listener[i]);
+    }
+    EVENTUALLY(allocations(&h) == 0);
+    house_close(&h);
+}
+
+static void a_tcp_peer_connects(void **state) { /* RFC 6062 5.3 */
+    (void)state;
+    struct house h;
+    struct client c, data;
+    struct sockaddr_storage sa;
+    uint32_t connection;
+    house_open(&h);
+    client_open(&c, &h, TCP_AT, 42);
+    assert_int_equal(allocate_tcp(&c), 200);
+    socklen_t len = addr_to_sockaddr(&c.relayed, &sa);
+    int stranger = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(stranger, (struct sockaddr *)&sa, len), 0);
+    ends(stranger); /* there is no permission */
+    struct addr me = at("127.0.0.1:9");
+    struct stun_writer w = ask(&c, TURN_CREATE_PERMISSION);
+    stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &me);
+    assert_int_equal(proved(&c, &w), 200);
+    int peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(peer, (struct sockaddr *)&sa, len), 0);
+    slice told = client_read(&c);
+    assert_ok(stun_read(told, &c.m));
+    assert_int_equal(c.m.method, TURN_CONNECTION_ATTEMPT);
+    assert_ok(stun_find_u32(&c.m, TURN_CONNECTION_ID, &connection));
+    assert_int_equal(joined(&data, &h, 43, connection), 400); /* another account */
+    close(data.fd);
+    assert_int_equal(joined(&data, &h, 42, connection), 200);
+    passes(peer, data.fd, "hello");
+    passes(data.fd, peer, "and hello");
+    close(peer);
+    ends(data.fd);
+    close(c.fd);
+    house_close(&h);
+}
+
+/* The reader is asked only when nothing more can be written: both sides must be held back. */
+static void flows(int from, int to, size_t total) {
+    static char mem[65536], got[65536];
+    size_t sent = 0, read = 0;
+    for (size_t i = 0; i < sizeof mem; i++) mem[i] = (char)(i * 7);
+    while (read < total) {
+        size_t at = sent % sizeof mem, piece = sizeof mem - at;
+        if (piece > total - sent) piece = total - sent;
+        ssize_t n = piece ? send(from, mem + at, piece, MSG_DONTWAIT) : -1;
+        if (n > 0) {
+            sent += (size_t)n;
+            continue;
+        }
+        struct pollfd p[2] = { { .fd = to, .events = POLLIN },
+                               { .fd = from, .events = sent < total ? POLLOUT : 0 } };
+        assert_true(poll(p, 2, PATIENCE_MS) > 0);
+        if (!(p[0].revents & POLLIN)) continue;
+        size_t room = sizeof got - read % sizeof got;
+        n = recv(to, got, room, MSG_DONTWAIT);
+        assert_true(n > 0);
+        assert_memory_equal(got, mem + read % sizeof got, (size_t)n);
+        read += (size_t)n;
+    }
+}
+
+static void a_slow_reader_holds_the_other_back(void **state) {
+    (void)state;
+    enum { MUCH = 8 << 20 };
+    struct house h;
+    struct client c, data;
+    struct addr peer_at;
+    uint32_t connection = 0;
+    house_open(&h);
+    client_open(&c, &h, TCP_AT, 42);
+    assert_int_equal(allocate_tcp(&c), 200);
+    int listener = listening(&peer_at);
+    assert_int_equal(connect_peer(&c, &peer_at, &connection), 200);
+    int peer = accepted(listener);
+    assert_int_equal(joined(&data, &h, 42, connection), 200);
+    flows(data.fd, peer, MUCH);
+    flows(peer, data.fd, MUCH);
+    assert_int_equal(shutdown(data.fd, SHUT_WR), 0);
+    ends(peer);
+    close(data.fd);
+    close(listener);
+    assert_int_equal(connect_peer(&c, &peer_at, &connection), 447); /* nobody listens any more */
+    close(c.fd);
+    house_close(&h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_by_udp),
@@ -407,6 +598,9 @@ int main(void) {
         cmocka_unit_test(a_pair_of_ports),
         cmocka_unit_test(an_account_has_a_quota_and_an_end),
         cmocka_unit_test(only_stun_is_spoken_there),
+        cmocka_unit_test(a_tcp_peer_is_joined_from_any_worker),
+        cmocka_unit_test(a_tcp_peer_connects),
+        cmocka_unit_test(a_slow_reader_holds_the_other_back),
     };
     return crypto_init() == ERR_OK ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
 }

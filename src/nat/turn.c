@@ -12,6 +12,8 @@ struct turn *turn_new(const struct turn_config *config, struct now now) {
     if (!t) return NULL;
     t->config = *config;
     pool_init(&t->allocations, sizeof(struct allocation), config->allocations_max);
+    pool_init(&t->links, sizeof(struct turn_link), TURN_LINKS_ALL);
+    list_init(&t->due_links);
     map_init(&t->by_tuple, config->allocations_max);
     timers_init(&t->timers, now.mono);
     uint8_t mac[CRYPTO_MAC_BYTES];
@@ -39,6 +41,7 @@ void turn_free(struct turn *t) {
         allocation_free(t, a);
     }
     pool_fini(&t->allocations);
+    pool_fini(&t->links);
     map_fini(&t->by_tuple);
     mem_free(t->closed);
     mem_free(t);
@@ -73,6 +76,7 @@ struct allocation *turn_by_tuple(struct turn *t, const struct turn_tuple *tuple)
 
 /* Its sockets are closed by who made them: turn_next_closed(). */
 void allocation_end(struct turn *t, struct allocation *a) {
+    links_end(t, a);
     timer_stop(&t->timers, &a->expiry);
     map_remove(&t->by_tuple, a->hash, a->id.slot);
     if (a->is_open) t->closed[t->closed_count++] = a->id;
@@ -109,7 +113,10 @@ void turn_account_gone(struct turn *t, uint32_t account_id) {
 void turn_run_timers(struct turn *t, struct now now) {
     timers_advance(&t->timers, now.mono);
     for (struct timer *due; (due = timers_next(&t->timers));)
-        allocation_end(t, (struct allocation *)((char *)due - offsetof(struct allocation, expiry)));
+        if (due->kind == TIMER_LINK)
+            link_due(t, LIST_ITEM(due, struct turn_link, wait));
+        else
+            allocation_end(t, LIST_ITEM(due, struct allocation, expiry));
 }
 
 mono_t turn_wake_at(const struct turn *t) {
@@ -138,7 +145,7 @@ bool turn_reachable(struct turn *t, const struct addr *peer) {
 }
 
 /* What a permission for our own relay's address does not give: its other ports. */
-static bool port_is_open(const struct turn *t, const struct addr *peer) {
+bool turn_port_is_open(const struct turn *t, const struct addr *peer) {
     struct port_owner owner;
     if (peer->port == 0) return false;
     return !is_relay_ip(t, peer) || ports_owner(t->config.ports, peer, &owner) ||
@@ -169,7 +176,7 @@ struct channel *allocation_channel_to(struct allocation *a, const struct addr *p
     return NULL;
 }
 
-static bool permits(struct allocation *a, const struct addr *peer, mono_t now) {
+bool turn_permits(struct allocation *a, const struct addr *peer, mono_t now) {
     const struct permission *p = allocation_permission(a, peer);
     return p && p->until > now;
 }
@@ -177,15 +184,17 @@ static bool permits(struct allocation *a, const struct addr *peer, mono_t now) {
 /* ---- a packet ---- */
 
 /* A bucket that holds one second's worth. */
+void turn_refill(const struct turn *t, struct allocation *a, mono_t now) {
+    int64_t rate = t->config.bytes_per_s, ms = now - a->rate_at;
+    if (now == a->rate_at) return;
+    a->rate_left += (ms < 1000 ? ms : 1000) * rate / 1000;
+    if (a->rate_left > rate) a->rate_left = rate;
+    a->rate_at = now;
+}
+
 static bool spend(const struct turn *t, struct allocation *a, size_t len, mono_t now) {
-    int64_t rate = t->config.bytes_per_s;
-    if (!rate) return true;
-    if (now != a->rate_at) {
-        int64_t ms = now - a->rate_at;
-        a->rate_left += (ms < 1000 ? ms : 1000) * rate / 1000;
-        if (a->rate_left > rate) a->rate_left = rate;
-        a->rate_at = now;
-    }
+    if (!t->config.bytes_per_s) return true;
+    turn_refill(t, a, now);
     if (a->rate_left < (int64_t)len) return false;
     a->rate_left -= (int64_t)len;
     return true;
@@ -193,8 +202,8 @@ static bool spend(const struct turn *t, struct allocation *a, size_t len, mono_t
 
 static void to_peer(struct turn *t, struct allocation *a, const struct addr *peer, slice data,
                     mono_t now, struct turn_out *out) {
-    if (data.len > TURN_PAYLOAD_MAX || !permits(a, peer, now) || !port_is_open(t, peer) ||
-        !spend(t, a, data.len, now)) {
+    if (a->is_tcp || data.len > TURN_PAYLOAD_MAX || !turn_permits(a, peer, now) ||
+        !turn_port_is_open(t, peer) || !spend(t, a, data.len, now)) {
         COUNT(t, dropped, 1);
         return;
     }
@@ -288,7 +297,7 @@ void turn_from_peer(struct turn *t, pool_id allocation, const struct addr *peer,
     *out = (struct turn_out){ .what = TURN_NOTHING, .allocation = allocation };
     struct allocation *a = pool_get(&t->allocations, allocation);
     if (!a) return;
-    if (payload.len > TURN_PAYLOAD_MAX || !permits(a, peer, now.mono) ||
+    if (a->is_tcp || payload.len > TURN_PAYLOAD_MAX || !turn_permits(a, peer, now.mono) ||
         !spend(t, a, payload.len, now.mono)) {
         COUNT(t, dropped, 1);
         return;

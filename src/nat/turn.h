@@ -36,6 +36,9 @@ struct turn;
 #define TURN_PEERS_MAX      64u /* permissions of one allocation, and its channels */
 #define TURN_USERNAME_BYTES 32u
 #define TURN_PASSWORD_BYTES 22u
+#define TURN_LINKS_MAX      16u   /* TCP connections to peers of one allocation */
+#define TURN_LINKS_ALL      4096u /* of one worker */
+#define TURN_LINK_WAIT_MS   30000 /* RFC 6062 5.2, 5.3: to connect, and then for ConnectionBind */
 
 struct turn_config {          /* slices and pointers live as long as the turn */
     slice realm;              /* at most 64 bytes */
@@ -54,6 +57,7 @@ struct turn_config {          /* slices and pointers live as long as the turn */
     /* Relayed addresses of this node, reachable while they live: two clients of one relay. NULL:
      * none. */
     const struct ports *ports;
+    uint8_t worker; /* stands in the CONNECTION-IDs that are given here */
 };
 
 /* Where a client speaks from: RFC 8656 2.2's 5-tuple. */
@@ -66,15 +70,30 @@ struct turn_ask { /* what a new allocation wants */
     uint32_t account_id;
     bool v4, v6;             /* both: a dual allocation */
     bool even_port, reserve; /* RFC 8656 7.2: an even port; its neighbour kept for later */
+    bool tcp;                /* RFC 6062: the relayed address takes TCP connections */
     bool has_token;          /* the address that was reserved under this token */
     uint8_t token[8];
 };
+
+/* A client's connection wants to be one end of a connection to a peer (RFC 6062 5.4). Who sent it
+ * is proved; the rest is judged by turn_join(), at the worker that has the other end. */
+struct turn_join {
+    uint32_t connection; /* CONNECTION-ID */
+    uint32_t account_id;
+    uint8_t id[STUN_ID_BYTES], key[32];
+    uint8_t key_len;
+    bool is_sha256;
+};
+#define TURN_JOIN_WORKER(connection) ((connection) >> 24)
 
 enum turn_do {
     TURN_NOTHING,   /* drop it */
     TURN_TO_CLIENT, /* send bytes to tuple */
     TURN_TO_PEER,   /* send bytes from the allocation's address of family `peer.family` to peer */
-    TURN_OPEN       /* make sockets for `allocation`, then turn_opened() */
+    TURN_OPEN,      /* make sockets for `allocation`, then turn_opened() */
+    TURN_DIAL,      /* a TCP connection from the allocation's address to peer, as `link`; then
+                          turn_link_connected() */
+    TURN_JOIN       /* turn_join() where TURN_JOIN_WORKER says, with tuple->stream */
 };
 struct turn_out {
     enum turn_do what;
@@ -85,7 +104,11 @@ struct turn_out {
     slice head;         /* TO_CLIENT, from a peer: goes in front of `bytes`; in the caller's room */
     slice bytes;        /* until the next call, or the caller's own packet */
     uint8_t pad;        /* TO_CLIENT: so many zero bytes go behind them (0 to 3) */
-    struct turn_ask ask;
+    union {
+        struct turn_ask ask;   /* OPEN */
+        struct turn_join join; /* JOIN */
+        pool_id link;          /* DIAL */
+    };
 };
 
 struct turn_made {      /* an answer to TURN_OPEN */
@@ -107,6 +130,7 @@ struct turn_use { /* of one allocation, for status and metrics */
 struct turn_counters { /* read by anybody: relaxed */
     _Atomic uint64_t allocations, created, refused, bad_credentials, dropped;
     _Atomic uint64_t bytes_up, bytes_down, packets_up, packets_down, forbidden_peers;
+    _Atomic uint64_t links, icmp; /* links: now */
 };
 
 NODISCARD struct turn *turn_new(const struct turn_config *config,
@@ -133,6 +157,28 @@ void turn_run_timers(struct turn *t, struct now now);
 mono_t turn_wake_at(const struct turn *t);
 /* An allocation that ended: close its sockets. false: no more. */
 bool turn_next_closed(struct turn *t, pool_id *out);
+
+/* ---- TCP allocations (RFC 6062): a link is one connection to a peer ---- */
+
+/* The connection of a TURN_DIAL came about, or not: the client gets his answer. Not `ok`: the
+ * link is gone. */
+void turn_link_connected(struct turn *t, pool_id link, bool ok, struct now now,
+                         struct turn_out *out);
+/* A peer connected to the relayed address: the client is told. DENIED: he has no permission for
+ * him; FULL: too many: close it. */
+NODISCARD enum err turn_link_arrived(struct turn *t, pool_id allocation, const struct addr *peer,
+                                     struct now now, struct turn_out *out, pool_id *out_link);
+/* RFC 6062 5.4. OK: `out` says so to the client, and from then on what comes from him is the
+ * peer's. Else (BAD, DENIED) it is his refusal. out->tuple is not set. */
+NODISCARD enum err turn_join(struct turn *t, const struct turn_join *join, struct now now,
+                             struct turn_out *out, pool_id *out_link);
+/* That much was relayed. The result is how long nothing more may be read, in milliseconds. */
+int64_t turn_link_spend(struct turn *t, pool_id link, size_t bytes, bool is_up, struct now now);
+/* The caller has closed it, or closes it now. A stale id is left alone. */
+void turn_link_gone(struct turn *t, pool_id link);
+/* A link whose time is over or whose allocation ended: close it, then turn_link_gone(); one that
+ * was still connecting (`is_late`): turn_link_connected(false) first. false: no more. */
+bool turn_next_link(struct turn *t, pool_id *out_link, bool *is_late);
 
 const struct turn_counters *turn_counters(const struct turn *t);
 bool turn_each(struct turn *t, uint32_t *slot, struct now now, struct turn_use *out);

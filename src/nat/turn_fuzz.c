@@ -29,6 +29,15 @@ static void look(struct scene *s) {
             made.v6 = (struct addr){ .family = ADDR_V6, .port = 50000, .ip = { 0x2a } };
         must(turn_opened(s->turn, s->out.allocation, &made, s->now, &s->out) == ERR_OK);
     }
+    if (s->out.what == TURN_DIAL)
+        turn_link_connected(s->turn, s->out.link, s->now.mono % 3, s->now, &s->out);
+    if (s->out.what == TURN_JOIN) {
+        struct turn_join join = s->out.join;
+        pool_id link;
+        if (turn_join(s->turn, &join, s->now, &s->out, &link) == ERR_OK)
+            must(turn_link_spend(s->turn, link, 9000, true, s->now) >= 0);
+        return; /* the answer goes to the connection that asked */
+    }
     if (s->out.what == TURN_TO_PEER) must(s->out.bytes.len <= TURN_PAYLOAD_MAX);
     if (s->out.what != TURN_TO_CLIENT) return;
     must(s->out.tuple != NULL && s->out.bytes.len >= 4);
@@ -76,7 +85,7 @@ static void whole(struct scene *s, char room[static TURN_HEADROOM]) {
 
 static void step(struct scene *s, uint8_t what, uint8_t who, slice body) {
     char room[TURN_HEADROOM + 256 + 3];
-    struct turn_tuple from = { .stream = who & 1,
+    struct turn_tuple from = { .stream = who & 1 ? 1u + (who >> 4) : 0,
                                .peer = { .family = ADDR_V4, .port = 9, .ip = { who & 2 } },
                                .local = { .family = ADDR_V4, .port = 3478 } };
     struct addr peer = { .family = ADDR_V4, .port = 7000, .ip = { 192, 0, 43, who & 3 } };
@@ -96,13 +105,22 @@ static void step(struct scene *s, uint8_t what, uint8_t who, slice body) {
         turn_run_timers(s->turn, s->now);
     } else if (what < 230) {
         turn_stream_closed(s->turn, 1);
-    } else if (what < 235) {
+    } else if (what < 233) {
+        pool_id link;
+        if (turn_link_arrived(s->turn, (pool_id){ who & 7u, 1 }, &peer, s->now, &s->out, &link) ==
+            ERR_OK)
+            look(s);
+    } else if (what < 237) {
         turn_account_gone(s->turn, 42);
     } else {
         (void)turn_frame(body);
     }
     while (turn_next_closed(s->turn, &gone)) must(pool_id_some(gone));
-    (void)turn_has(s->turn, who & 1);
+    for (bool is_late; turn_next_link(s->turn, &gone, &is_late);) {
+        if (is_late) turn_link_connected(s->turn, gone, false, s->now, &s->out);
+        turn_link_gone(s->turn, gone);
+    }
+    (void)turn_has(s->turn, 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

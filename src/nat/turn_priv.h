@@ -29,6 +29,19 @@ struct channel {
     uint16_t number;
 };
 
+enum link_state { LINK_CONNECTING, LINK_PENDING, LINK_JOINED, LINK_ENDING };
+struct turn_link {
+    pool_id id, allocation;
+    struct addr peer;
+    struct timer wait; /* CONNECTING, PENDING */
+    struct list of;    /* the allocation's */
+    struct list due;   /* turn.due_links, while ENDING or late */
+    uint8_t state;
+    bool is_sha256;
+    uint8_t request[STUN_ID_BYTES]; /* of the Connect */
+};
+enum { TIMER_ALLOCATION, TIMER_LINK };
+
 struct allocation {
     pool_id id;
     struct turn_tuple tuple;
@@ -38,7 +51,10 @@ struct allocation {
     uint32_t account_id;
     uint8_t key_len;
     bool is_open, is_sha256, has_token;
-    bool wants_both;                   /* a dual allocation */
+    bool wants_both; /* a dual allocation */
+    bool is_tcp;     /* RFC 6062 */
+    uint16_t link_count;
+    struct list links;
     uint8_t key[32];                   /* of its credential: RFC 8489 9.2.2 */
     uint8_t created_by[STUN_ID_BYTES]; /* the Allocate that made it: a copy gets the same answer */
     uint8_t token[8];
@@ -53,7 +69,8 @@ struct allocation {
 
 struct turn {
     struct turn_config config;
-    struct pool allocations;
+    struct pool allocations, links;
+    struct list due_links;
     struct map by_tuple;
     struct hash_key hash;
     struct timers timers;
@@ -72,6 +89,9 @@ struct turn {
                           memory_order_relaxed)
 
 /* turn.c */
+void turn_refill(const struct turn *t, struct allocation *a, mono_t now);
+bool turn_permits(struct allocation *a, const struct addr *peer, mono_t now);
+bool turn_port_is_open(const struct turn *t, const struct addr *peer);
 struct allocation *turn_by_tuple(struct turn *t, const struct turn_tuple *tuple);
 uint64_t turn_tuple_hash(const struct turn *t, const struct turn_tuple *tuple);
 void allocation_end(struct turn *t, struct allocation *a);
@@ -82,8 +102,23 @@ struct channel *allocation_channel_to(struct allocation *a, const struct addr *p
 bool turn_reachable(struct turn *t, const struct addr *peer);
 
 /* turn_request.c */
+/* An answer to a request of `method` under a key: 0, or why not. */
+struct turn_reply {
+    uint16_t method;
+    const uint8_t *id;
+    slice key;
+    bool is_sha256;
+};
+void turn_answer(struct turn *t, const struct turn_reply *r, unsigned status,
+                 const uint32_t *connection, struct turn_out *out);
 void turn_request(struct turn *t, const struct turn_tuple *from, const struct stun_msg *m,
                   struct now now, struct turn_out *out);
+
+/* turn_link.c */
+unsigned link_connect(struct turn *t, struct allocation *a, const struct stun_msg *m,
+                      bool is_sha256, struct now now, struct turn_out *out);
+void links_end(struct turn *t, struct allocation *a);
+void link_due(struct turn *t, struct turn_link *l);
 
 /* turn_auth.c */
 struct turn_asker { /* who sent a request, once proved */

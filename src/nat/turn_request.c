@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#define PROTOCOL_TCP 6
 #define PROTOCOL_UDP 17
 #define OPEN_WAIT_MS 5000 /* whoever makes the sockets takes this long at most */
 
@@ -26,6 +27,10 @@ static slice reason(unsigned status) {
         return SLICE("Unsupported Transport Protocol");
     case 443:
         return SLICE("Peer Address Family Mismatch");
+    case 446:
+        return SLICE("Connection Already Exists");
+    case 447:
+        return SLICE("Connection Timeout or Failure");
     case 486:
         return SLICE("Allocation Quota Reached");
     case 508:
@@ -56,15 +61,26 @@ static void reply_end(struct reply *r, struct turn_out *out) {
     out->what = out->bytes.len ? TURN_TO_CLIENT : TURN_NOTHING;
 }
 
+void turn_answer(struct turn *t, const struct turn_reply *r, unsigned status,
+                 const uint32_t *connection, struct turn_out *out) {
+    struct reply reply = reply_begin(t, r->method, status, r->id, r->key, r->is_sha256);
+    if (status) COUNT(t, refused, 1);
+    if (connection) stun_put_u32(&reply.w, TURN_CONNECTION_ID, *connection);
+    reply_end(&reply, out);
+}
+
 static slice asker_key(const struct turn_asker *who) {
     return slice_of(who->key, who->key_len);
 }
 
+static struct turn_reply reply_to(const struct stun_msg *m, const struct turn_asker *who) {
+    return (struct turn_reply){ m->method, m->id, asker_key(who), who->is_sha256 };
+}
+
 static void refuse(struct turn *t, const struct stun_msg *m, const struct turn_asker *who,
                    unsigned status, struct turn_out *out) {
-    struct reply r = reply_begin(t, m->method, status, m->id, asker_key(who), who->is_sha256);
-    COUNT(t, refused, 1);
-    reply_end(&r, out);
+    struct turn_reply r = reply_to(m, who);
+    turn_answer(t, &r, status, NULL, out);
 }
 
 /* RFC 8489 6.3.1 */
@@ -82,8 +98,7 @@ static void refuse_unknown(struct turn *t, const struct stun_msg *m, const struc
 
 static void succeed(struct turn *t, const struct stun_msg *m, const struct turn_asker *who,
                     struct turn_out *out) {
-    struct reply r = reply_begin(t, m->method, 0, m->id, asker_key(who), who->is_sha256);
-    reply_end(&r, out);
+    refuse(t, m, who, 0, out);
 }
 
 /* ---- Allocate ---- */
@@ -93,14 +108,20 @@ static unsigned family_of(slice v) { /* RFC 8656 18.6: family, three reserved by
 }
 
 /* RFC 8656 7.2, steps 3 to 9. 0: well, and *out says what is wanted. */
-static unsigned read_ask(const struct turn *t, const struct stun_msg *m, struct turn_ask *out) {
-    slice transport, family, more, even, token;
+static unsigned read_ask(const struct turn *t, const struct turn_tuple *from,
+                         const struct stun_msg *m, struct turn_ask *out) {
+    slice transport, family, more, even, token, none;
     bool has_family = stun_find(m, TURN_REQUESTED_FAMILY, &family);
     bool has_more = stun_find(m, TURN_ADDITIONAL_FAMILY, &more);
     bool has_even = stun_find(m, TURN_EVEN_PORT, &even);
     out->has_token = stun_find(m, TURN_RESERVATION_TOKEN, &token);
     if (!stun_find(m, TURN_REQUESTED_TRANSPORT, &transport) || transport.len != 4) return 400;
-    if ((uint8_t)transport.ptr[0] != PROTOCOL_UDP) return 442;
+    out->tcp = (uint8_t)transport.ptr[0] == PROTOCOL_TCP;
+    if (!out->tcp && (uint8_t)transport.ptr[0] != PROTOCOL_UDP) return 442;
+    /* RFC 6062 5.1: a control connection is one, and these belong to datagrams. */
+    if (out->tcp &&
+        (!from->stream || has_even || out->has_token || stun_find(m, TURN_DONT_FRAGMENT, &none)))
+        return 400;
     if (out->has_token && (has_even || has_family || has_more || token.len != 8)) return 400;
     if (has_family && has_more) return 400;
     if (has_even && even.len != 1) return 400;
@@ -163,7 +184,7 @@ static void allocate(struct turn *t, const struct turn_tuple *from, const struct
         return; /* a copy of one whose sockets are being made: its answer is on the way */
     }
     struct turn_ask ask = { .account_id = who->account_id };
-    unsigned status = read_ask(t, m, &ask);
+    unsigned status = read_ask(t, from, m, &ask);
     pool_id id;
     if (!status && !(a = pool_new(&t->allocations, &id))) status = 508;
     if (status) {
@@ -183,6 +204,8 @@ static void allocate(struct turn *t, const struct turn_tuple *from, const struct
     memcpy(a->key, who->key, sizeof a->key);
     memcpy(a->created_by, m->id, sizeof a->created_by);
     a->wants_both = ask.v4 && ask.v6;
+    a->is_tcp = ask.tcp;
+    list_init(&a->links);
     a->lifetime_s = lifetime(t, m, who->until, now);
     a->rate_at = now.mono;
     a->rate_left = t->config.bytes_per_s;
@@ -326,7 +349,8 @@ static unsigned channel_bind(struct turn *t, struct allocation *a, const struct 
     if (stun_find_u32(m, TURN_CHANNEL_NUMBER, &number) != ERR_OK ||
         stun_find_addr(m, TURN_XOR_PEER_ADDRESS, &peer) != ERR_OK)
         return 400;
-    number >>= 16; /* RFC 8656 18.1: the other half is reserved */
+    if (a->is_tcp) return 403; /* there is nothing that channels would carry */
+    number >>= 16;             /* RFC 8656 18.1: the other half is reserved */
     if (number < CHANNEL_MIN || number > CHANNEL_MAX) return 400;
     drop_old_channels(a, now);
     struct channel *channel = allocation_channel(a, number);
@@ -374,12 +398,30 @@ static const uint16_t known[] = {
     STUN_USERNAME,           STUN_REALM,          STUN_NONCE,         STUN_USERHASH,
     STUN_PASSWORD_ALGORITHM, TURN_CHANNEL_NUMBER, TURN_LIFETIME,      TURN_XOR_PEER_ADDRESS,
     TURN_REQUESTED_FAMILY,   TURN_EVEN_PORT,      TURN_DONT_FRAGMENT, TURN_REQUESTED_TRANSPORT,
-    TURN_RESERVATION_TOKEN
+    TURN_RESERVATION_TOKEN,  TURN_CONNECTION_ID
 };
 
 static bool is_ours(uint16_t method) {
     return method == TURN_ALLOCATE || method == TURN_REFRESH || method == TURN_CREATE_PERMISSION ||
-           method == TURN_CHANNEL_BIND;
+           method == TURN_CHANNEL_BIND || method == TURN_CONNECT || method == TURN_CONNECTION_BIND;
+}
+
+/* RFC 6062 5.4: it comes on a connection of its own, that has no allocation. */
+static void connection_bind(struct turn *t, const struct turn_tuple *from, const struct stun_msg *m,
+                            const struct turn_asker *who, struct turn_out *out) {
+    uint32_t connection;
+    if (!from->stream || turn_by_tuple(t, from) ||
+        stun_find_u32(m, TURN_CONNECTION_ID, &connection) != ERR_OK) {
+        refuse(t, m, who, 400, out);
+        return;
+    }
+    out->what = TURN_JOIN;
+    out->join = (struct turn_join){ .connection = connection,
+                                    .account_id = who->account_id,
+                                    .key_len = who->key_len,
+                                    .is_sha256 = who->is_sha256 };
+    memcpy(out->join.id, m->id, sizeof out->join.id);
+    memcpy(out->join.key, who->key, sizeof out->join.key);
 }
 
 static void of_allocation(struct turn *t, struct allocation *a, const struct stun_msg *m,
@@ -388,8 +430,15 @@ static void of_allocation(struct turn *t, struct allocation *a, const struct stu
         refresh(t, a, m, who, now, out);
         return;
     }
-    unsigned status = m->method == TURN_CREATE_PERMISSION ? create_permission(t, a, m, now.mono)
-                                                          : channel_bind(t, a, m, now.mono);
+    unsigned status;
+    if (m->method == TURN_CREATE_PERMISSION) {
+        status = create_permission(t, a, m, now.mono);
+    } else if (m->method == TURN_CONNECT) {
+        status = link_connect(t, a, m, who->is_sha256, now, out);
+        if (!status) return; /* the answer comes with the connection */
+    } else {
+        status = channel_bind(t, a, m, now.mono);
+    }
     if (status)
         refuse(t, m, who, status, out);
     else
@@ -419,6 +468,8 @@ void turn_request(struct turn *t, const struct turn_tuple *from, const struct st
         refuse_unknown(t, m, &who, unknown, n, out);
     else if (m->method == TURN_ALLOCATE)
         allocate(t, from, m, &who, now, out);
+    else if (m->method == TURN_CONNECTION_BIND)
+        connection_bind(t, from, m, &who, out);
     else if (!a || !a->is_open)
         refuse(t, m, &who, 437, out); /* RFC 8656 5 */
     else if (a->account_id != who.account_id)

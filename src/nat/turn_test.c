@@ -1,190 +1,6 @@
 #include "unit.h"
 
-#include "crypto/crypto.h"
-#include "nat/turn.h"
-
-static const uint8_t key[32] = "the node's key for its relay....";
-static const uint8_t id_zero[STUN_ID_BYTES];
-
-struct scene {
-    struct turn *turn;
-    struct turn_config config;
-    struct now now;
-    struct turn_tuple client;
-    struct turn_credential credential;
-    char nonce[64];
-    size_t nonce_len;
-    bool is_sha256; /* the client knows RFC 8489 */
-    uint8_t id;     /* of the last transaction */
-    char mem[STUN_BYTES_MAX], reply[STUN_BYTES_MAX], room[STUN_BYTES_MAX];
-    struct turn_out out;
-    struct stun_msg m; /* the answer */
-};
-
-static struct addr at(const char *text) {
-    struct addr a;
-    assert_ok(addr_read(slice_str(text), &a));
-    return a;
-}
-
-static void begin(struct scene *s, uint32_t account_id) {
-    memset(s, 0, sizeof *s);
-    s->config = (struct turn_config){ .realm = SLICE("example.org"),
-                                      .key = key,
-                                      .has_v4 = true,
-                                      .has_v6 = true,
-                                      .allocations_max = 8,
-                                      .lifetime_s = 600,
-                                      .lifetime_max_s = 3600,
-                                      .nonce_life_s = 600 };
-    s->now = (struct now){ 1000, 1700000000000 };
-    s->client =
-        (struct turn_tuple){ .peer = at("198.51.100.7:40000"), .local = at("9.9.9.1:3478") };
-    turn_credential_make(key, account_id, s->now.wall + 86400000, &s->credential);
-}
-
-static bool start(struct scene *s) {
-    s->turn = turn_new(&s->config, s->now);
-    return s->turn != NULL;
-}
-
-static void later(struct scene *s, int64_t ms) {
-    s->now.mono += ms;
-    s->now.wall += ms;
-}
-
-/* What came back, kept apart from the machine's own buffer. */
-static void keep(struct scene *s) {
-    if (s->out.what != TURN_TO_CLIENT) return;
-    memcpy(s->reply, s->out.bytes.ptr, s->out.bytes.len);
-    assert_ok(stun_read(slice_of(s->reply, s->out.bytes.len), &s->m));
-    slice nonce;
-    if (!stun_find(&s->m, STUN_NONCE, &nonce)) return;
-    assert_true(nonce.len < sizeof s->nonce);
-    memcpy(s->nonce, nonce.ptr, nonce.len);
-    s->nonce_len = nonce.len;
-}
-
-static struct stun_writer request(struct scene *s, enum stun_method method) {
-    uint8_t id[STUN_ID_BYTES] = { 0 };
-    id[0] = ++s->id;
-    return stun_begin(s->mem, sizeof s->mem, method, STUN_REQUEST, id);
-}
-
-static void send_plain(struct scene *s, struct stun_writer *w) {
-    slice bytes = stun_end(w);
-    assert_true(bytes.len > 0);
-    turn_from_client(s->turn, &s->client, unit_guard(bytes.ptr, bytes.len), s->now, &s->out);
-    keep(s);
-}
-
-static void send_proved(struct scene *s, struct stun_writer *w) {
-    uint8_t k[32];
-    slice user = slice_str(s->credential.username), realm = SLICE("example.org");
-    stun_put(w, STUN_USERNAME, user);
-    stun_put(w, STUN_REALM, realm);
-    stun_put(w, STUN_NONCE, slice_of(s->nonce, s->nonce_len));
-    if (s->is_sha256) {
-        stun_put(w, STUN_PASSWORD_ALGORITHMS, slice_of("\x00\x02\x00\x00\x00\x01\x00\x00", 8));
-        stun_put(w, STUN_PASSWORD_ALGORITHM, slice_of("\x00\x02\x00\x00", 4));
-    }
-    size_t len =
-        stun_long_term_key(user, realm, slice_str(s->credential.password), s->is_sha256, k);
-    stun_put_integrity(w, slice_of(k, len), s->is_sha256);
-    send_plain(s, w);
-    bool is_sha256;
-    if (s->out.what == TURN_TO_CLIENT && s->m.class == STUN_SUCCESS) { /* RFC 8489 9.2.4 */
-        assert_ok(stun_check(&s->m, slice_of(k, len), &is_sha256));
-        assert_int_equal(is_sha256, s->is_sha256);
-    }
-}
-
-static void put_udp(struct stun_writer *w) {
-    stun_put(w, TURN_REQUESTED_TRANSPORT, slice_of("\x11\0\0\0", 4));
-}
-
-static unsigned status(const struct scene *s) {
-    assert_int_equal(s->out.what, TURN_TO_CLIENT);
-    return s->m.class == STUN_SUCCESS ? 200 : stun_error(&s->m);
-}
-
-static void challenge(struct scene *s) {
-    struct stun_writer w = request(s, TURN_ALLOCATE);
-    put_udp(&w);
-    send_plain(s, &w);
-    assert_int_equal(status(s), 401);
-}
-
-static void opened(struct scene *s, const char *v4, const char *v6) {
-    struct turn_made made = { .result = ERR_OK };
-    if (v4) made.v4 = at(v4);
-    if (v6) made.v6 = at(v6);
-    assert_int_equal(s->out.what, TURN_OPEN);
-    assert_ok(turn_opened(s->turn, s->out.allocation, &made, s->now, &s->out));
-    keep(s);
-}
-
-static pool_id allocate(struct scene *s) {
-    challenge(s);
-    struct stun_writer w = request(s, TURN_ALLOCATE);
-    put_udp(&w);
-    send_proved(s, &w);
-    pool_id id = s->out.allocation;
-    opened(s, "9.9.9.1:50000", NULL);
-    assert_int_equal(status(s), 200);
-    return id;
-}
-
-static void permit(struct scene *s, const char *peer) {
-    struct addr a = at(peer);
-    struct stun_writer w = request(s, TURN_CREATE_PERMISSION);
-    stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &a);
-    send_proved(s, &w);
-}
-
-static void bind_channel(struct scene *s, unsigned number, const char *peer) {
-    struct addr a = at(peer);
-    struct stun_writer w = request(s, TURN_CHANNEL_BIND);
-    stun_put_u32(&w, TURN_CHANNEL_NUMBER, number << 16);
-    stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &a);
-    send_proved(s, &w);
-}
-
-static void refresh(struct scene *s, uint32_t lifetime) {
-    struct stun_writer w = request(s, TURN_REFRESH);
-    stun_put_u32(&w, TURN_LIFETIME, lifetime);
-    send_proved(s, &w);
-}
-
-static void send_to(struct scene *s, const char *peer, const char *data) {
-    struct addr a = at(peer);
-    struct stun_writer w = stun_begin(s->mem, sizeof s->mem, TURN_SEND, STUN_INDICATION, id_zero);
-    stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &a);
-    stun_put(&w, TURN_DATA_ATTR, slice_str(data));
-    slice bytes = stun_end(&w);
-    turn_from_client(s->turn, &s->client, unit_guard(bytes.ptr, bytes.len), s->now, &s->out);
-}
-
-static void channel_to(struct scene *s, slice bytes) {
-    turn_from_client(s->turn, &s->client, unit_guard(bytes.ptr, bytes.len), s->now, &s->out);
-}
-
-static void from_peer(struct scene *s, pool_id id, const char *peer, const char *data) {
-    struct addr a = at(peer);
-    char *payload = s->room + TURN_HEADROOM;
-    memcpy(payload, data, strlen(data));
-    turn_from_peer(s->turn, id, &a, slice_of(payload, strlen(data)), s->room, s->now, &s->out);
-    if (s->out.what != TURN_TO_CLIENT) return;
-    assert_ptr_equal(s->out.head.ptr + s->out.head.len, payload); /* one piece */
-    memset(payload + s->out.bytes.len, 0, s->out.pad);
-    s->out.bytes = slice_of(s->out.head.ptr, s->out.head.len + s->out.bytes.len + s->out.pad);
-}
-
-#define SCENE(s)                                                                                   \
-    struct scene s;                                                                                \
-    (void)state;                                                                                   \
-    begin(&s, 42);                                                                                 \
-    if (!start(&s)) return /* memory is short */
+#include "nat/turn_rig.h"
 
 /* ---- who asks ---- */
 
@@ -244,7 +60,7 @@ static void wrong_credentials_are_refused(void **state) {
     send_proved(&s, &w);
     assert_int_equal(status(&s), 401);
     /* another account's name under my password */
-    turn_credential_make(key, 42, s.now.wall + 86400000, &s.credential);
+    turn_credential_make(turn_rig_key, 42, s.now.wall + 86400000, &s.credential);
     s.credential.username[strlen(s.credential.username) - 1] = '3';
     w = request(&s, TURN_ALLOCATE);
     put_udp(&w);
@@ -252,7 +68,7 @@ static void wrong_credentials_are_refused(void **state) {
     assert_int_equal(status(&s), 401);
     assert_int_equal(turn_counters(s.turn)->bad_credentials, 2);
     /* its time is over */
-    turn_credential_make(key, 42, s.now.wall, &s.credential);
+    turn_credential_make(turn_rig_key, 42, s.now.wall, &s.credential);
     w = request(&s, TURN_ALLOCATE);
     put_udp(&w);
     send_proved(&s, &w);
@@ -760,7 +576,7 @@ static void an_allocation_ends(void **state) { /* RFC 8656 8 */
 static void it_does_not_outlive_its_credential(void **state) {
     SCENE(s);
     uint32_t lifetime;
-    turn_credential_make(key, 42, s.now.wall + 100 * 1000, &s.credential);
+    turn_credential_make(turn_rig_key, 42, s.now.wall + 100 * 1000, &s.credential);
     allocate(&s);
     assert_ok(stun_find_u32(&s.m, TURN_LIFETIME, &lifetime));
     assert_true(lifetime <= 101);
@@ -771,12 +587,13 @@ static void it_belongs_to_one_account(void **state) { /* RFC 8656 5 */
     SCENE(s);
     pool_id id;
     allocate(&s);
-    turn_credential_make(key, 43, s.now.wall + 86400000, &s.credential);
+    turn_credential_make(turn_rig_key, 43, s.now.wall + 86400000, &s.credential);
     permit(&s, "192.0.43.8:1");
     assert_int_equal(status(&s), 441);
     refresh(&s, 0);
     assert_int_equal(status(&s), 441);
-    turn_credential_make(key, 42, s.now.wall + 96400000, &s.credential); /* a newer one of his */
+    turn_credential_make(turn_rig_key, 42, s.now.wall + 96400000,
+                         &s.credential); /* a newer one of his */
     permit(&s, "192.0.43.8:1");
     assert_int_equal(status(&s), 200);
     turn_account_gone(s.turn, 43);

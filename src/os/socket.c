@@ -168,6 +168,11 @@ enum err socket_bind_relay(const struct addr *at, int *out_fd) {
     return finish(fd, ok, out_fd, &bound);
 }
 
+enum err socket_listen_relay(const struct addr *at, int *out_fd) {
+    struct addr bound;
+    return socket_listen_tcp(at, out_fd, &bound);
+}
+
 enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer) {
     struct sockaddr_storage sa = { 0 };
     socklen_t len = sizeof sa;
@@ -188,12 +193,14 @@ enum err socket_local(int fd, struct addr *out) {
     return addr_from_sockaddr((const struct sockaddr *)&sa, out) == ERR_OK ? ERR_OK : ERR_IO;
 }
 
-enum err socket_connect_tcp(const struct addr *to, int *out_fd) {
+static enum err connect_tcp(const struct addr *from, const struct addr *to, int *out_fd) {
     struct sockaddr_storage sa;
     socklen_t len = addr_to_sockaddr(to, &sa);
     int fd = socket_new(to, SOCK_STREAM);
     if (fd < 0) return err_of_errno(errno);
-    if (!set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) || !set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) ||
+    bool is_bound = !from || (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) && bind_to(fd, from));
+    if (!is_bound || !set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) ||
+        !set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) ||
         !set_int(fd, SOL_SOCKET, SO_SNDBUF, TCP_SEND_BYTES) ||
         !set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) ||
         !set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS) ||
@@ -204,6 +211,14 @@ enum err socket_connect_tcp(const struct addr *to, int *out_fd) {
     }
     *out_fd = fd;
     return ERR_OK;
+}
+
+enum err socket_connect_tcp(const struct addr *to, int *out_fd) {
+    return connect_tcp(NULL, to, out_fd);
+}
+
+enum err socket_connect_from(const struct addr *from, const struct addr *to, int *out_fd) {
+    return connect_tcp(from, to, out_fd);
 }
 
 enum err socket_connected(int fd) {

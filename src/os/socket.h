@@ -34,6 +34,11 @@ void socket_set_room(int fd, int bytes);
 /* Is it told, and may it be said, to which address of ours a datagram came (IP_PKTINFO)? It is on
  * after socket_bind_udp(); where the socket has one address it only costs. */
 void socket_tell_local(int fd, uint8_t family, bool is_on);
+/* RFC 6062: a relayed address takes TCP connections and begins them, from one and the same port:
+ * other sockets of this user's processes could share it. Errors as above, and of
+ * socket_connect_tcp(). */
+NODISCARD enum err socket_listen_relay(const struct addr *at, int *out_fd);
+NODISCARD enum err socket_connect_from(const struct addr *from, const struct addr *to, int *out_fd);
 /* May routers cut its datagrams (over IPv4: is DF off)? */
 void socket_set_fragments(int fd, uint8_t family, bool may_cut);
 /* AGAIN: nobody waits. FULL: no descriptors left. IO: this one is gone already, try again. */

@@ -278,6 +278,20 @@ static void keep_renewed(struct tls_client *c, SSL *ssl) {
     if (kept_find(c, ssl)) kept_put(c, ssl, SSL_get1_session(ssl));
 }
 
+void tls_detach(struct tls *t) {
+    if (!t->ssl) return;
+    ASSERT(!t->is_client);
+    tls_server_unref(t->owner);
+    t->owner = NULL;
+    BIO_set_data(SSL_get_rbio(t->ssl), NULL);
+}
+
+void tls_attach(struct tls *t, struct tls_server *s, struct tls_wire *wire) {
+    if (!t->ssl) return;
+    t->owner = tls_server_ref(s);
+    BIO_set_data(SSL_get_rbio(t->ssl), wire);
+}
+
 void tls_fini(struct tls *t) {
     if (!t->ssl) return;
     if (t->is_client) keep_renewed(t->owner, t->ssl);

@@ -101,6 +101,10 @@ NODISCARD enum err tls_connect(struct tls_client *c, struct tls_wire *wire, cons
  * none does, with `identity`. */
 NODISCARD enum err tls_connect_as(struct tls_client *c, struct tls_wire *wire, const char *name,
                                   slice own, struct tls *out);
+/* An established connection of a server goes to another thread: tls_detach() on the old one, then
+ * tls_attach() with a server object and wire of the new one. Between them tls_fini() is allowed. */
+void tls_detach(struct tls *t);
+void tls_attach(struct tls *t, struct tls_server *s, struct tls_wire *wire);
 void tls_fini(struct tls *t); /* no close_notify; a zeroed one is allowed */
 
 /* OK: done. AGAIN: feed more. CRYPTO: over; an alert may be in the wire. */

@@ -54,6 +54,18 @@ def turn_over_everything(r):
 
 
 @test()
+def turn_by_tcp_to_the_peer(r):
+    """RFC 6062: the peer is reached by TCP, for a client that came by TCP and for one by TLS."""
+    h = relay_house(r, "203.0.113.0/24, 2001:db8:1::/64")
+    user, password = credential(r, h)
+    relayed(r, user, password, ["-t", "-T"], V4, 3478, V4)
+    relayed(r, user, password, ["-x", "-t", "-S", "-T"], V6, TLS_PORT, V6)
+    turn = json.loads(h.kith.cli("status", "--json"))["turn"]
+    if turn["packets_up"] or turn["bytes_up"] < 2 * 20 * 160:
+        raise Failure(f"it went another way: {turn}")
+
+
+@test()
 def turn_keeps_out(r):
     """Nobody without a credential; nowhere but to what the operator named."""
     h = relay_house(r, "198.51.100.0/24")
