@@ -309,10 +309,18 @@ static bool of_role(const struct run *run, unsigned role, const struct check_tes
            (rows[t->row].roles & ROLE_TRUNK);
 }
 
+/* Is it one of `a,b,c`? */
+static bool listed(const char *names, const char *one) {
+    slice rest = slice_str(names), name;
+    while (slice_split(&rest, ',', &name))
+        if (is(name, one)) return true;
+    return false;
+}
+
 static bool chosen(const struct wishes *w, const struct check_test *t) {
     const struct row *row = &rows[t->row];
     char id[128];
-    return (row->roles & w->run->role) && (!w->area || is(slice_str(row->area), w->area)) &&
+    return (row->roles & w->run->role) && (!w->area || listed(w->area, row->area)) &&
            (!w->level || is_i(slice_str(row_level_name(row->level)), w->level)) &&
            (!w->row || is(slice_str(row->id), w->row) || is(slice_str(test_id(t, id)), w->row));
 }
@@ -400,6 +408,7 @@ static int check_target(struct wishes *w, const char *given) {
     if (w->resume && w->json) (void)!report_resume(run, part);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     run->started_wall = (int64_t)now.tv_sec * 1000;
+    (void)signal(SIGPIPE, SIG_IGN);
     if (listens(run) && !run->quiet)
         (void)printf("Waiting for a %s to register with %s (60 s)...\n",
                      run->role == ROLE_PHONE     ? "phone"
@@ -423,7 +432,6 @@ static int check_target(struct wishes *w, const char *given) {
             open(part, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (w->resume ? 0 : O_TRUNC), 0600);
     the_run = run;
     (void)signal(SIGINT, interrupted);
-    (void)signal(SIGPIPE, SIG_IGN);
     run_all(run);
     if (run->part >= 0) (void)close(run->part);
     return finish(w, part);

@@ -23,7 +23,7 @@ const struct check_option check_options[] = {
     { "listen", "HOST:PORT", "role trunk: be the provider; the PBX under test registers there" },
     { "hands", "FILE",
       "role phone: where is written what the phone shall do (hold, press 5, dial sip:...)" },
-    { "area", "AREA", "only requirements of this area, such as parse" },
+    { "area", "AREA,...", "only requirements of these areas, such as parse,auth" },
     { "level", "LEVEL", "only MUST, SHOULD or MAY" },
     { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
     { "allow-writes", NULL, "also tests that remove bindings which they did not make" },

@@ -6,13 +6,17 @@ import rig
 from cases import House, test
 from rig import DOMAIN, Failure
 
-EXPECTED = pathlib.Path(__file__).parent.parent / "check" / "kith.tsv"
+ROOT = pathlib.Path(__file__).parent.parent.parent
+EXPECTED = ROOT / "tests" / "check" / "kith.tsv"
+BROWSER = EXPECTED.parent / "jssip.tsv"
+# of those that bind browsers, the areas that are about browsers: the others are shown by phones
+BROWSER_AREAS = "browser,transport,media,media-security,conference,nat"
 PEOPLE = 24
 
 
-def expected():
-    """{row: (verdict, why)} of the rows that Kith is known not to pass."""
-    rows = [line.split("\t") for line in EXPECTED.read_text().splitlines()
+def expected(path=EXPECTED):
+    """{row: (verdict, why)} of the rows that Kith (or another) is known not to pass."""
+    rows = [line.split("\t") for line in path.read_text().splitlines()
             if line and not line.startswith("#")]
     return {row: (verdict, why) for row, verdict, why in rows}
 
@@ -37,7 +41,7 @@ def check_kith(r):
     people.write_text("".join(f"u{i}@{DOMAIN},{rig.SECRET.format(i)}\n" for i in range(PEOPLE)))
     h.kith.cli("user", "import", people)
     h.kith.start()
-    report = run_check(r, f"sips:{DOMAIN}", people, "--ca", h.kith.ca)
+    report = run_check(r, f"sips:{DOMAIN}", people, "--ca", h.kith.ca, "--wss", "wss://127.0.0.1:5061/ws")
     known, wrong = expected(), []
     for row, verdict in sorted(report["rows"].items()):
         want = known.get(row, (None,))[0]
@@ -123,3 +127,30 @@ def check_baresip(r):
     passed = [row for row, verdict in json.loads(out.read_text())["rows"].items() if verdict == "pass"]
     if len(passed) < 20:
         raise Failure(f"only {len(passed)} requirements pass")
+
+
+@test(seconds=180)
+def check_chromium(r):
+    """`kith check browser` with JsSIP in Debian's Chromium: what newly fails is told."""
+    rig.have("chromium", "node", "openssl")
+    if not (ROOT / "web" / "node_modules" / "jssip").is_dir():
+        raise rig.Skip("web/node_modules is not installed (npm ci in web/)")
+    r.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tester",
+           "-addext", f"subjectAltName=DNS:{DOMAIN},IP:{rig.V4}", "-keyout", r.dir / "key.pem", "-out",
+           r.dir / "chain.pem"])
+    (r.dir / "cert.pem").write_text((r.dir / "chain.pem").read_text() + (r.dir / "key.pem").read_text())
+    out = r.dir / "report.json"
+    tester = r.start("tester", [r.kith_binary, "check", "browser", f"{rig.V4}:443", "--cert", r.dir / "cert.pem",
+                                "--area", BROWSER_AREAS, "--wait", "20", "--json", out])
+    tester.wait_text("Waiting for a browser", 10)
+    page = r.start("page", ["node", EXPECTED.parent / "jssip_page.mjs", f"wss://{rig.V4}:443/", f"bob@{DOMAIN}", "x"])
+    rig.wait(lambda: not (tester.alive() and page.alive()), 160, "the report")
+    rig.wait(lambda: not tester.alive(), 10, "the tester to end")
+    if not out.exists():
+        raise Failure(f"no report: {tester.text()[-300:]} {page.text()[-300:]}")
+    known, rows = expected(BROWSER), json.loads(out.read_text())["rows"]
+    wrong = [f"{row} is now {verdict}" for row, verdict in rows.items()
+             if verdict in ("fail", "inconclusive") and row not in known]
+    passed = [row for row, verdict in rows.items() if verdict == "pass"]
+    if wrong or len(passed) < 20:
+        raise Failure(f"{len(passed)} requirements pass; {'; '.join(wrong)}")
