@@ -17,6 +17,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 fi
 
 installed() {
+    # npm comes with nodejs where that is not Debian's own.
+    [ "$1" = npm ] && command -v npm >/dev/null && return
     dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'
 }
 missing=
@@ -26,7 +28,21 @@ for choices in $wanted; do
     done
     missing="$missing $choices"
 done
-[ -n "$missing" ] || exit 0
+
+# What the page is built and tested with, exactly as web/package-lock.json says. Without it (no network) the
+# tests of the page say so.
+page() {
+    [ "$set_name" = test ] || return 0
+    have=web/node_modules/.package-lock.json
+    [ ! -e $have ] || [ web/package-lock.json -nt $have ] || return 0
+    echo "setup: fetching what web/package-lock.json names"
+    npm ci --prefix web --ignore-scripts --no-audit --no-fund >/dev/null 2>&1 </dev/null ||
+        echo "setup: npm could not fetch it" >&2
+}
+if [ -z "$missing" ]; then
+    page
+    exit 0
+fi
 
 as_root=
 if [ "$(id -u)" -ne 0 ]; then
@@ -59,3 +75,4 @@ if ! install; then
     echo "setup: could not install$missing" >&2
     exit 1
 fi
+page

@@ -457,8 +457,47 @@ def stage_e2e(results, options):
             results.add_fail(*silent[0])
 
 
+def stage_web(results, options):
+    """web/dist is committed, so that building Kith needs no npm; here it is made again."""
+    modules = os.path.join(ROOT, "web", "node_modules")
+    if not shutil.which("node") or not os.path.isdir(modules):
+        results.add_fail("web", "no web/node_modules: tools/setup.sh test")
+        return
+    out = os.path.join(ROOT, "build", "web-tests")
+    web = os.path.join(ROOT, "web")
+    for name, command in (("types", ["node_modules/.bin/tsc", "--noEmit"]),
+                          ("dist", ["node", "build.mjs", "--compare"]),
+                          ("unit", ["node", "build.mjs", "--tests"])):
+        code, output = run(command, 120, cwd=web)
+        keep("web", name, output)
+        if code == 0:
+            results.add_pass()
+        else:
+            results.add_fail(f"web/{name}", output)
+            return
+    files = sorted(os.path.join(out, f) for f in os.listdir(out) if f.endswith(".mjs"))
+    code, output = run(["node", "--test", "--test-reporter=tap", *files], 120, cwd=web)
+    keep("web", "unit", output)
+    passed = re.search(r"^# pass (\d+)$", output, re.M)
+    if code == 0 and passed and int(passed.group(1)) > 0:
+        results.add_pass(int(passed.group(1)))
+    else:
+        results.add_fail("web/unit", output)
+    if not build(results, "release", ("kith",)):
+        return
+    def show(line):
+        if line.startswith(("PASS ", "FAIL ")):
+            print("  web: " + line.rstrip(), flush=True)
+    code, output = run(["node", "tests/web/run.mjs", "--kith", "build/release/kith",
+                        *(["-k", options.match] if options.match else [])], 900, on_line=show)
+    keep("web", "browser", output)
+    if not count_lines(results, "web", code, output):
+        results.add_fail("web", output + f"\n{how_it_ended(code)}: no PASS or FAIL line")
+
+
 STAGES = {"checks": stage_checks, "dev": stage_dev, "release": stage_release, "asan": stage_asan,
-          "oom": stage_oom, "fuzz": stage_fuzz, "tsan": stage_tsan, "e2e": stage_e2e}
+          "oom": stage_oom, "fuzz": stage_fuzz, "tsan": stage_tsan, "e2e": stage_e2e,
+          "web": stage_web}
 
 
 def self_test():
