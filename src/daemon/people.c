@@ -81,7 +81,9 @@ enum err admin_account(struct admin_call *c, struct store_change **out) {
     enum err e = admin_aor(c, admin_text(c, "aor"), &aor);
     if (e != ERR_OK) return e;
     struct account account;
-    if (accounts_find(c->world->accounts, aor_user(&aor), aor_domain(&aor), &account) != ERR_OK) {
+    /* Visitors (daemon/web_guest.c) are nobody's to change: they are in no store. */
+    if (accounts_find(c->world->accounts, aor_user(&aor), aor_domain(&aor), &account) != ERR_OK ||
+        (account.flags & ACCOUNT_GUEST)) {
         admin_hint(c, "`kith user list` shows everybody");
         (void)admin_fail(c, ERR_MISSING, "there is no " SLICE_FMT "@" SLICE_FMT,
                          SLICE_ARG(aor_user(&aor)), SLICE_ARG(aor_domain(&aor)));
@@ -306,16 +308,24 @@ void admin_put_person(struct json_writer *w, const struct account_row *row) {
     json_put_wall(w, "changed", row->changed);
 }
 
+struct list_walk {
+    struct admin_call *c;
+    uint64_t count;
+};
+
 static bool list_visit(void *ctx, const struct account_row *row) {
-    struct admin_call *c = ctx;
+    struct list_walk *walk = ctx;
     struct admin_row r;
+    if (row->flags & ACCOUNT_GUEST) return true;
+    walk->count++;
     admin_put_person(admin_row_begin(&r), row);
-    return admin_row_end(c, &r);
+    return admin_row_end(walk->c, &r);
 }
 
 enum err call_user_list(struct admin_call *c) {
-    accounts_each(c->world->accounts, list_visit, c);
-    json_put_u64(&c->answer, "count", accounts_count(c->world->accounts));
+    struct list_walk walk = { c, 0 };
+    accounts_each(c->world->accounts, list_visit, &walk);
+    json_put_u64(&c->answer, "count", walk.count);
     return ERR_OK;
 }
 

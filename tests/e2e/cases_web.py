@@ -358,6 +358,8 @@ def visitor_calls_from_another_site(r):
     ann.register(must=401)
     if ask().status != 200 or ask().status != 429:
         raise Failure("more than two at once")
+    if "guest-" in h.kith.cli("user", "list"):
+        raise Failure("visitors are listed as people")
     h.kith.cli("clicktocall", "remove", f"sales@{DOMAIN}")
     if ask().status != 403:
         raise Failure("removed, and still there")
