@@ -129,11 +129,17 @@ static const struct sip_msg *heard(flow_id f) {
     return &m;
 }
 
+static const struct sip_msg *must_hear(flow_id f) {
+    const struct sip_msg *m = heard(f);
+    assert_non_null(m);
+    return m;
+}
+
 static void answer(flow_id f, const char *line) {
     static struct sip_msg request;
     char mem[4096];
     struct buf b = buf_over(mem, sizeof mem);
-    request = *heard(f);
+    request = *must_hear(f);
     buf_fmt(&b, "SIP/2.0 %s\r\n", line);
     for (const struct sip_header *h = sip_first(&request, HDR_VIA); h; h = sip_next(&request, h))
         buf_put(&b, h->line);
@@ -155,7 +161,7 @@ static void a_branch_waits_for_its_flow(void **state) {
     invite_peer();
     assert_int_equal(w.asked, 1);
     assert_int_equal(w.asked_ticket, 9);
-    assert_int_equal(heard(w.caller)->status, 100);
+    assert_int_equal(must_hear(w.caller)->status, 100);
     later(5000);
     flow_id f = flow_new(5061);
     core_begin(w.core, w.now);
@@ -190,17 +196,17 @@ static void a_flow_is_known_already(void **state) {
     world_open();
     flow_id f = w.say_flow = flow_new(5061);
     invite_peer();
-    assert_int_equal(heard(f)->method, SIP_INVITE);
+    assert_int_equal(must_hear(f)->method, SIP_INVITE);
     world_close();
     world_open();
     w.say_status = 502;
     invite_peer();
-    assert_int_equal(heard(w.caller)->status, 502);
+    assert_int_equal(must_hear(w.caller)->status, 502);
     world_close();
     world_open();
     w.core->find_flow = NULL;
     invite_peer();
-    assert_int_equal(heard(w.caller)->status, 503);
+    assert_int_equal(must_hear(w.caller)->status, 503);
     world_close();
 }
 
@@ -216,7 +222,7 @@ static void a_waiting_branch_is_cancelled(void **state) {
     context_stop(w.core, x, SLICE_NONE);
     context_settle(w.core, x);
     drain();
-    assert_int_equal(heard(w.caller)->status, 487);
+    assert_int_equal(must_hear(w.caller)->status, 487);
     core_begin(w.core, w.now);
     assert_false(context_branch_flow(w.core, w.asked_owner, w.asked_branch, flow_new(5061)));
     later(40000);
@@ -236,7 +242,7 @@ static void the_next_server_is_asked_for(void **state) {
         answer(f, lines[i]);
         assert_int_equal(w.asked, i ? 1 : 2);
         if (i) {
-            assert_int_equal(heard(w.caller)->status, 486);
+            assert_int_equal(must_hear(w.caller)->status, 486);
         } else {
             assert_null(heard(w.caller));
             assert_int_equal(w.asked_ticket, 9);
@@ -244,7 +250,7 @@ static void the_next_server_is_asked_for(void **state) {
             core_begin(w.core, w.now);
             assert_true(context_branch_flow(w.core, w.asked_owner, w.asked_branch, g));
             drain();
-            assert_slice(heard(g)->uri_text, "sip:bob@other.example");
+            assert_slice(must_hear(g)->uri_text, "sip:bob@other.example");
         }
         world_close();
     }
@@ -258,7 +264,7 @@ static void servers_without_end(void **state) {
     node_flow_down(w.node, w.say_flow);
     invite_peer();
     assert_int_equal(w.asked, LIMIT_TARGETS);
-    assert_int_equal(heard(w.caller)->status, 503); /* a server, no phone */
+    assert_int_equal(must_hear(w.caller)->status, 503); /* a server, no phone */
     world_close();
 }
 
@@ -278,7 +284,7 @@ static void targets_are_added_within_the_limit(void **state) {
     many[0] = (struct target){ .flow = f, .request_uri = SLICE("sip:second@example.org") };
     assert_ok(context_add_targets(w.core, x, many, 1));
     answer(f, "486 Busy Here");
-    assert_slice(heard(f)->uri_text, "sip:second@example.org");
+    assert_slice(must_hear(f)->uri_text, "sip:second@example.org");
     world_close();
 }
 
@@ -304,7 +310,7 @@ static void short_of_memory(void **state) {
             drain();
             w.say_status = 404;
             for (unsigned i = 0; i < 60; i++) later(10000);
-            assert_true(heard(w.caller)->status >= 400);
+            assert_true(must_hear(w.caller)->status >= 400);
         }
         assert_int_equal(w.core->open_contexts, 0);
         assert_int_equal(w.core->contexts.used, 0);

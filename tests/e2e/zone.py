@@ -5,7 +5,7 @@ them for SIP (NAPTR, SRV, A, AAAA), aliases, and a proper "no" (with SOA) for al
 
 It answers from threads of the test on 127.0.0.1:53 of the namespace (or other addresses, another
 port), and keeps what it was asked, as (name, type, "udp" or "tcp"). With `dns64`, a /96, a name that
-has no AAAA gets one for each A (RFC 6147), and ipv4only.arpa tells the prefix (RFC 7050).
+has no AAAA gets one for each A (RFC 6147).
 """
 import ipaddress
 import socket
@@ -31,8 +31,6 @@ class Zone:
         self.port, self.top, self.ttl, self.at = port, top, ttl, at
         self.records, self.asked, self.sockets = {}, [], []
         self.dns64 = ipaddress.ip_network(dns64).network_address.packed[:12] if dns64 else None
-        if dns64:
-            self.host("ipv4only.arpa", "192.0.0.170", "192.0.0.171")
         self.short_udp = False  # every answer over UDP is cut: TCP must be used
         self.broken = set()     # names that get SERVFAIL
 
