@@ -107,7 +107,8 @@ static void client_begin(struct opening *o, unsigned i) {
     struct rig *r = o->rig;
     struct client *c = &r->clients[i];
     struct sockaddr_in me = { .sin_family = AF_INET,
-                              .sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)getpid() % 200) };
+                              .sin_addr.s_addr =
+                                  htonl(0x7f000002u + ((uint32_t)getpid() + i / 64) % 200) };
     struct epoll_event e = { .events = EPOLLIN, .data.u32 = i };
     memset(c, 0, sizeof *c);
     c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -174,7 +174,7 @@ void daemon_put_turn(struct daemon *d, struct json_writer *w) {
         size_t at;
     } rows[] = { ROW(allocations),     ROW(created),    ROW(refused),      ROW(bad_credentials),
                  ROW(forbidden_peers), ROW(packets_up), ROW(packets_down), ROW(bytes_up),
-                 ROW(bytes_down),      ROW(dropped) };
+                 ROW(bytes_down),      ROW(dropped),    ROW(links),        ROW(icmp) };
 #undef ROW
     json_begin_object(w, "turn");
     json_put_bool(w, "on", d->turn.is_on);

@@ -339,10 +339,23 @@ static void take_from_peer(struct relay_socket *s, unsigned k) {
     } while (rest.len);
 }
 
+/* RFC 8656 11.5 */
+static void take_errors(struct relay_socket *s) {
+    struct relay *r = s->out.relay;
+    struct socket_error e;
+    for (unsigned i = 0; i < SOCKET_BATCH && socket_next_error(s->out.source.fd, &e); i++) {
+        struct turn_icmp icmp = { .peer = e.to, .type = e.type, .code = e.code, .mtu = e.info };
+        struct turn_out out;
+        relay_peer_as_told(r, &icmp.peer);
+        turn_from_network(r->turn, s->allocation, &icmp, r->io->now, &out);
+        relay_perform(r, &out, r->io->now);
+    }
+}
+
 void relay_socket_ready(struct loop_source *source, unsigned events) {
-    (void)events;
     struct relay_socket *s = LIST_ITEM(source, struct relay_socket, out.source);
     struct relay *r = s->out.relay;
+    if (events & LOOP_BROKEN) take_errors(s);
     if (r->used == RELAY_BATCH) packets_flush(r);
     int n = receive(r, source->fd, SOCKET_BATCH);
     if (n <= 0) return; /* nothing, or an ICMP error of an earlier packet */

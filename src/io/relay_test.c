@@ -398,6 +398,76 @@ static void only_stun_is_spoken_there(void **state) {
     house_close(&h);
 }
 
+static void a_dead_peer_is_told_of(void **state) { /* RFC 8656 11.5 */
+    (void)state;
+    struct house h;
+    struct client c;
+    struct addr got;
+    slice icmp;
+    house_open(&h);
+    client_open(&c, &h, UDP_AT, 42);
+    assert_int_equal(allocate(&c), 200);
+    int peer = bound_udp(&c.relayed);
+    struct addr peer_at = local_of(peer);
+    assert_int_equal(bind_channel(&c, 0x4001, &peer_at), 200);
+    close(peer);
+    client_send(&c, slice_of("\x40\x01\x00\x05hello", 9));
+    assert_ok(stun_read(client_read(&c), &c.m));
+    assert_int_equal(c.m.method, TURN_DATA);
+    assert_ok(stun_find_addr(&c.m, TURN_XOR_PEER_ADDRESS, &got));
+    assert_true(addr_eq(&got, &peer_at));
+    assert_true(stun_find(&c.m, TURN_ICMP, &icmp));
+    assert_slice_eq(icmp, slice_of("\0\0\x06\x03\0\0\0\0", 8)); /* port unreachable */
+    peer = bound_udp(&c.relayed); /* the packet after the error is not lost */
+    peer_at = local_of(peer);
+    assert_int_equal(bind_channel(&c, 0x4002, &peer_at), 200);
+    client_send(&c, slice_of("\x40\x02\x00\x05hello", 9));
+    hears(peer, "hello", &c.relayed);
+    close(peer);
+    close(c.fd);
+    house_close(&h);
+}
+
+/* Handed over inside the process, but not past the other one's permission. */
+static void both_ends_of_one_relay_must_permit(void **state) {
+    (void)state;
+    struct house h;
+    static struct client a, b[8];
+    house_open(&h);
+    client_open(&a, &h, UDP_AT, 42);
+    assert_int_equal(allocate(&a), 200);
+    for (unsigned i = 0; i < 8; i++) { /* on the same worker, and on the other one */
+        client_open(&b[i], &h, UDP_AT, 50 + i);
+        assert_int_equal(allocate(&b[i]), 200);
+        assert_int_equal(bind_channel(&a, 0x4001 + i, &b[i].relayed), 200);
+        char packet[6] = "\x40\x01\x00\x02no";
+        packet[1] = (char)(1 + i);
+        client_send(&a, slice_of(packet, 6));
+    }
+    int peer = bound_udp(&a.relayed); /* a pulse on the same way: all of that is through */
+    struct addr peer_at = local_of(peer);
+    assert_int_equal(bind_channel(&a, 0x4100, &peer_at), 200);
+    client_send(&a, slice_of("\x41\x00\x00\x02up", 6));
+    hears(peer, "up", &a.relayed);
+    for (unsigned i = 0; i < 8; i++) {
+        /* What waited at his worker when the first question came is done before the second. */
+        for (unsigned k = 0; k < 2; k++) {
+            struct stun_writer w = ask(&b[i], STUN_BINDING);
+            client_send(&b[i], stun_end(&w));
+            assert_int_equal(answered(&b[i]), 200);
+        }
+        assert_int_equal(bind_channel(&b[i], 0x4001, &a.relayed), 200);
+        char packet[7] = "\x40\x01\x00\x03yes";
+        packet[1] = (char)(1 + i);
+        client_send(&a, slice_of(packet, 7));
+        assert_slice_eq(client_read(&b[i]), slice_of("\x40\x01\x00\x03yes", 7)); /* the first */
+        close(b[i].fd);
+    }
+    close(peer);
+    close(a.fd);
+    house_close(&h);
+}
+
 /* ---- TCP allocations (RFC 6062) ---- */
 
 static unsigned allocate_tcp(struct client *c) {
@@ -598,6 +668,8 @@ int main(void) {
         cmocka_unit_test(a_pair_of_ports),
         cmocka_unit_test(an_account_has_a_quota_and_an_end),
         cmocka_unit_test(only_stun_is_spoken_there),
+        cmocka_unit_test(a_dead_peer_is_told_of),
+        cmocka_unit_test(both_ends_of_one_relay_must_permit),
         cmocka_unit_test(a_tcp_peer_is_joined_from_any_worker),
         cmocka_unit_test(a_tcp_peer_connects),
         cmocka_unit_test(a_slow_reader_holds_the_other_back),

@@ -20,7 +20,8 @@ struct turn *turn_new(const struct turn_config *config, struct now now) {
     crypto_mac(config->key, "turn table", sizeof "turn table", mac);
     memcpy(&t->hash, mac, sizeof t->hash);
     t->closed = mem_array((size_t)config->allocations_max + 1, sizeof *t->closed);
-    if (t->closed) return t;
+    t->sources = mem_array(TURN_SOURCES, sizeof *t->sources);
+    if (t->closed && t->sources) return t;
     turn_free(t);
     return NULL;
 }
@@ -44,6 +45,7 @@ void turn_free(struct turn *t) {
     pool_fini(&t->links);
     map_fini(&t->by_tuple);
     mem_free(t->closed);
+    mem_free(t->sources);
     mem_free(t);
 }
 
@@ -314,6 +316,29 @@ void turn_from_peer(struct turn *t, pool_id allocation, const struct addr *peer,
         put_channel_head(out, a, channel->number, room);
     else
         put_data_head(t, out, peer, room);
+}
+
+void turn_from_network(struct turn *t, pool_id allocation, const struct turn_icmp *icmp,
+                       struct now now, struct turn_out *out) {
+    static const uint8_t any_id[STUN_ID_BYTES] = { 0 };
+    *out = (struct turn_out){ .what = TURN_NOTHING, .allocation = allocation };
+    struct allocation *a = pool_get(&t->allocations, allocation);
+    bool is_v6 = icmp->peer.family == ADDR_V6;
+    bool is_known =
+        is_v6 ? icmp->type >= 1 && icmp->type <= 3 : icmp->type == 3 || icmp->type == 11;
+    if (!a || !is_known || !turn_permits(a, &icmp->peer, now.mono)) return;
+    bool has_mtu = is_v6 ? icmp->type == 2 : icmp->type == 3 && icmp->code == 4;
+    struct stun_writer w = stun_begin(t->out, sizeof t->out, TURN_DATA, STUN_INDICATION, any_id);
+    char value[8] = { 0 };
+    /* RFC 8656 18.13, figure 11: seven bits of type, nine of code */
+    be16_put(value + 2, (unsigned)icmp->type << 9 | icmp->code);
+    be32_put(value + 4, has_mtu ? icmp->mtu : 0);
+    stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &icmp->peer);
+    stun_put(&w, TURN_ICMP, slice_of(value, sizeof value));
+    out->bytes = stun_end(&w);
+    out->what = TURN_TO_CLIENT;
+    out->tuple = &a->tuple;
+    COUNT(t, icmp, 1);
 }
 
 /* RFC 8656 12.5, 3.1: on a stream a ChannelData is padded to four bytes, a STUN message always is.

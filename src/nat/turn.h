@@ -38,7 +38,13 @@ struct turn;
 #define TURN_PASSWORD_BYTES 22u
 #define TURN_LINKS_MAX      16u   /* TCP connections to peers of one allocation */
 #define TURN_LINKS_ALL      4096u /* of one worker */
-#define TURN_LINK_WAIT_MS   30000 /* RFC 6062 5.2, 5.3: to connect, and then for ConnectionBind */
+/* Answers by UDP to who has not proved anything, so that nobody makes us shoot at a third party: of
+ * one source (an IPv4 address, an IPv6 /64) so many at once, then so many a second. A carrier's
+ * whole NAT may be one source. */
+#define TURN_ANSWERS_BURST 1000u
+#define TURN_ANSWERS_PER_S 200u
+#define TURN_SOURCES       8192u /* rows; sources may share one */
+#define TURN_LINK_WAIT_MS  30000 /* RFC 6062 5.2, 5.3: to connect, and then for ConnectionBind */
 
 struct turn_config {          /* slices and pointers live as long as the turn */
     slice realm;              /* at most 64 bytes */
@@ -145,6 +151,14 @@ void turn_from_client(struct turn *t, const struct turn_tuple *from, slice bytes
  * piece. */
 void turn_from_peer(struct turn *t, pool_id allocation, const struct addr *peer, slice payload,
                     char room[static TURN_HEADROOM], struct now now, struct turn_out *out);
+struct turn_icmp { /* an error that came back for a packet to `peer` */
+    struct addr peer;
+    uint8_t type, code;
+    uint32_t mtu; /* of the next hop, when the packet was too large for it; else 0 */
+};
+/* RFC 8656 11.5: the client is told of those that he can do something about. */
+void turn_from_network(struct turn *t, pool_id allocation, const struct turn_icmp *icmp,
+                       struct now now, struct turn_out *out);
 /* A stale id (the client has gone meanwhile) gives ERR_GONE: close what was made. */
 NODISCARD enum err turn_opened(struct turn *t, pool_id allocation, const struct turn_made *made,
                                struct now now, struct turn_out *out);

@@ -95,6 +95,23 @@ static bool nonce_is_fresh(const struct turn *t, const struct turn_tuple *from, 
     return crypto_equal(mac, bytes + 4, 8) && age_s <= t->config.nonce_life_s;
 }
 
+/* ---- strangers ---- */
+
+bool turn_may_answer(struct turn *t, const struct turn_tuple *from, mono_t now) {
+    if (from->stream) return true; /* it has shaken hands: it is where it says */
+    uint64_t hash = siphash(&t->hash, from->peer.ip, from->peer.family == ADDR_V6 ? 8 : 16);
+    struct turn_source *s = &t->sources[hash % TURN_SOURCES];
+    int64_t ms = now - s->at, back = ms > 60000 ? UINT32_MAX : ms * TURN_ANSWERS_PER_S;
+    s->used = (int64_t)s->used > back ? s->used - (uint32_t)back : 0;
+    s->at = now;
+    if (s->used > (TURN_ANSWERS_BURST - 1) * 1000) {
+        COUNT(t, dropped, 1);
+        return false;
+    }
+    s->used += 1000;
+    return true;
+}
+
 /* ---- RFC 8489 9.2.4 ---- */
 
 /* Which key? MD5 when the client says nothing of algorithms. 400: it says something that we had

@@ -67,6 +67,11 @@ struct allocation {
     int64_t rate_left;
 };
 
+struct turn_source { /* of answers to strangers */
+    mono_t at;
+    uint32_t used; /* thousandths of an answer */
+};
+
 struct turn {
     struct turn_config config;
     struct pool allocations, links;
@@ -75,7 +80,8 @@ struct turn {
     struct hash_key hash;
     struct timers timers;
     struct turn_counters counters;
-    pool_id *closed; /* a queue of allocations_max + 1 */
+    struct turn_source *sources; /* [TURN_SOURCES] */
+    pool_id *closed;             /* a queue of allocations_max + 1 */
     uint32_t closed_count, closed_next;
     struct turn_tuple refused; /* whose allocation has just been taken back */
     char out[STUN_BYTES_MAX];
@@ -121,6 +127,8 @@ void links_end(struct turn *t, struct allocation *a);
 void link_due(struct turn *t, struct turn_link *l);
 
 /* turn_auth.c */
+/* May an answer go there that needs no proof? */
+bool turn_may_answer(struct turn *t, const struct turn_tuple *from, mono_t now);
 struct turn_asker { /* who sent a request, once proved */
     uint32_t account_id;
     wall_t until;

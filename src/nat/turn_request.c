@@ -449,6 +449,7 @@ void turn_request(struct turn *t, const struct turn_tuple *from, const struct st
                   struct now now, struct turn_out *out) {
     struct turn_asker who;
     uint16_t unknown[8];
+    if (m->method == STUN_BINDING && !turn_may_answer(t, from, now.mono)) return;
     if (m->method == STUN_BINDING) { /* RFC 8489 12: a TURN server is a STUN server too */
         out->bytes = stun_answer_binding(m, &from->peer, t->out, sizeof t->out);
         out->what = out->bytes.len ? TURN_TO_CLIENT : TURN_NOTHING;
@@ -458,6 +459,7 @@ void turn_request(struct turn *t, const struct turn_tuple *from, const struct st
     unsigned status = turn_authenticate(t, from, m, now, &who);
     if (status) {
         if (status == 401 && (m->sha1_at || m->sha256_at)) COUNT(t, bad_credentials, 1);
+        if (!turn_may_answer(t, from, now.mono)) return;
         out->bytes = turn_refuse_auth(t, from, m, status, now);
         out->what = out->bytes.len ? TURN_TO_CLIENT : TURN_NOTHING;
         return;

@@ -23,6 +23,86 @@ static void a_stranger_is_challenged(void **state) { /* RFC 8656 7.2, RFC 8489 9
     turn_free(s.turn);
 }
 
+/* What a spoofed source can make us send to a third party: little more than it cost, and not often.
+ */
+static void nobody_is_shot_at_through_us(void **state) {
+    SCENE(s);
+    static const enum stun_method asked[] = { STUN_BINDING, TURN_ALLOCATE };
+    for (size_t k = 0; k < ARRAY_LEN(asked); k++) {
+        unsigned answers = 0;
+        later(&s, 3600 * 1000);
+        for (unsigned i = 0; i < 5000; i++) {
+            struct stun_writer w = request(&s, asked[k]);
+            if (k) put_udp(&w);
+            s.client.peer.port = (uint16_t)(i + 1);
+            send_plain(&s, &w);
+            if (s.out.what == TURN_NOTHING) continue;
+            answers++;
+            assert_true(s.out.bytes.len <= (k ? TURN_ANSWER_MAX : 2 * STUN_HEAD_BYTES));
+        }
+        assert_int_equal(answers, TURN_ANSWERS_BURST);
+        struct addr victim = s.client.peer;
+        s.client.peer = at("198.51.100.77:4"); /* others are answered meanwhile */
+        struct stun_writer w = request(&s, STUN_BINDING);
+        send_plain(&s, &w);
+        assert_int_equal(s.out.what, TURN_TO_CLIENT);
+        s.client.peer = victim;
+        later(&s, 5);
+        w = request(&s, STUN_BINDING);
+        send_plain(&s, &w);
+        assert_int_equal(s.out.what, TURN_TO_CLIENT); /* 200 a second: one in 5 ms */
+        w = request(&s, STUN_BINDING);
+        send_plain(&s, &w);
+        assert_int_equal(s.out.what, TURN_NOTHING);
+    }
+    turn_free(s.turn);
+}
+
+/* Names reach logs, keys and stores elsewhere; here they are numbers or nothing. */
+static void a_name_is_no_format_and_no_query(void **state) {
+    static const char *const names[] = {
+        "%n%n%n%s", "1767225600:42%s",       "9999999999:1'; --", "9999999999:", ":",
+        "",         "99999999999999999999:1"
+    };
+    SCENE(s);
+    challenge(&s);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct buf name = buf_over(s.credential.username, TURN_USERNAME_BYTES);
+        buf_put(&name, slice_str(names[i]));
+        s.credential.username[name.len] = 0;
+        struct stun_writer w = request(&s, TURN_ALLOCATE);
+        put_udp(&w);
+        send_proved(&s, &w);
+        assert_int_equal(status(&s), 401);
+    }
+    turn_free(s.turn);
+}
+
+static void errors_of_the_network_are_told(void **state) { /* RFC 8656 11.5, 18.13 */
+    SCENE(s);
+    slice v;
+    pool_id id = allocate(&s);
+    struct turn_icmp icmp = { .peer = at("192.0.43.8:7000"), .type = 3, .code = 4, .mtu = 1400 };
+    turn_from_network(s.turn, id, &icmp, s.now, &s.out);
+    assert_int_equal(s.out.what, TURN_NOTHING); /* no permission */
+    permit(&s, "192.0.43.8:1");
+    turn_from_network(s.turn, id, &icmp, s.now, &s.out);
+    keep(&s);
+    assert_int_equal(s.m.method, TURN_DATA);
+    assert_false(stun_find(&s.m, TURN_DATA_ATTR, &v));
+    assert_true(stun_find(&s.m, TURN_ICMP, &v));
+    assert_slice_eq(v, slice_of("\0\0\x06\x04\0\0\x05\x78", 8));
+    icmp.code = 1;
+    turn_from_network(s.turn, id, &icmp, s.now, &s.out);
+    keep(&s);
+    assert_true(stun_find(&s.m, TURN_ICMP, &v));
+    assert_slice_eq(v, slice_of("\0\0\x06\x01\0\0\0\0", 8)); /* no MTU is meant there */
+    icmp.type = 5; /* a redirect is none of his business */
+    turn_from_network(s.turn, id, &icmp, s.now, &s.out);
+    assert_int_equal(s.out.what, TURN_NOTHING);
+    turn_free(s.turn);
+}
+
 static void both_kinds_of_clients_are_let_in(void **state) {
     (void)state;
     for (int is_sha256 = 0; is_sha256 < 2; is_sha256++) {
@@ -647,6 +727,9 @@ static void a_stream_is_cut_into_messages(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stranger_is_challenged),
+        cmocka_unit_test(nobody_is_shot_at_through_us),
+        cmocka_unit_test(a_name_is_no_format_and_no_query),
+        cmocka_unit_test(errors_of_the_network_are_told),
         cmocka_unit_test(both_kinds_of_clients_are_let_in),
         cmocka_unit_test(wrong_credentials_are_refused),
         cmocka_unit_test(a_nonce_ends_and_belongs_to_one_address),

@@ -1,6 +1,7 @@
 #include "os/socket.h"
 
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
@@ -150,6 +151,44 @@ void socket_tell_local(int fd, uint8_t family, bool is_on) {
         (void)set_int(fd, IPPROTO_IP, IP_PKTINFO, is_on);
 }
 
+void socket_keep_errors(int fd, uint8_t family) {
+    if (family == ADDR_V6)
+        (void)set_int(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+    else
+        (void)set_int(fd, IPPROTO_IP, IP_RECVERR, 1);
+}
+
+static bool is_icmp(const struct cmsghdr *c) {
+    bool is_v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
+    bool is_v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
+    struct sock_extended_err e;
+    if (!is_v4 && !is_v6) return false;
+    memcpy(&e, CMSG_DATA(c), sizeof e);
+    return e.ee_origin == (is_v4 ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_ICMP6);
+}
+
+bool socket_next_error(int fd, struct socket_error *out) {
+    struct sockaddr_storage to;
+    _Alignas(struct cmsghdr) char control[256];
+    for (;;) {
+        struct msghdr m = { .msg_name = &to,
+                            .msg_namelen = sizeof to,
+                            .msg_control = control,
+                            .msg_controllen = sizeof control };
+        if (recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return false;
+        if (addr_from_sockaddr((const struct sockaddr *)&to, &out->to) != ERR_OK) continue;
+        for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+            struct sock_extended_err e;
+            if (!is_icmp(c)) continue;
+            memcpy(&e, CMSG_DATA(c), sizeof e);
+            out->type = e.ee_type;
+            out->code = e.ee_code;
+            out->info = e.ee_info;
+            return true;
+        }
+    }
+}
+
 void socket_set_fragments(int fd, uint8_t family, bool may_cut) {
     if (family == ADDR_V4)
         (void)set_int(fd, IPPROTO_IP, IP_MTU_DISCOVER, may_cut ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO);
@@ -165,6 +204,7 @@ enum err socket_bind_relay(const struct addr *at, int *out_fd) {
               bind(fd, (const struct sockaddr *)&sa, len) == 0;
     socket_set_fragments(fd, at->family, true);
     socket_take_bursts(fd);
+    socket_keep_errors(fd, at->family);
     return finish(fd, ok, out_fd, &bound);
 }
 

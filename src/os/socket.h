@@ -39,6 +39,15 @@ void socket_tell_local(int fd, uint8_t family, bool is_on);
  * socket_connect_tcp(). */
 NODISCARD enum err socket_listen_relay(const struct addr *at, int *out_fd);
 NODISCARD enum err socket_connect_from(const struct addr *from, const struct addr *to, int *out_fd);
+/* ICMP errors are kept for socket_next_error(). The next call on the socket fails for each, once.
+ */
+void socket_keep_errors(int fd, uint8_t family);
+struct socket_error {
+    struct addr to; /* where the packet went that caused it */
+    uint8_t type, code;
+    uint32_t info; /* of ICMP: the MTU of the next hop */
+};
+bool socket_next_error(int fd, struct socket_error *out); /* false: no more */
 /* May routers cut its datagrams (over IPv4: is DF off)? */
 void socket_set_fragments(int fd, uint8_t family, bool may_cut);
 /* AGAIN: nobody waits. FULL: no descriptors left. IO: this one is gone already, try again. */
