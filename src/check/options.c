@@ -17,7 +17,7 @@ const struct check_option check_options[] = {
     { "also", "HOST:PORT",
       "the target's address of the other IP family, if its name does not tell" },
     { "cert", "FILE",
-      "role phone: our certificate chain and key; without it TCP and UDP; role browser: the same" },
+      "roles phone and browser: our certificate chain and key; a phone without it: TCP and UDP" },
     { "wait", "SECONDS", "role phone: how long a person may take to answer (default 4)" },
     { "numbers", "N1,N2", "role trunk: two numbers of the PBX, as +E.164" },
     { "listen", "HOST:PORT", "role trunk: be the provider; the PBX under test registers there" },
