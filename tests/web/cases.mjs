@@ -59,6 +59,7 @@ export const cases = {
     await Promise.all([w.alice.hears(), w.bob.hears()]);
     const codes = [await safetyCode(w.alice), await safetyCode(w.bob)];
     need(codes[0] === codes[1] && /^\d{4} \d{4} \d{4}$/.test(codes[0]), `safety numbers differ: ${codes}`);
+    await w.alice.page.locator(".avatar .dot").first().waitFor();
     await w.shot(w.alice, "call-desk");
     await w.shot(w.bob, "call-phone");
     await accessible(w.alice, "call");
@@ -130,7 +131,7 @@ export const cases = {
 
   async messages(w) {
     await w.alice.page.locator(".row-main", { hasText: "Bob Miller" }).click();
-    const text = `Shall we talk at ten? ${Date.now()}`;
+    const text = "Shall we talk at ten?";
     await w.alice.page.getByLabel("Message to Bob Miller").fill(text);
     await w.alice.page.keyboard.press("Enter");
     await w.alice.page.locator(".message.delivered", { hasText: text }).waitFor();
@@ -140,6 +141,7 @@ export const cases = {
     await w.bob.page.getByLabel("Message to Alice Brandt").fill("Yes, ten suits me.\nI will call you.");
     await w.bob.button("Send").click();
     await w.alice.see("Yes, ten suits me.");
+    await w.alice.page.locator(".avatar .dot").first().waitFor();
     await w.shot(w.alice, "messages-desk");
     await accessible(w.alice, "messages");
     await w.alice.page.locator(".row-main", { hasText: "Dave Okafor" }).click();
@@ -286,6 +288,7 @@ export const cases = {
     }
     await w.shot(w.carol, "settings-dark");
     await w.bob.button("People").click();
+    await w.bob.page.locator(".avatar .dot").first().waitFor();
     await w.shot(w.bob, "people-phone");
   },
 };

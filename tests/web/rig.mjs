@@ -11,6 +11,7 @@ import os from "node:os";
 import path from "node:path";
 import tls from "node:tls";
 import { fileURLToPath } from "node:url";
+import { writeScene } from "./scene.mjs";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 export const ROOT = path.join(HERE, "../..");
@@ -140,10 +141,13 @@ export async function foreignPage(server, to) {
 // ---- the browser ----
 
 export function startBrowser(server) {
+  const scene = path.join(ROOT, "build/web-scene.y4m");
+  writeScene(scene);
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+      `--use-file-for-fake-video-capture=${scene}`,
       "--autoplay-policy=no-user-gesture-required", "--disable-background-timer-throttling",
       "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", ...server.args,
     ],

@@ -20,7 +20,7 @@ export interface Known extends Party {
 export type Place = "loading" | "sign-in" | "invited" | "phone";
 export type Part = "people" | "recent" | "settings";
 
-const PEOPLE_EVERY_MS = 20_000;
+const PEOPLE_EVERY_MS = 10_000;
 const TURN_SLACK_MS = 60_000;
 const EMPTY_VIEW: PhoneView = { line: "connecting", lineWords: words.connecting, calls: [] };
 
@@ -299,6 +299,9 @@ export class Model {
   }
 
   private see(view: PhoneView): void {
+    if (view.line === "ready" && this.view.line !== "ready") {
+      void this.refreshPeople();
+    }
     this.view = view;
     if (this.leading) {
       this.tabs?.say({ kind: "view", view });
