@@ -78,13 +78,15 @@ static void house_open(struct house *h, unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         h->cores[i] = core_new(NULL, i, seed, clock_now());
         assert_non_null(h->cores[i]);
-        struct io_config config = { .worker = i,
-                                    .listen = listen,
-                                    .listen_count = ARRAY_LEN(listen),
-                                    .tls = server_with(cert_org, cert_com),
-                                    .limits = limits_now,
-                                    .hooks = { h, on_store, on_trace },
-                                    .core = h->cores[i] };
+        struct io_config config = {
+            .worker = i,
+            .listen = listen,
+            .listen_count = ARRAY_LEN(listen),
+            .tls = server_with(cert_org, cert_com),
+            .limits = limits_now,
+            .hooks = { .ctx = h, .on_store = on_store, .on_trace = on_trace },
+            .core = h->cores[i]
+        };
         assert_ok(io_new(&config, &h->ios[i], NULL));
         tls_server_unref(config.tls);
         for (size_t j = 0; j < ARRAY_LEN(listen); j++) listen[j].at = io_address(h->ios[i], j);
