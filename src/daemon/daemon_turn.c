@@ -204,25 +204,33 @@ void daemon_put_turn_uris(void *ctx, struct json_writer *w) {
     daemon_put_turn_urls(ctx, w, "uris", false);
 }
 
+/* Was the same said for a listener before this one? One name covers both families. */
+static bool is_said(const struct daemon *d, size_t count, uint16_t port) {
+    const struct io_listen *l = &d->listen[count];
+    for (size_t i = 0; i < count; i++)
+        if (d->listen[i].is_turn == l->is_turn && d->listen[i].lane == l->lane &&
+            d->listen[i].transport == l->transport && io_address(d->workers[0].io, i).port == port)
+            return true;
+    return false;
+}
+
 void daemon_put_turn_urls(struct daemon *d, struct json_writer *w, const char *member,
                           bool is_stun) {
+    bool by_address = is_local_only(d);
     slice name = d->config->listen_name.len ? d->config->listen_name : d->domains[0];
-    uint16_t secured = 0; /* one name covers both families */
     json_begin_array(w, member);
     for (size_t i = 0; i < d->listen_count && d->turn.is_on; i++) {
         const struct io_listen *l = &d->listen[i];
         struct addr at = io_address(d->workers[0].io, i);
-        if (is_stun) {
-            if (l->is_turn && l->transport == FLOW_UDP)
-                put_uri(w, is_local_only(d) ? SLICE_NONE : name, &at, "stun", NULL);
-            continue;
-        }
-        if (l->is_turn)
-            put_uri(w, is_local_only(d) ? SLICE_NONE : name, &at, "turn",
+        bool is_tls = !l->is_turn && l->transport == FLOW_TLS && l->lane == LANE_MAIN;
+        if ((!l->is_turn || !by_address) && is_said(d, i, at.port)) continue;
+        if (is_stun && l->is_turn && l->transport == FLOW_UDP)
+            put_uri(w, by_address ? SLICE_NONE : name, &at, "stun", NULL);
+        else if (!is_stun && l->is_turn)
+            put_uri(w, by_address ? SLICE_NONE : name, &at, "turn",
                     l->transport == FLOW_UDP ? "udp" : "tcp");
-        else if (l->transport == FLOW_TLS && l->lane == LANE_MAIN && at.port != secured)
+        else if (!is_stun && is_tls)
             put_uri(w, name, &at, "turns", "tcp");
-        if (l->transport == FLOW_TLS && l->lane == LANE_MAIN) secured = at.port;
     }
     json_end(w);
 }

@@ -51,14 +51,25 @@ static bool alpn_is_browser(slice list) {
     return false;
 }
 
-/* A browser that is asked for a certificate shows a chooser or drops the WebSocket. */
+/* RFC 8701: values that mean nothing, sent so that servers stay used to unknown ones. */
+static bool has_grease(SSL *ssl) {
+    const unsigned char *suites;
+    size_t len = SSL_client_hello_get0_ciphers(ssl, &suites);
+    for (size_t i = 0; i + 1 < len; i += 2)
+        if (suites[i] == suites[i + 1] && (suites[i] & 0x0f) == 0x0a) return true;
+    return false;
+}
+
+/* A browser that is asked for a certificate shows a chooser or drops the connection. Its WebSocket
+ * is known by ALPN. Its TURN over TLS offers none, and Chromium ends it at the question; nobody
+ * else is known to send GREASE without ALPN. */
 static int on_client_hello(SSL *ssl, int *alert, void *ctx) {
     (void)alert, (void)ctx;
     const unsigned char *ext;
     size_t len;
-    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &ext,
-                                  &len) == 1 &&
-        len > 2 && alpn_is_browser(slice_of(ext + 2, len - 2)))
+    bool has_alpn = SSL_client_hello_get0_ext(
+                        ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &ext, &len) == 1;
+    if (has_alpn ? len > 2 && alpn_is_browser(slice_of(ext + 2, len - 2)) : has_grease(ssl))
         SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
     return SSL_CLIENT_HELLO_SUCCESS;
 }

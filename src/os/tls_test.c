@@ -393,6 +393,47 @@ static void alpn_decides_protocol_and_asking(void **state) {
 
 /* ---- client certificates: which, on which version, fresh and resumed ---- */
 
+/* Does the server's first flight (TLS 1.2, so in clear) hold a CertificateRequest (type 13)? */
+static bool flight_asks(const uint8_t *flight, size_t len) {
+    uint8_t body[TLS_WIRE_OUT_BYTES];
+    size_t n = 0;
+    for (size_t at = 0; at + 5 <= len;) {
+        size_t record = (size_t)flight[at + 3] << 8 | flight[at + 4];
+        assert_int_equal(flight[at], 22);
+        memcpy(body + n, flight + at + 5, record);
+        n += record;
+        at += 5 + record;
+    }
+    for (size_t at = 0; at + 4 <= n;) {
+        if (body[at] == 13) return true;
+        at += 4 + ((size_t)body[at + 1] << 16 | (size_t)body[at + 2] << 8 | body[at + 3]);
+    }
+    return false;
+}
+
+/* A browser's TURN over TLS offers no ALPN; its GREASE (RFC 8701) tells what it is. */
+static void grease_without_alpn_is_not_asked(void **state) {
+    (void)state;
+    struct tls_server *s = server_with(cert_org, NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        struct tls_client *c = client_with((struct tls_client_config){
+            .only_tls12 = true, .alpn = i & 2 ? TLS_ALPN_SIP : TLS_ALPN_NONE });
+        open_pair(c, s, "example.org", &left, &right);
+        assert_err(tls_handshake(&left.tls), ERR_AGAIN);
+        /* record, handshake head, version, random; session id; then the suites */
+        uint8_t *suites = left.out + 5 + 4 + 2 + 32;
+        suites += 1 + suites[0];
+        size_t len = (size_t)suites[0] << 8 | suites[1];
+        if (i & 1) memcpy(suites + len, "\x1a\x1a", 2); /* the last one */
+        carry(&left, &right, sizeof left.out);
+        assert_err(tls_handshake(&right.tls), ERR_AGAIN);
+        assert_int_equal(flight_asks(right.out, right.wire.out_len), i != 1);
+        close_pair(&left, &right);
+        tls_client_unref(c);
+    }
+    tls_server_unref(s);
+}
+
 static void expect_key(const struct pki_id *identity, bool counts, wall_t at) {
     uint8_t got[32], want[32];
     assert_int_equal(tls_device_key(&right.tls, at, got), counts);
@@ -781,6 +822,7 @@ int main(void) {
         cmocka_unit_test(clients_check_the_name),
         cmocka_unit_test(new_contexts_leave_old_connections_alone),
         cmocka_unit_test(alpn_decides_protocol_and_asking),
+        cmocka_unit_test(grease_without_alpn_is_not_asked),
         cmocka_unit_test(device_certificate_matrix),
         cmocka_unit_test(no_device_ca_no_device),
         cmocka_unit_test(names_no_authority),
