@@ -185,7 +185,7 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
                                        config->contacts_max, store_is_out(c) };
     char aor_mem[ACCOUNT_USER_MAX * 3 + ACCOUNT_DOMAIN_MAX + 2];
     struct buf aor = buf_over(aor_mem, sizeof aor_mem);
-    core_put_aor(c, account.id, &aor);
+    if (hdr_has_token(m, HDR_SUPPORTED, SLICE("gruu"))) core_put_aor(c, account.id, &aor);
     struct registrar_request req = { .msg = m,
                                      .account_id = account.id,
                                      .device_id = device_id,

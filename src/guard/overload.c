@@ -3,17 +3,18 @@
 #include "base/scan.h"
 
 #define ONE           OVERLOAD_ONE
-#define STEPS_MAX     50         /* a longer sleep says no more */
+#define SECOND_MS     1000
+#define STEPS_MAX     8          /* a longer sleep says no more */
 #define ACCEPT_MIN    (ONE / 64) /* never nothing: else nobody would see that it is over */
 #define REFRESH_BELOW (ONE / 8)  /* registrations are shed only when new calls nearly all are */
 #define SPARE_MIN     30         /* thousandths of the time; less means that all of it was used */
 #define SPARE_MUCH    200
-#define USED_UP_STEPS 5
-#define SECOND_MS     1000
+#define GROWN_MAX     3 /* 2, 4, 8: from the least it is whole again after 3 s */
 
 void overload_init(struct overload *o, struct now now) {
-    *o =
-        (struct overload){ .accept = ONE, .second = 1, .second_at = now.mono, .told_at = now.wall };
+    *o = (struct overload){
+        .accept = ONE, .second = 1, .sum = { .standing = UINT32_MAX }, .told_at = now.wall
+    };
 }
 
 bool overload_is_active(const struct overload *o) {
@@ -22,69 +23,135 @@ bool overload_is_active(const struct overload *o) {
 
 static uint32_t scaled(uint32_t share, uint64_t part, uint64_t whole) {
     uint64_t r = share * part / whole;
-    return r > ONE ? ONE : (uint32_t)r;
+    return r > ONE ? ONE : r < ACCEPT_MIN ? ACCEPT_MIN : (uint32_t)r;
 }
 
-/* Less: by what could not be served, but not all at once, and at least a little. */
-static uint32_t accept_less(uint32_t accept, uint64_t served, uint64_t arrived) {
-    /* Nobody new came while others waited: no share to tell of. */
-    if (served * 100 > arrived * 95 || arrived == 0) {
-        served = 95;
-        arrived = 100;
-    } else if (served * 10 < arrived * 8) {
-        served = 8;
-        arrived = 10;
+/* Some waited all the time. When they are new or got many more, what was read is what can be done
+ * of what came (but a cut is not seen at once, so not twice in a row). Else the share goes after
+ * them in small steps, up too: new ones are read first, and do not wait for those who stand since
+ * the flood. */
+static uint32_t accept_less(struct overload *o) {
+    const struct overload_measure *m = &o->sum;
+    if (m->standing < o->stood) {
+        o->has_cut = false;
+        return scaled(o->accept, 33, 32);
     }
-    uint32_t less = scaled(accept, served, arrived);
-    return less < ACCEPT_MIN ? ACCEPT_MIN : less;
+    bool is_many = (uint64_t)(m->standing - o->stood) * 4 > m->arrived || !overload_is_active(o);
+    o->has_cut = is_many && !o->has_cut && m->served < m->arrived;
+    return o->has_cut ? scaled(o->accept, m->served + 1, m->arrived) : scaled(o->accept, 31, 32);
 }
 
-/* More: where little time is spare in small steps, to stay near the best; where there is much an
- * eighth in each step, so that from the least it is whole again after some 3 s. */
-static uint32_t accept_more(uint32_t accept, const struct overload_measure *m) {
-    bool is_much = m->spare_us > (uint64_t)m->ms * SPARE_MUCH;
-    uint32_t steps = m->ms / OVERLOAD_STEP_MS;
-    for (uint32_t i = 0; i < steps && i < STEPS_MAX && accept < ONE; i++)
-        accept = scaled(accept + ONE / 256, is_much ? 9 : 33, is_much ? 8 : 32);
+/* By as much as there was time to spare, for new work costs later, too. Where much stays to spare
+ * it was not this share that kept the others away: then 4 and 8 times. */
+static uint32_t accept_more(struct overload *o) {
+    const struct overload_measure *m = &o->sum;
+    uint64_t all = m->ms * UINT64_C(1000), spare = m->spare_us < all ? m->spare_us : all;
+    uint64_t used = all - spare, aim = all * (1000 - SPARE_MIN) / 1000;
+    bool is_much = spare * 1000 > all * SPARE_MUCH;
+    uint32_t accept = o->accept;
+    for (uint32_t i = 0; i < m->ms / SECOND_MS && i < STEPS_MAX; i++) {
+        if (o->grown < GROWN_MAX) o->grown++;
+        uint64_t least = aim >> o->grown;
+        if (used < least || (is_much && o->grown > 1)) used = least;
+        accept = scaled(accept + ONE / 256, aim, used);
+    }
     return accept;
 }
 
-static void next_second(struct overload *o, struct now now) {
-    uint64_t ms = (uint64_t)(now.mono - o->second_at);
-    if (ms < SECOND_MS) return;
-    o->new_ps = (uint32_t)(o->asked_new * UINT64_C(1000) / ms);
-    o->all_ps = (uint32_t)(o->asked_all * UINT64_C(1000) / ms);
-    o->clients_ps = o->clients;
-    o->asked_new = o->asked_all = o->clients = 0;
+/* All time used and nobody waiting is where we want to be, unless it is so for long: then those in
+ * calls, whose bytes do not stand in a queue of ours, want more than there is. */
+static uint32_t accept_next(struct overload *o) {
+    const struct overload_measure *m = &o->sum;
+    bool is_used_up = m->spare_us < (uint64_t)m->ms * SPARE_MIN;
+    o->used_up = is_used_up && !m->standing ? o->used_up + 1 : 0;
+    if (!m->standing && !is_used_up) return accept_more(o);
+    o->grown = 0;
+    if (m->standing) return accept_less(o);
+    return o->used_up > 1 ? scaled(o->accept, 85, 100) : o->accept;
+}
+
+/* Of what a client would send, there came what the share of this second has left; and of that we
+ * have heard what was read of it. Seconds differ: while control goes on, a mean over some. */
+static uint32_t mean(uint32_t before, uint64_t now, bool is_first) {
+    uint64_t m = is_first ? now : (before * UINT64_C(3) + now + 2) / 4;
+    return m < UINT32_MAX ? (uint32_t)m : UINT32_MAX;
+}
+
+static void learn_wanted(struct overload *o) {
+    const struct overload_measure *m = &o->sum;
+    bool is_first = !overload_is_active(o);
+    for (unsigned i = 0; i < ARRAY_LEN(o->asked); i++) {
+        uint64_t fresh = o->asked[i].fresh * UINT64_C(1000) / m->ms * ONE / o->accept;
+        if (m->served) fresh = fresh * m->arrived / m->served;
+        uint64_t others = o->asked[i].others * UINT64_C(1000) / m->ms;
+        o->wanted[i].fresh = mean(o->wanted[i].fresh, fresh, is_first);
+        o->wanted[i].others = mean(o->wanted[i].others, others, is_first);
+        o->asked[i] = (struct overload_heard){ 0 };
+    }
+}
+
+static void next_second(struct overload *o) {
+    learn_wanted(o);
+    o->accept = accept_next(o);
+    o->stood = o->sum.standing;
+    o->clients_last = o->clients;
+    o->clients = 0;
+    o->sum = (struct overload_measure){ .standing = UINT32_MAX };
     o->second++;
-    o->second_at = now.mono;
+}
+
+/* RFC 7339 5.3, 7.2: the percentage is of all requests a client would send, but only new ones are
+ * to go. In hundredths: at ten times the load one percent of all is a tenth of what is to come. */
+static uint32_t loss_exact(const struct overload *o) {
+    const struct overload_heard *w = &o->wanted[OVERLOAD_LOSS];
+    uint64_t fresh = w->fresh ? w->fresh : 1;
+    return (uint32_t)(fresh * (ONE - o->accept) * 10000 / ONE / (fresh + w->others));
+}
+
+/* RFC 7415 3.4: what can be served now, in equal parts. */
+static uint32_t rate_of_one(const struct overload *o) {
+    const struct overload_heard *w = &o->wanted[OVERLOAD_RATE];
+    uint32_t clients = o->clients_last > o->clients ? o->clients_last : o->clients;
+    uint64_t all = w->others + (uint64_t)w->fresh * o->accept / ONE;
+    uint64_t rate = all / (clients ? clients : 1);
+    return rate ? (uint32_t)rate : 1;
+}
+
+/* What clients are told from now on. A percentage is whole: what rounding takes from one is given
+ * to the next, so that their mean over a second is the exact one. */
+static void tell(struct overload *o, struct now now) {
+    uint32_t loss = 0, rate = 0;
+    if (overload_is_active(o)) {
+        int32_t exact = (int32_t)loss_exact(o) + o->loss_owed;
+        loss = exact < 50 ? 0 : ((uint32_t)exact + 50) / 100;
+        if (loss > 100) loss = 100;
+        o->loss_owed = exact - (int32_t)(loss * 100);
+        rate = rate_of_one(o);
+    }
+    if (loss == o->loss && rate == o->rate && overload_is_active(o) == o->is_told) return;
+    o->loss = loss;
+    o->rate = rate;
+    o->is_told = overload_is_active(o);
+    /* RFC 7339 4.4: of two values the later one has the higher number. */
+    o->told_at = now.wall > o->told_at ? now.wall : o->told_at + 1;
 }
 
 void overload_measure(struct overload *o, const struct overload_measure *m, struct now now) {
-    bool is_used_up = m->spare_us < (uint64_t)m->ms * SPARE_MIN;
-    o->used_up = is_used_up ? o->used_up + 1 : 0;
-    /* All time used and nobody waiting is where we want to be, unless it is so for long: then those
-     * in calls, whose bytes do not stand in a queue of ours, want more than there is. */
-    if (m->standing)
-        o->accept = accept_less(o->accept, m->served, m->arrived);
-    else if (o->used_up > USED_UP_STEPS)
-        o->accept = accept_less(o->accept, 1, 1);
-    else if (!is_used_up)
-        o->accept = accept_more(o->accept, m);
-    next_second(o, now);
-    uint32_t tell = o->accept == ONE ? 0 : o->accept;
-    if (tell == o->told) return;
-    o->told = tell;
-    /* RFC 7339 4.4: of two values the later one has the higher number. */
-    o->told_at = now.wall > o->told_at ? now.wall : o->told_at + 1;
+    o->sum.ms += m->ms;
+    o->sum.spare_us += m->spare_us;
+    o->sum.arrived += m->arrived;
+    o->sum.served += m->served;
+    if (m->standing < o->sum.standing) o->sum.standing = m->standing;
+    if (o->sum.ms >= SECOND_MS) next_second(o);
+    tell(o, now);
 }
 
 bool overload_admit(struct overload *o, const struct overload_ask *ask) {
     uint32_t share = o->accept, draw = ask->random % ONE;
     bool is_taken = true;
-    o->asked_all++;
+    if (ask->kind != OVERLOAD_NEW) o->asked[ask->takes_part].others++;
     if (ask->kind == OVERLOAD_NEW) {
-        o->asked_new++;
+        o->asked[ask->takes_part].fresh++;
         if (ask->waited_ms >= OVERLOAD_STALE_MS)
             is_taken = false;
         else if (ask->takes_part == OVERLOAD_NONE && !ask->has_waited)
@@ -114,29 +181,11 @@ void overload_heard(struct overload *o, uint32_t *seen) {
     o->clients++;
 }
 
-/* RFC 7339 5.3, 7.2: the percentage is of all requests a client would send, but only new ones are
- * to go. What we hear of those is what is left of them. */
-static uint32_t loss_percent(const struct overload *o) {
-    uint64_t heard = o->new_ps ? o->new_ps : 1;
-    uint64_t wanted = heard * ONE / o->accept;
-    uint64_t others = o->all_ps > o->new_ps ? o->all_ps - o->new_ps : 0;
-    return (uint32_t)((wanted - heard) * 100 / (wanted + others));
-}
-
-/* RFC 7415 3.4: what is served now, in equal parts. */
-static uint32_t rate_of_one(const struct overload *o) {
-    uint32_t clients = o->clients_ps > o->clients ? o->clients_ps : o->clients;
-    uint32_t rate = o->all_ps / (clients ? clients : 1);
-    return rate ? rate : 1;
-}
-
 void overload_put(const struct overload *o, enum overload_algorithm algorithm, struct buf *out) {
     if (algorithm == OVERLOAD_NONE) return;
-    bool is_active = overload_is_active(o);
-    uint32_t value = 0;
-    if (is_active) value = algorithm == OVERLOAD_RATE ? rate_of_one(o) : loss_percent(o);
     /* RFC 7339 5.1, 5.7: validity 0 says that there is no control now. */
-    buf_fmt(out, ";oc=%u;oc-algo=\"%s\";oc-validity=%u;oc-seq=%lld.%03u", value,
-            algorithm == OVERLOAD_RATE ? "rate" : "loss", is_active ? OVERLOAD_VALIDITY_MS : 0,
+    buf_fmt(out, ";oc=%u;oc-algo=\"%s\";oc-validity=%u;oc-seq=%lld.%03u",
+            algorithm == OVERLOAD_RATE ? o->rate : o->loss,
+            algorithm == OVERLOAD_RATE ? "rate" : "loss", o->is_told ? OVERLOAD_VALIDITY_MS : 0,
             (long long)(o->told_at / 1000), (unsigned)(o->told_at % 1000));
 }

@@ -9,6 +9,9 @@
  *           responses); registrations long after new calls are not; new calls, and whatever else
  *           begins something, are what is shed. RFC 7200 5.3.2 draws the same line: load is
  *           controlled at requests that begin something, never at what they lead to.
+ * Control:  once a second, because what is taken now still costs in the next one: when flows were
+ *           waiting all the time, the share is cut to what was read of what came; when time was to
+ *           spare, it grows by as much as there was. What clients are told of it follows.
  * Waiting:  under overload an idle flow waits before it is read (os/loop.h), which sheds load at no
  *           cost. So a request that has waited its turn on an idle flow is taken, unless it waited
  *           for so long that its caller has given up.
@@ -52,17 +55,25 @@ struct overload_ask {
     uint32_t random; /* 32 fresh bits */
 };
 
+struct overload_heard {
+    uint32_t fresh, others; /* requests that begin something; that belong to it */
+};
 struct overload {
-    uint32_t accept;               /* share of new work taken on, of OVERLOAD_ONE */
-    uint32_t asked_new, asked_all; /* requests of this second */
-    uint32_t new_ps, all_ps;       /* of the last one */
-    uint32_t clients, clients_ps;  /* RATE: those heard in this second, and in the last one */
-    uint32_t second;               /* number of this second: for counting clients once */
-    mono_t second_at;
-    wall_t told_at;   /* when what clients are told changed last: oc-seq */
-    uint32_t told;    /* what it was worked out of */
-    uint32_t used_up; /* measures in a row that found no time to spare */
-    uint64_t shed;    /* requests refused so far */
+    uint32_t accept; /* share of new work taken on, of OVERLOAD_ONE: the same for a whole second */
+    uint32_t second; /* number of this second: for counting clients once */
+    struct overload_measure sum;     /* what was measured in it */
+    struct overload_heard asked[3];  /* by algorithm: in this second */
+    struct overload_heard wanted[3]; /* what clients would send, a second, were they free */
+    uint32_t stood;                  /* how many waited all the last second */
+    bool has_cut;                    /* there: it takes a while until that is seen */
+    uint32_t grown;                  /* seconds in a row in which it grew */
+    uint32_t clients, clients_last;  /* RATE: those heard */
+    uint32_t used_up;    /* seconds in a row that had no time to spare, and nobody waiting */
+    uint32_t loss, rate; /* what clients are told: percent, requests a second */
+    int32_t loss_owed;   /* hundredths of a percent that rounding has kept back so far */
+    bool is_told;        /* it is in force */
+    wall_t told_at;      /* when it changed last: oc-seq */
+    uint64_t shed;       /* requests refused so far */
 };
 
 void overload_init(struct overload *o, struct now now);

@@ -5,12 +5,13 @@
 struct desk {
     struct overload o;
     struct now now;
-    uint32_t random;
+    uint32_t random, line; /* who waits */
 };
 
 static void desk_open(struct desk *d) {
     d->now = (struct now){ 1000, 1700000000000 };
     d->random = 1;
+    d->line = 0;
     overload_init(&d->o, d->now);
 }
 
@@ -18,11 +19,13 @@ static void desk_open(struct desk *d) {
 static void step(struct desk *d, uint32_t arrived, uint32_t served, uint32_t spare_percent) {
     d->now.mono += OVERLOAD_STEP_MS;
     d->now.wall += OVERLOAD_STEP_MS;
+    d->line = d->line + arrived > served ? d->line + arrived - served : 0;
+    if (spare_percent) d->line = 0;
     struct overload_measure m = { .ms = OVERLOAD_STEP_MS,
                                   .spare_us = OVERLOAD_STEP_MS * 10u * spare_percent,
                                   .arrived = arrived,
                                   .served = served,
-                                  .standing = arrived > served ? arrived - served : 0 };
+                                  .standing = d->line };
     overload_measure(&d->o, &m, d->now);
 }
 
@@ -82,10 +85,27 @@ static void all_time_used_is_overload(void **state) {
     (void)state;
     struct desk d;
     desk_open(&d);
-    for (int i = 0; i < 5; i++) step(&d, 0, 0, 0); /* few flows, which never pause */
+    for (int i = 0; i < 10; i++) step(&d, 0, 0, 0); /* few flows, which never pause */
     assert_false(overload_is_active(&d.o));
-    for (int i = 0; i < 30; i++) step(&d, 0, 0, 0);
+    for (int i = 0; i < 100; i++) step(&d, 0, 0, 0);
     assert_in_range(taken_of_1000(&d, OVERLOAD_NEW), 150, 280);
+}
+
+/* Whoever waits since the flood began does not make the share smaller, and the share is not cut
+ * again before the first cut can be seen. */
+static void an_old_queue_is_no_news(void **state) {
+    (void)state;
+    struct desk d;
+    desk_open(&d);
+    for (int i = 0; i < 10; i++) step(&d, 100, 50, 0);
+    uint32_t once = d.o.accept;
+    assert_in_range(once, OVERLOAD_ONE * 48 / 100, OVERLOAD_ONE * 52 / 100);
+    for (int i = 0; i < 10; i++) step(&d, 100, 50, 0); /* not seen yet */
+    assert_in_range(d.o.accept, once * 95 / 100, once);
+    for (int i = 0; i < 100; i++) step(&d, 50, 51, 0);
+    assert_true(d.o.accept > once);
+    for (int i = 0; i < 10; i++) step(&d, 60, 50, 0);
+    assert_in_range(d.o.accept, once, once * 15 / 10);
 }
 
 /* The promise is 5 s, and clients keep what they were told for OVERLOAD_VALIDITY_MS. */
@@ -134,19 +154,23 @@ static void tells_clients(void **state) {
     says(&d, OVERLOAD_NONE, "");
     says(&d, OVERLOAD_LOSS, ";oc=0;oc-algo=\"loss\";oc-validity=0;oc-seq=1700000000.000");
     uint32_t seen[5] = { 0 };
-    for (int s = 0; s < 30; s++) {
-        step(&d, 100, 50, 0);
+    for (int s = 0; s < 300; s++) {
+        step(&d, 100, 100, 3);
         d.o.accept = OVERLOAD_ONE / 2; /* a state that holds */
         for (int i = 0; i < 10; i++) {
             ask(&d, OVERLOAD_NEW, true, 0, OVERLOAD_LOSS);
             ask(&d, OVERLOAD_KEEP, true, 0, OVERLOAD_LOSS);
             ask(&d, OVERLOAD_KEEP, true, 0, OVERLOAD_LOSS);
+            ask(&d, OVERLOAD_NEW, true, 0, OVERLOAD_RATE);
+            ask(&d, OVERLOAD_KEEP, true, 0, OVERLOAD_RATE);
+            ask(&d, OVERLOAD_KEEP, true, 0, OVERLOAD_RATE);
         }
         for (int i = 0; i < 5; i++) overload_heard(&d.o, &seen[i]);
         for (int i = 0; i < 5; i++) overload_heard(&d.o, &seen[i]);
     }
+    step(&d, 100, 100, 3);
     /* 100 new ones heard of 200 wanted, 200 others: 100 of 400 are to go. 300 served a second,
-     * among five clients. */
+     * among five clients; the mean ends just below. */
     char mem[OVERLOAD_TEXT_MAX];
     struct buf b = buf_over(mem, sizeof mem);
     overload_put(&d.o, OVERLOAD_LOSS, &b);
@@ -154,7 +178,24 @@ static void tells_clients(void **state) {
                              SLICE(";oc=25;oc-algo=\"loss\";oc-validity=2000;oc-seq=17000000")));
     buf_clear(&b);
     overload_put(&d.o, OVERLOAD_RATE, &b);
-    assert_true(slice_starts(buf_slice(&b), SLICE(";oc=60;oc-algo=\"rate\";oc-validity=2000;")));
+    assert_true(slice_starts(buf_slice(&b), SLICE(";oc=59;oc-algo=\"rate\";oc-validity=2000;")));
+}
+
+/* At ten times the load a whole percent is a tenth of what may come: the mean must be exact. */
+static void a_percentage_in_the_mean(void **state) {
+    (void)state;
+    struct desk d;
+    desk_open(&d);
+    unsigned sum = 0;
+    for (int s = 0; s < 400; s++) {
+        step(&d, 100, 100, 3);
+        d.o.accept = OVERLOAD_ONE / 10;
+        for (int i = 0; i < 10; i++) ask(&d, OVERLOAD_NEW, true, 0, OVERLOAD_LOSS);
+        for (int i = 0; i < 13; i++) ask(&d, OVERLOAD_KEEP, true, 0, OVERLOAD_LOSS);
+        if (s >= 300) sum += d.o.loss;
+    }
+    /* 100 heard of 1,000 a second, 130 others: 900 of 1,130 are to go, 79.65 of a hundred. */
+    assert_in_range(sum, 7950, 7970);
 }
 
 /* RFC 7339 4.4: a later value has a higher number, also when the wall clock steps back. */
@@ -163,10 +204,12 @@ static void numbers_rise(void **state) {
     struct desk d;
     desk_open(&d);
     wall_t last = d.o.told_at;
+    uint32_t told = 0;
     for (int i = 0; i < 20; i++) {
         d.now.wall -= 5000;
         step(&d, 100, 10, 0);
-        if (d.o.accept == d.o.told && d.o.told_at == last) continue; /* at its least: no news */
+        if (d.o.loss == told) continue; /* no news */
+        told = d.o.loss;
         assert_true(d.o.told_at > last);
         last = d.o.told_at;
     }
@@ -202,11 +245,12 @@ static void a_step_without_arrivals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_takes_all),       cmocka_unit_test(spare_time_is_no_overload),
-        cmocka_unit_test(sheds_new_work_first), cmocka_unit_test(all_time_used_is_overload),
-        cmocka_unit_test(recovers_in_time),     cmocka_unit_test(waiting_is_its_own_shedding),
-        cmocka_unit_test(tells_clients),        cmocka_unit_test(numbers_rise),
-        cmocka_unit_test(chooses_an_algorithm), cmocka_unit_test(a_step_without_arrivals),
+        cmocka_unit_test(idle_takes_all),          cmocka_unit_test(spare_time_is_no_overload),
+        cmocka_unit_test(sheds_new_work_first),    cmocka_unit_test(all_time_used_is_overload),
+        cmocka_unit_test(recovers_in_time),        cmocka_unit_test(waiting_is_its_own_shedding),
+        cmocka_unit_test(tells_clients),           cmocka_unit_test(numbers_rise),
+        cmocka_unit_test(chooses_an_algorithm),    cmocka_unit_test(a_step_without_arrivals),
+        cmocka_unit_test(an_old_queue_is_no_news), cmocka_unit_test(a_percentage_in_the_mean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
