@@ -431,6 +431,50 @@ static void bad_streams_are_closed(void **state) {
     house_close(&house);
 }
 
+#define UPGRADE                                                                                    \
+    "GET /ws HTTP/1.1\r\nHost: example.org\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"       \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"                 \
+    "Sec-WebSocket-Protocol: sip\r\n"
+
+/* A frame whose mask is zero. */
+static void phone_say_frame(struct phone *p, uint8_t first, slice payload) {
+    uint8_t head[6] = { first, (uint8_t)(0x80 | payload.len) };
+    assert_true(payload.len < 126);
+    phone_say(p, slice_of(head, sizeof head));
+    phone_say(p, payload);
+}
+
+/* RFC 6455, RFC 7118: over a WebSocket a message is a message, whatever pieces it came in. */
+static void speaks_over_websockets(void **state) {
+    (void)state;
+    house_open(&house, 1);
+    struct tls_client *c = client_with((struct tls_client_config){ .alpn = TLS_ALPN_HTTP });
+    phone_open(&one, &house, c, "example.org");
+    phone_say(&one, SLICE(UPGRADE "Origin: https://example.com\r\n\r\n"));
+    phone_expect(&one, "HTTP/1.1 403 ", 1);
+    phone_say(&one, SLICE(UPGRADE "Origin: https://example.org\r\n\r\n")); /* and goes on */
+    phone_expect(&one, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 1);
+    phone_say_frame(&one, 0x81, SLICE(REQUEST("echo")));
+    phone_expect(&one, "X-Size: 56\r\n", 1);
+    slice text = SLICE(REQUEST("echo"));
+    phone_say_frame(&one, 0x01, slice_head(text, 20));
+    phone_say_frame(&one, 0x89, SLICE("still there?"));
+    phone_say_frame(&one, 0x80, slice_from(text, 20));
+    phone_expect(&one, "still there?", 1);
+    phone_expect(&one, "X-Size: 56\r\n", 2);
+    phone_say_frame(&one, 0x81, SLICE("\r\n\r\n"));
+    phone_expect(&one, "\x81\x02\r\n", 1);
+    EVENTUALLY(fake_of(house.cores[0])->heard == 2);
+    phone_say(&one, SLICE("\x81\x02hi")); /* no mask */
+    phone_expect(&one, "\x88\x02\x03\xea", 1);
+    phone_expect_end(&one);
+    phone_close(&one);
+    assert_int_equal(COUNTED(&house, websockets), 1);
+    assert_int_equal(fake_of(house.cores[0])->received, 2);
+    tls_client_unref(c);
+    house_close(&house);
+}
+
 static void other_protocols_are_turned_away(void **state) {
     (void)state;
     house_open(&house, 1);
@@ -903,6 +947,7 @@ int main(void) {
         TEST(pieces_and_heaps),
         TEST(answers_pings),
         TEST(bad_streams_are_closed),
+        TEST(speaks_over_websockets),
         TEST(other_protocols_are_turned_away),
         TEST(slow_ones_are_closed),
         TEST(trickles_do_not_reset_the_clock),
