@@ -133,14 +133,13 @@ slice sdp_line(slice sdp, const char *start) {
 }
 
 const char *sdp_answer_to(struct test *t, slice offer) {
-    slice rest = slice_from(sdp_line(offer, "m="), 2), kind, port, profile, format;
-    (void)slice_split(&rest, ' ', &kind), (void)slice_split(&rest, ' ', &port);
-    (void)slice_split(&rest, ' ', &profile), (void)slice_split(&rest, ' ', &format);
-    if (!format.ptr) return sdp_answer;
+    slice rest = slice_from(sdp_line(offer, "m="), 2), part[4] = { { NULL, 0 } };
+    for (unsigned i = 0; i < ARRAY_LEN(part); i++) /* kind, port, profile, first format */
+        if (!slice_split(&rest, ' ', &part[i])) return sdp_answer;
     bool keys = sdp_lines(offer, "a=fingerprint:");
     return text(t,
                 "v=0\r\no=- 2 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
                 "m=" SLICE_FMT " 40002 " SLICE_FMT " " SLICE_FMT "\r\n%s",
-                SLICE_ARG(kind), SLICE_ARG(profile), SLICE_ARG(format),
+                SLICE_ARG(part[0]), SLICE_ARG(part[2]), SLICE_ARG(part[3]),
                 keys ? strstr(sdp_answer, "a=setup") : "");
 }

@@ -87,7 +87,6 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "baseline", &w->baseline, NULL },
         { "sign", &w->sign, NULL },
         { "allow-writes", NULL, &run->allow_writes },
-        { "load", NULL, &run->load },
         { "yes-i-may-test-this", NULL, &w->yes },
         { "trust-network", NULL, &run->trust_network },
         { "resume", NULL, &w->resume },
@@ -100,12 +99,20 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         if (simple[i].flag) *simple[i].flag = true;
         return true;
     }
-    unsigned *number = is(name, "rate") ? &run->rate : &run->jobs;
-    uint32_t n;
-    bool good =
-        slice_u32(slice_str(value), is(name, "rate") ? 10000 : RUN_JOBS_MAX, &n) == ERR_OK && n;
-    if (good) *number = n;
-    return good;
+    const struct {
+        const char *name;
+        unsigned *value;
+        uint32_t most;
+    } numbers[] = { { "rate", &run->rate, 10000 },
+                    { "load", &run->load, 10000 },
+                    { "jobs", &run->jobs, RUN_JOBS_MAX } };
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        uint32_t n;
+        if (!is(name, numbers[i].name)) continue;
+        if (slice_u32(slice_str(value), numbers[i].most, &n) != ERR_OK || !n) return false;
+        *numbers[i].value = n;
+    }
+    return true;
 }
 
 /* Options into w; the other words into args. */
@@ -325,6 +332,11 @@ static bool chosen(const struct wishes *w, const struct check_test *t) {
            (!w->row || is(slice_str(row->id), w->row) || is(slice_str(test_id(t, id)), w->row));
 }
 
+static bool goes_before(const struct check_test *a, const struct check_test *b) {
+    bool a_load = a->needs & NEEDS_LOAD, b_load = b->needs & NEEDS_LOAD;
+    return a_load != b_load ? b_load : a->seconds > b->seconds;
+}
+
 static void choose(struct wishes *w) {
     struct run *run = w->run;
     for (size_t a = 0; a < check_area_count; a++)
@@ -332,9 +344,9 @@ static void choose(struct wishes *w) {
             if (of_role(run, check_areas[a].role, &check_areas[a].tests[i]) &&
                 chosen(w, &check_areas[a].tests[i]) && run->todo_count < RUN_TESTS_MAX)
                 run->todo[run->todo_count++] = &check_areas[a].tests[i];
-    /* those that wait long go first: the others run meanwhile */
+    /* those that wait long go first: the others run meanwhile; bursts go last */
     for (unsigned i = 1; i < run->todo_count; i++)
-        for (unsigned k = i; k && run->todo[k]->seconds > run->todo[k - 1]->seconds; k--) {
+        for (unsigned k = i; k && goes_before(run->todo[k], run->todo[k - 1]); k--) {
             const struct check_test *t = run->todo[k];
             run->todo[k] = run->todo[k - 1];
             run->todo[k - 1] = t;
@@ -430,6 +442,8 @@ static int check_target(struct wishes *w, const char *given) {
     if (w->json)
         run->part =
             open(part, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (w->resume ? 0 : O_TRUNC), 0600);
+    if (run->load && !run->quiet)
+        (void)printf("--load: bursts of at most 2000 messages each, %u a second\n", run->load);
     the_run = run;
     (void)signal(SIGINT, interrupted);
     run_all(run);

@@ -43,7 +43,7 @@ static slice take_line(slice *rest) {
 
 static bool read_start(slice line, struct msg *m) {
     if (slice_starts(line, SLICE("SIP/"))) {
-        slice rest = line, code;
+        slice rest = line, code = SLICE_NONE;
         (void)slice_split(&rest, ' ', &m->version);
         (void)slice_split(&rest, ' ', &code);
         uint32_t status;

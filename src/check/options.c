@@ -27,7 +27,7 @@ const struct check_option check_options[] = {
     { "level", "LEVEL", "only MUST, SHOULD or MAY" },
     { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
     { "allow-writes", NULL, "also tests that remove bindings which they did not make" },
-    { "load", NULL, "also tests that send a bounded burst" },
+    { "load", "N", "also tests that send a burst: at most 2000 messages each, N a second" },
     { "yes-i-may-test-this", NULL, "the target may have a public address" },
     { "trust-network", NULL, "send credentials over UDP and TCP too, beyond this machine" },
     { "json", "FILE", "the report with all evidence; FILE.part grows while it runs" },

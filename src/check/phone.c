@@ -21,13 +21,14 @@ static void put_copied(struct buf *b, const struct msg *m) {
 
 /* The topmost is of an algorithm that nobody knows (RFC 8760 2.4). A phone that comes again without
  * credentials cannot read that: it gets MD5 alone, and fails that requirement. */
-static void put_challenge(struct buf *b, bool only_md5) {
+static void put_challenge(struct buf *b, slice realm, bool only_md5) {
     uint8_t nonce[12];
     static const char *const algorithms[] = { "X-KITH-1", "SHA-256", "MD5" };
     crypto_random(nonce, sizeof nonce);
     buf_lit(b, "SIP/2.0 401 Unauthorized\r\n");
     for (unsigned i = only_md5 ? 2 : 0; i < ARRAY_LEN(algorithms); i++) {
-        buf_lit(b, "WWW-Authenticate: Digest realm=\"kith-check\", qop=\"auth\", nonce=\"");
+        buf_fmt(b, "WWW-Authenticate: Digest realm=\"" SLICE_FMT "\", qop=\"auth\", nonce=\"",
+                SLICE_ARG(realm));
         buf_hex(b, nonce, sizeof nonce);
         buf_fmt(b, "\", algorithm=%s\r\n", algorithms[i]);
     }
@@ -75,7 +76,7 @@ void phone_register(struct run *run, struct link *l, slice raw) {
         buf_lit(&b, "SIP/2.0 200 OK\r\n");
         put_binding(&b, &m, p->aor);
     } else {
-        put_challenge(&b, p->strangers > 1);
+        put_challenge(&b, uri_host(value_uri(msg_header(&m, "To"))), p->strangers > 1);
     }
     put_copied(&b, &m);
     buf_lit(&b, "Content-Length: 0\r\n\r\n");

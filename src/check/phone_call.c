@@ -100,10 +100,11 @@ static void reliable(struct test *t) {
     OVER(t);
     MUST(t, t->event_count, r, "no answer");
     if (r->status < 200) {
-        MUST(t, r->at, msg_header(r, "RSeq").ptr && msg_lists(r, "Require", "100rel"),
-             "a %u without RSeq although 100rel was required", r->status);
+        bool right = msg_header(r, "RSeq").ptr && msg_lists(r, "Require", "100rel");
         dialog_of(a, r, true, &c.d);
-        ua_send(a, &(struct req){ .method = "PRACK",
+        if (right)
+            ua_send(
+                a, &(struct req){ .method = "PRACK",
                                   .in = &c.d,
                                   .headers = text(t, "RAck: " SLICE_FMT " %u INVITE\r\n",
                                                   SLICE_ARG(msg_header(r, "RSeq")), msg_cseq(r)) });
@@ -112,6 +113,7 @@ static void reliable(struct test *t) {
             phone_ack(&c);
             (void)phone_down(&c);
         }
+        MUST(t, r->at, right, "a %u without RSeq although 100rel was required", r->status);
         PASS(t, r->at);
     }
     if (r->status / 100 == 2) {
@@ -142,8 +144,11 @@ static void refer_200(struct test *t) {
     struct msg *r = ua_ask(c.a, &(struct req){ .method = "REFER",
                                                .in = &c.d,
                                                .headers = "Refer-To: <sip:nobody@{local}>\r\n" });
-    struct msg *n = r && r->status / 100 == 2 ? ua_wait(c.a, "NOTIFY", 1000) : NULL;
-    if (n) ua_reply(c.a, n, 200, NULL);
+    bool over = !(r && r->status / 100 == 2);
+    for (struct msg *m; !over && (m = phone_request(c.a, c.d.call_id, 1500));) {
+        over = is(m->method, "NOTIFY");
+        if (!over) ua_reply(c.a, m, 486, NULL); /* the call that it makes */
+    }
     (void)phone_down(&c);
     CAPABLE(t, r && r->status / 100 == 2, "transfer (REFER got %u)", r ? r->status : 0);
     EXPECT(t, r, "200");
@@ -244,7 +249,7 @@ static void direction(struct test *t) {
     PASS(t, c.ok->at);
 }
 static uint64_t version_of(slice sdp, slice *id) {
-    slice o = sdp_line(sdp, "o="), rest = o, word;
+    slice o = sdp_line(sdp, "o="), rest = o, word = SLICE_NONE;
     uint64_t v = 0;
     (void)slice_split(&rest, ' ', &word);
     (void)slice_split(&rest, ' ', id);
@@ -259,7 +264,7 @@ static void origin(struct test *t) {
         &(struct req){ .body = SDP("m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\na=sendonly\r\n" KEYED) });
     (void)phone_down(&c);
     GIVEN(t, r && r->status / 100 == 2, "a re-INVITE for hold gets %u", r ? r->status : 0);
-    slice id1, id2;
+    slice id1 = SLICE_NONE, id2 = SLICE_NONE;
     uint64_t v1 = version_of(c.ok->body, &id1), v2 = version_of(r->body, &id2);
     MUST(t, r->at, slice_eq(id1, id2), "another session id in o=");
     MUST(t, r->at, slice_eq(c.ok->body, r->body) ? v1 == v2 : v2 == v1 + 1,

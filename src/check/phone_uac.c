@@ -162,7 +162,7 @@ static void refused_login(struct test *t) {
     struct dialled c;
     DIALLED(t, &c, NULL);
     unsigned proof = 0;
-    const char *challenge = "Proxy-Authenticate: Digest realm=\"kith-check\", nonce=\"{n}\", "
+    const char *challenge = "Proxy-Authenticate: Digest realm=\"{realm}\", nonce=\"{n}\", "
                             "algorithm=SHA-256, qop=\"auth\"\r\n";
     struct msg *in[3] = { c.in, NULL, NULL };
     for (unsigned i = 0; i < 2 && in[i]; i++) {
@@ -195,7 +195,7 @@ static void strange_authority(struct test *t) {
     where[b.len] = 0;
     ua_reply(c.a, c.in, 401,
              &(struct rep){ .headers = text(t,
-                                            "WWW-Authenticate: Bearer realm=\"kith-check\", "
+                                            "WWW-Authenticate: Bearer realm=\"{realm}\", "
                                             "authz_server=\"https://%s/\"\r\n",
                                             where) });
     struct msg *again = phone_tries_again(&c, &proof);

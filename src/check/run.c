@@ -52,9 +52,12 @@ static const struct check_test *take(struct run *run, struct account *accounts[]
     for (unsigned i = 0; i < run->todo_count && !run->stop; i++) {
         if (run->taken[i]) continue;
         *more = true;
+        /* a burst runs alone, when the others are done */
+        if ((run->todo[i]->needs & NEEDS_LOAD) && run->load && run->running) continue;
         unsigned want = run->todo[i]->accounts;
         if (want <= run->account_count && !lease(run, want, accounts)) continue;
         run->taken[i] = true;
+        run->running++;
         return run->todo[i];
     }
     return NULL;
@@ -114,6 +117,7 @@ static void *worker(void *ctx) {
         if (!w) break;
         run_one(run, w, accounts);
         (void)pthread_mutex_lock(&run->lock);
+        run->running--;
         for (unsigned i = 0; i < ACCOUNTS_PER_TEST; i++)
             if (accounts[i]) accounts[i]->leased = false;
         (void)pthread_cond_broadcast(&run->changed);

@@ -37,7 +37,8 @@ struct run {
     unsigned role;       /* with ROLE_LISTENS when the target comes to us */
     char numbers[2][32]; /* of a PBX: "+49301234" */
     struct phone *phone;
-    bool allow_writes, load, trust_network, quiet;
+    bool allow_writes, trust_network, quiet;
+    unsigned load; /* messages a second in a burst; 0: none may be sent */
     unsigned rate; /* messages and connections a second */
     unsigned jobs;
     struct account accounts[RUN_ACCOUNTS_MAX];
@@ -45,6 +46,7 @@ struct run {
 
     const struct check_test *todo[RUN_TESTS_MAX];
     bool taken[RUN_TESTS_MAX];
+    unsigned running;
     unsigned todo_count;
     struct result results[RUN_TESTS_MAX];
     unsigned result_count;

@@ -14,6 +14,7 @@
     X(ROLE_SERVER, server_auth)                                                                    \
     X(ROLE_SERVER, server_reg)                                                                     \
     X(ROLE_SERVER, server_misc)                                                                    \
+    X(ROLE_SERVER, server_load)                                                                    \
     X(ROLE_RELAY, relay_turn)                                                                      \
     X(ROLE_PHONE | ROLE_BROWSER, phone_call)                                                       \
     X(ROLE_PHONE | ROLE_BROWSER, phone_core)                                                       \

@@ -154,6 +154,7 @@ void ua_close(struct ua *a) {
 static slice placeholder(struct ua *a, slice name, char mem[static 40]) {
     struct test *t = a->t;
     if (t->run->phone && is(name, "phone")) return slice_str(t->run->phone->contact);
+    if (t->run->phone && is(name, "realm")) return uri_host(slice_str(t->run->phone->aor));
     if (t->run->phone && is(name, "aor")) return slice_str(t->run->phone->aor);
     if (is(name, "domain")) return slice_str(t->run->target.domain);
     if (is(name, "aor")) return slice_str(a->account ? a->account->aor : "");
@@ -358,17 +359,29 @@ void ua_send_again(struct ua *a) {
     if (a) ua_send_bytes(a, a->last);
 }
 
-void ua_ack(struct ua *a, const struct msg *refusal) {
-    if (!a || !refusal) return;
+/* ACK or CANCEL of the last INVITE. */
+static void follow_up(struct ua *a, const char *method, slice to) {
     ua_send_bytes(
         a, slice_str(text(a->t,
-                          "ACK " SLICE_FMT " SIP/2.0\r\nVia: " SLICE_FMT "\r\n%s" SLICE_FMT
+                          "%s " SLICE_FMT " SIP/2.0\r\nVia: " SLICE_FMT "\r\n%s" SLICE_FMT
                           "%sMax-Forwards: 70\r\nFrom: " SLICE_FMT "\r\nTo: " SLICE_FMT
-                          "\r\nCall-ID: " SLICE_FMT "\r\nCSeq: %u ACK\r\nContent-Length: 0\r\n\r\n",
-                          SLICE_ARG(a->request_uri), SLICE_ARG(a->top_via),
+                          "\r\nCall-ID: " SLICE_FMT "\r\nCSeq: %u %s\r\nContent-Length: 0\r\n\r\n",
+                          method, SLICE_ARG(a->request_uri), SLICE_ARG(a->top_via),
                           a->routes.ptr ? "Route: " : "", SLICE_ARG(a->routes),
-                          a->routes.ptr ? "\r\n" : "", SLICE_ARG(a->from),
-                          SLICE_ARG(msg_header(refusal, "To")), SLICE_ARG(a->id), a->invite_cseq)));
+                          a->routes.ptr ? "\r\n" : "", SLICE_ARG(a->from), SLICE_ARG(to),
+                          SLICE_ARG(a->id), a->invite_cseq, method)));
+}
+
+void ua_ack(struct ua *a, const struct msg *refusal) {
+    if (a && refusal) follow_up(a, "ACK", msg_header(refusal, "To"));
+}
+
+/* A phone that rings on would be busy in the next test. */
+static void stop_ringing(struct ua *a) {
+    if (!a->t->run->phone || !is(slice_str(a->method), "INVITE")) return;
+    follow_up(a, "CANCEL", a->to);
+    struct msg *m = ua_wait(a, "4xx INVITE", 2000);
+    if (m) ua_ack(a, m);
 }
 
 void ua_reply(struct ua *a, const struct msg *q, unsigned status, const struct rep *more) {
@@ -539,6 +552,7 @@ struct msg *ua_ask(struct ua *a, const struct req *r) {
     for (unsigned round = 0;; round++) {
         send_with(a, r, login);
         struct msg *m = final_answer(a);
+        if (!m) stop_ringing(a);
         if (!m) return NULL;
         if (m->status >= 300 && is(msg_cseq_method(m), "INVITE")) ua_ack(a, m);
         const char *next = round < 2 ? ua_challenged(a, r, m) : NULL;

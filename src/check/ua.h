@@ -3,7 +3,8 @@
  * An agent is one connection (or UDP socket) and, if it has one, an account. Requests are written
  * from a `struct req`: what is not named gets a right value. In every text {domain}, {aor}, {user}
  * (of this agent), {peer}, {third} (AoRs of the test's second and third account), {local}
- * (host:port of this side), {contact} and {n} (a fresh token each time) are filled in.
+ * (host:port of this side), {contact} and {n} (a fresh token each time) are filled in; for a phone
+ * also {phone} (where it is called) and {realm}; for a trunk {n1} and {n2}, the numbers of the PBX.
  *
  * Lifetime: the test's. Threads: the test's own. Memory: the test's arena. */
 #ifndef CHECK_UA_H

@@ -49,6 +49,7 @@ class Conn:
     def __init__(self, fake, kind, send, close, peer):
         self.fake, self.kind, self.write, self.close, self.peer = fake, kind, send, close, peer
         self.users, self.open = set(), True
+        self.options, self.loss, self.offered = 0, 0, 0
 
     def send(self, data):
         if self.open:
@@ -506,6 +507,10 @@ class Fake:
                     m.set("Route", routes[1:])
                 routes = routes[1:]
                 s.in_dialog = bool(r.user)
+        if m.method == "OPTIONS" and " oc" not in m.get("Via") and ";oc" not in m.get("Via"):
+            s.conn.options += 1
+            if s.conn.options > 300:
+                return self.say(s, 503, [("Retry-After", "5")] if self.bad("OVLD-005/no-retry-after") else [])
         if m.get("Max-Forwards") == "0" and not self.bad("CORE-006/max-forwards-0"):
             return self.say(s, 483)
         tags = (m.get("Proxy-Require") or "") and [x for x in m.get("Proxy-Require").split(",") if x.strip() != "gin"]
@@ -775,6 +780,11 @@ class Fake:
         breadth = min(int(m.get("Max-Breadth") or 60), 10**9 if self.bad("CORE-021/lowered") else 60)
         if len(targets) > breadth and not self.bad("ROUTE-009/one"):
             return self.say(s, 440)
+        to = targets[0]["conn"]
+        if m.method == "MESSAGE" and to.loss:
+            to.offered += 1
+            if to.offered * to.loss // 100 != (to.offered - 1) * to.loss // 100:
+                return self.say(s, 503)
         if any(self.refusal_of_body(m, t["conn"]) for t in targets):
             return self.say(s, 488)
         if m.method == "INVITE" and not self.bad("CORE-012/trying"):
@@ -834,7 +844,8 @@ class Fake:
         mark = self.loop_mark(s.request)
         branch = f"z9hG4bK{mark}{secrets.token_hex(6)}"
         kind = "WS" if self.bad("TRANS-023/via") and conn.kind == "WSS" else conn.kind
-        m.set("Via", [f"SIP/2.0/{kind} {self.here(conn)};branch={branch}"] + m.values("Via"), first=True)
+        m.set("Via", [f"SIP/2.0/{kind} {self.here(conn)};branch={branch};oc;oc-algo=\"loss\""] + m.values("Via"),
+              first=True)
         self.spoil(m, original)
         c = Client(s, conn, m, t)
         c.breadth = breadth
@@ -907,6 +918,9 @@ class Fake:
         if not c:
             return
         method = c.request.method
+        loss = params(r.values("Via")[0]).get("oc")
+        if loss and not self.bad("OVLD-004/sheds"):
+            conn.loss = int(loss)
         if r.cseq[1] != method:
             if r.cseq[1] == "CANCEL" or not self.bad("TXN-007/other-method"):
                 return

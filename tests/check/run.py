@@ -66,7 +66,7 @@ async def check(kith, cert, directory, role, broken, tests):
                 *(["--cert", cert.file] if f.tls else []), *common]
     else:
         args = [kith, "check", role, f"sips:127.0.0.1:{f.ports['TLS']}", "--name", fake.DOMAIN, "--accounts",
-                directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load",
+                directory / "people.csv", "--ca", cert.file, "--allow-writes", "--load", 800,
                 "--tcp", f"127.0.0.1:{f.ports['TCP']}", *common]
         if "WSS" in f.ports:
             args += ["--wss", f"wss://127.0.0.1:{f.ports['WSS']}/sip"]

@@ -154,3 +154,13 @@ def check_chromium(r):
     passed = [row for row, verdict in rows.items() if verdict == "pass"]
     if wrong or len(passed) < 20:
         raise Failure(f"{len(passed)} requirements pass; {'; '.join(wrong)}")
+
+
+@test(seconds=60)
+def check_finds_the_domain(r):
+    """A domain without a port is found by NAPTR and SRV; nobody listens there, and the tester says so."""
+    r.dns(four="127.0.0.1", six="::1")  # where nobody listens
+    done = r.run([r.kith_binary, "check", "server", f"sips:{DOMAIN}", "--row", "PARSE-011"], seconds=50, must=False)
+    where = f"{DOMAIN}: TLS at sip.{DOMAIN}:{rig.TLS_PORT}"
+    if where not in done.stdout or done.returncode != 3:
+        raise Failure(f"exit {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
