@@ -129,7 +129,7 @@ def check_baresip(r):
         raise Failure(f"only {len(passed)} requirements pass")
 
 
-@test(seconds=180)
+@test(seconds=320)
 def check_chromium(r):
     """`kith check browser` with JsSIP in Debian's Chromium: what newly fails is told."""
     rig.have("chromium", "node", "openssl")
@@ -144,7 +144,7 @@ def check_chromium(r):
                                 "--area", BROWSER_AREAS, "--wait", "20", "--json", out])
     tester.wait_text("Waiting for a browser", 10)
     page = r.start("page", ["node", EXPECTED.parent / "jssip_page.mjs", f"wss://{rig.V4}:443/", f"bob@{DOMAIN}", "x"])
-    rig.wait(lambda: not (tester.alive() and page.alive()), 160, "the report")
+    rig.wait(lambda: not (tester.alive() and page.alive()), 300, "the report")
     rig.wait(lambda: not tester.alive(), 10, "the tester to end")
     if not out.exists():
         raise Failure(f"no report: {tester.text()[-300:]} {page.text()[-300:]}")
