@@ -83,10 +83,11 @@ static void relayed_close(struct relay *r, struct relay_socket *s, uint8_t famil
 
 static void allocation_close(struct relay *r, pool_id allocation) {
     struct relay_socket *s = relay_socket_of(r, allocation, 0);
+    /* Before the client hears that it ended: he may ask for the next one at another worker. */
+    ports_account_give(r->config.ports, s->account_id);
     packets_flush(r);
     relayed_close(r, s, ADDR_V4);
     relayed_close(r, s + 1, ADDR_V6);
-    ports_account_give(r->config.ports, s->account_id);
 }
 
 static enum err relayed_watch(struct relay *r, struct relay_socket *s, const struct turn_out *out,
@@ -265,6 +266,7 @@ size_t relay_take_stream(struct conn *c, slice bytes) {
         memcpy(copy, rest.ptr, len);
         turn_from_client(r->turn, &from, slice_of(copy, len), c->io->now, &out);
         used += len;
+        relay_close_ended(r); /* as allocation_close(): before the answer */
         if (out.what == TURN_JOIN)
             join_there(c, &out.join);
         else
