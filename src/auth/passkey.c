@@ -9,6 +9,10 @@
 #define CHALLENGE_BYTES (8 + RANDOM_BYTES + CRYPTO_MAC_BYTES) /* its end, in ms; random; MAC */
 #define FLAGS_AT        32                                    /* behind the hash of the host */
 #define FLAG_PRESENT    0x01
+#define FLAG_CREDENTIAL 0x40
+#define FLAG_EXTENSIONS 0x80
+#define ID_LENGTH_AT    53 /* behind flags, count and AAGUID */
+#define COSE_BYTES      77 /* of an ES256 key in the one form that CTAP 2 allows */
 
 /* ---- challenges ---- */
 
@@ -77,7 +81,30 @@ void passkey_id_hash(slice credential_id, uint8_t out[static 32]) {
 
 /* ---- registration ---- */
 
-static enum err read_credential(slice auth_data, struct passkey *out) {
+/* Just the credential, and only if its key stands there in CTAP 2's own form: libcbor reserves as
+ * much memory as a number in it says. Nothing here is signed (there is no attestation), so
+ * extensions can be left out. */
+static enum err cut_credential(slice all, uint8_t *to, size_t *out_len) {
+    static const char cose[] = "\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20";
+    if (all.len < ID_LENGTH_AT + 2 || !(all.ptr[FLAGS_AT] & FLAG_CREDENTIAL)) return ERR_BAD;
+    size_t id = (size_t)(uint8_t)all.ptr[ID_LENGTH_AT] << 8 | (uint8_t)all.ptr[ID_LENGTH_AT + 1];
+    size_t key_at = ID_LENGTH_AT + 2 + id;
+    slice key = slice_head(slice_from(all, key_at), COSE_BYTES);
+    if (id == 0 || id > 1023 || key.len < COSE_BYTES) return ERR_BAD;
+    if (memcmp(key.ptr, cose, sizeof cose - 1) != 0 || memcmp(key.ptr + 42, "\x22\x58\x20", 3) != 0)
+        return ERR_UNSUPPORTED;
+    *out_len = key_at + COSE_BYTES;
+    memcpy(to, all.ptr, *out_len);
+    to[FLAGS_AT] &= (uint8_t)~FLAG_EXTENSIONS;
+    return ERR_OK;
+}
+
+static enum err read_credential(slice all, struct passkey *out) {
+    uint8_t mem[ID_LENGTH_AT + 2 + 1023 + COSE_BYTES];
+    size_t len;
+    enum err cut = cut_credential(all, mem, &len);
+    if (cut != ERR_OK) return cut;
+    slice auth_data = slice_of(mem, len);
     fido_cred_t *cred = fido_cred_new();
     if (!cred) return ERR_MEMORY;
     enum err e = ERR_BAD;
@@ -133,6 +160,8 @@ enum err passkey_prove(const struct passkey_ask *ask, slice client_data, slice a
                        uint64_t *out_used) {
     enum err e = check_client_data(ask, client_data, SLICE("webauthn.get"), out_used);
     if (e == ERR_OK) e = check_auth_data(ask, auth_data);
+    /* We ask for no extensions, and those are CBOR of any size (see cut_credential). */
+    if (e == ERR_OK && auth_data.len != 37) e = ERR_UNSUPPORTED;
     if (e == ERR_OK && (signature.len == 0 || signature.len > 128)) e = ERR_BAD;
     return e == ERR_OK ? verify(ask, client_data, auth_data, signature, key) : e;
 }
