@@ -46,9 +46,8 @@ static bool ends_transfer(const struct msg *m, slice call_id) {
 }
 
 struct msg *phone_request(struct ua *a, slice call_id, int64_t ms) {
-    for (int64_t until = clock_ms() + ms, now; (now = clock_ms()) <= until;) {
-        struct msg *m = ua_wait(a, "any", until - now);
-        if (!m) return NULL;
+    int64_t until = ua_until(a, ms);
+    for (struct msg *m; (m = ua_next(a, until));) {
         if (m->status || is(m->method, "REGISTER") || is(m->method, "ACK")) continue;
         if (!is(m->method, "NOTIFY")) return m;
         ua_reply(a, m, 200, NULL);

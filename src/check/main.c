@@ -104,6 +104,7 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         unsigned *value;
         uint32_t most;
     } numbers[] = { { "rate", &run->rate, 10000 },
+                    { "patience", &run->patience, 20 },
                     { "load", &run->load, 10000 },
                     { "jobs", &run->jobs, RUN_JOBS_MAX } };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
@@ -464,6 +465,7 @@ int check_main(int argc, char **argv) {
     if (!run || crypto_init() != ERR_OK) return EXIT_WRONG;
     json_init();
     run->rate = 200;
+    run->patience = 1;
     run->jobs = 32;
     run->part = -1;
     (void)pthread_mutex_init(&run->lock, NULL);

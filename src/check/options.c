@@ -36,6 +36,8 @@ const struct check_option check_options[] = {
     { "baseline", "FILE", "an older JSON report: what got better or worse" },
     { "resume", NULL, "go on with FILE.part of an interrupted run" },
     { "sign", "KEYFILE", "sign the JSON report: FILE.sig (see `kith check key`)" },
+    { "patience", "N",
+      "wait N times longer for what must come: a slow line, a busy machine (default 1)" },
     { "rate", "N", "at most N messages and connections a second (default 200)" },
     { "jobs", "N", "tests that run side by side (default 32)" },
     { "list", NULL, "print the tests, run none" },

@@ -38,8 +38,9 @@ struct run {
     char numbers[2][32]; /* of a PBX: "+49301234" */
     struct phone *phone;
     bool allow_writes, trust_network, quiet;
-    unsigned load; /* messages a second in a burst; 0: none may be sent */
-    unsigned rate; /* messages and connections a second */
+    unsigned load;     /* messages a second in a burst; 0: none may be sent */
+    unsigned rate;     /* messages and connections a second */
+    unsigned patience; /* this many times longer for what must come */
     unsigned jobs;
     struct account accounts[RUN_ACCOUNTS_MAX];
     unsigned account_count;

@@ -459,7 +459,7 @@ static struct msg *receive(struct ua *a, int64_t until) {
     return m;
 }
 
-struct msg *ua_wait(struct ua *a, const char *what, int64_t ms) {
+static struct msg *wait_for(struct ua *a, const char *what, int64_t until) {
     if (!a || a->t->verdict) return NULL;
     for (unsigned i = 0; i < a->kept_count; i++) {
         struct msg *m = a->kept[i];
@@ -467,7 +467,6 @@ struct msg *ua_wait(struct ua *a, const char *what, int64_t ms) {
         memmove(&a->kept[i], &a->kept[i + 1], (--a->kept_count - i) * sizeof *a->kept);
         return m;
     }
-    int64_t until = clock_ms() + ms;
     for (struct msg *m; (m = receive(a, until));) {
         if (fits(m, what)) return m;
         if (a->kept_count < KEPT_MAX) a->kept[a->kept_count++] = m;
@@ -475,12 +474,24 @@ struct msg *ua_wait(struct ua *a, const char *what, int64_t ms) {
     return NULL;
 }
 
+int64_t ua_until(const struct ua *a, int64_t ms) {
+    return clock_ms() + (a ? ms * a->t->run->patience : ms);
+}
+
+struct msg *ua_next(struct ua *a, int64_t until) {
+    return wait_for(a, "any", until);
+}
+
+struct msg *ua_wait(struct ua *a, const char *what, int64_t ms) {
+    return wait_for(a, what, ua_until(a, ms));
+}
+
 unsigned ua_quiet(struct ua *a, const char *what, int64_t ms, struct msg **out) {
-    struct msg *m = ua_wait(a, what, ms);
+    struct msg *m = wait_for(a, what, clock_ms() + ms);
     /* A target that is busy with others is silent too: only once it has answered somebody who asked
      * after us, its silence is its will. */
     bool alive = a && !a->t->verdict && !m && !a->t->run->phone && run_pulse(a->t->run);
-    if (alive) m = ua_wait(a, what, PULSE_MS);
+    if (alive) m = wait_for(a, what, clock_ms() + PULSE_MS);
     if (out) *out = m;
     if (!a || a->t->verdict || m) return 0;
     return test_note(a->t, "%s waited %lld ms%s: no \"%s\" came", a->label, (long long)ms,
@@ -489,7 +500,7 @@ unsigned ua_quiet(struct ua *a, const char *what, int64_t ms, struct msg **out) 
 
 bool ua_is_closed(struct ua *a, int64_t ms) {
     if (!a || a->t->verdict || !a->link) return false;
-    for (int64_t until = clock_ms() + ms; !a->link->closed && clock_ms() < until;) {
+    for (int64_t until = ua_until(a, ms); !a->link->closed && clock_ms() < until;) {
         struct msg *m = receive(a, until);
         if (m && a->kept_count < KEPT_MAX) a->kept[a->kept_count++] = m;
     }
@@ -499,7 +510,7 @@ bool ua_is_closed(struct ua *a, int64_t ms) {
 unsigned ua_pongs(struct ua *a, int64_t ms) {
     if (!a || a->t->verdict || !a->link) return 0;
     unsigned before = a->link->pongs;
-    for (int64_t until = clock_ms() + ms; a->link->pongs == before && clock_ms() < until;) {
+    for (int64_t until = ua_until(a, ms); a->link->pongs == before && clock_ms() < until;) {
         struct msg *m = receive(a, until < clock_ms() + 100 ? until : clock_ms() + 100);
         if (m && a->kept_count < KEPT_MAX) a->kept[a->kept_count++] = m;
     }
@@ -508,11 +519,10 @@ unsigned ua_pongs(struct ua *a, int64_t ms) {
 
 /* The final answer to the last request; over UDP we repeat ourselves (RFC 3261 17.1). */
 static struct msg *final_answer(struct ua *a) {
-    int64_t until = clock_ms() + phone_patience(a->t->run), gap = T1_MS, again = clock_ms() + gap;
+    int64_t until = ua_until(a, phone_patience(a->t->run)), gap = T1_MS, again = clock_ms() + gap;
     bool udp = a->link && a->link->wire == WIRE_UDP;
     while (!a->t->verdict) {
-        int64_t now = clock_ms(), stop = udp && again < until ? again : until;
-        struct msg *m = ua_wait(a, "final", stop > now ? stop - now : 0);
+        struct msg *m = wait_for(a, "final", udp && again < until ? again : until);
         if (m && is(value_param(msg_header(m, "Via"), "branch"), a->branch)) return m;
         if (m) continue; /* of an older request */
         if (clock_ms() >= until || (a->link && a->link->closed)) return NULL;

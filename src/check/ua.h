@@ -87,9 +87,11 @@ void ua_ack(struct ua *a, const struct msg *refusal); /* of the last INVITE */
 /* Waits for a request "INVITE", or a response "2xx", "1xx INVITE", "final". What does not fit is
  * kept for later. NULL: none came in `ms`; ms 0: only what is there. */
 struct msg *ua_wait(struct ua *a, const char *what, int64_t ms);
+/* The next message of any kind until this time of clock_ms(). NULL: none. */
+struct msg *ua_next(struct ua *a, int64_t until);
+int64_t ua_until(const struct ua *a, int64_t ms); /* now + ms, times --patience */
 /* Waits `ms` and until the target shows a sign of life, in which nothing that fits may come: then
- * the number of that piece of evidence. If
- * something came: 0 and *out. */
+ * the number of that piece of evidence. If something came: 0 and *out. */
 unsigned ua_quiet(struct ua *a, const char *what, int64_t ms, struct msg **out);
 bool ua_is_closed(struct ua *a, int64_t ms); /* does the other side close within ms? */
 unsigned ua_pongs(struct ua *a, int64_t ms); /* single CRLFs that came, after waiting ms */
