@@ -157,6 +157,17 @@ static void attempt_failed(struct targets *t, struct search *s, unsigned i, enum
     }
 }
 
+/* RFC 3263 4.3: who was silent for so long that another server was asked counts as
+ * failed, though nobody waits for him now; else each call to that domain would wait for him again.
+ */
+static void note_silent(struct targets *t, const struct search *s) {
+    for (unsigned i = 0; i < s->attempt_count; i++) {
+        const struct attempt *a = &s->attempts[i];
+        if (a->state == ATTEMPT_RUNNING && t->now >= a->started + TARGET_NEXT_SERVER_MS)
+            memory_note_dead(&t->memory, search_domain(s), &a->addr, t->now + TARGET_DEAD_MS);
+    }
+}
+
 bool targets_connected(struct targets *t, uint64_t ticket, enum target_fault fault,
                        const char *words, mono_t now) {
     unsigned i;
@@ -164,6 +175,7 @@ bool targets_connected(struct targets *t, uint64_t ticket, enum target_fault fau
     struct search *s = ticket_search(t, ticket, &i);
     if (!s) return false;
     if (fault == TARGET_OK) {
+        note_silent(t, s);
         memory_note_used(&t->memory, search_domain(s), &s->attempts[i].addr, now);
         s->winner = (uint8_t)i;
         search_end(t, s, SEARCH_FOUND);

@@ -525,6 +525,29 @@ static void remembers_who_failed_and_who_answered(void **state) {
     done(r);
 }
 
+static void does_not_wait_again_for_who_was_silent(void **state) {
+    RIG;
+    zone(r, DNS_SRV, "_sips._tcp.other.org", "1 0 5061 a.other.org, 2 0 5061 b.other.org");
+    zone(r, DNS_A, "a.other.org", "192.0.2.1");
+    zone(r, DNS_A, "b.other.org", "192.0.2.2");
+    search(r);
+    pass(r, TARGET_NEXT_SERVER_MS);
+    assert_tried(r, 1, "192.0.2.2:5061");
+    connected(r, 1, TARGET_OK, NULL);
+    search(r);
+    assert_tried(r, 0, "192.0.2.2:5061"); /* RFC 3263 4.3, as if it had failed */
+    connected(r, 0, TARGET_OK, NULL);
+    pass(r, TARGET_DEAD_MS);
+    search(r);
+    assert_tried(r, 0, "192.0.2.1:5061");
+    pass(r, TARGET_NEXT_SERVER_MS);
+    connected(r, 0, TARGET_OK, NULL); /* slow, but it serves */
+    search(r);
+    assert_tried(r, 0, "192.0.2.1:5061");
+    connected(r, 0, TARGET_OK, NULL);
+    done(r);
+}
+
 static void leaves_alone_who_asks_for_it(void **state) {
     RIG;
     zone(r, DNS_A, "other.org", "192.0.2.1, 192.0.2.2");
@@ -792,6 +815,7 @@ int main(void) {
         cmocka_unit_test(goes_on_at_once_when_all_failed),
         cmocka_unit_test(gives_ipv6_a_moment),
         cmocka_unit_test(remembers_who_failed_and_who_answered),
+        cmocka_unit_test(does_not_wait_again_for_who_was_silent),
         cmocka_unit_test(leaves_alone_who_asks_for_it),
         cmocka_unit_test(believes_answers_for_their_time),
         cmocka_unit_test(bounds_what_it_believes),
