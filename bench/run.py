@@ -7,7 +7,7 @@ meets both. A row's figure is the median of the ratios of the pairs. Nothing lea
 
   bench/run.py                       build what is needed (preset release) and run every row
   bench/run.py --only call,memory    some rows (parse register refresh call outbound memory wss crowd
-                                     bindings overload relay)
+                                     bindings restart failover overload relay)
   bench/run.py --self                the floor against itself: what the rig adds (should print 1.0)
   bench/run.py --quick               3 pairs and small counts: a look, not a figure
 """
@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import select
 import shutil
 import signal
 import socket
@@ -25,11 +26,13 @@ import sys
 import tempfile
 import time
 
+import failover
 import overload
 import relay
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOMAIN = "bench.test"
+JOB_SECONDS = 300  # no job of the generator takes longer
 
 # What others reached on the same kind of machine (two cores, load from the same machine), as
 # measured when Kith was designed. Shown for orientation; the targets are ratios of this run.
@@ -64,7 +67,7 @@ def wait_for_port(port, process, seconds=60):
         with socket.socket() as s:
             if s.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise Failure(f"nothing listens on port {port}")
 
 
@@ -75,6 +78,7 @@ class Rig:
         self.build, self.keep = build, keep
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="kith-bench-"))
         self.processes = []
+        self.prepared = {}  # Kith by name: its port; accounts and settings are in place
         self.cert, self.key = self.dir / "cert.pem", self.dir / "key.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -105,6 +109,16 @@ class Rig:
         if process in self.processes:
             self.processes.remove(process)
 
+    def read(self, process, what, seconds=JOB_SECONDS):
+        """The next line that it prints; what comes in one go is one line."""
+        if not select.select([process.stdout], [], [], seconds)[0]:
+            process.kill()
+            raise Failure(f"{what}: no result within {seconds:.0f} s")
+        line = process.stdout.readline()
+        if not line:
+            raise Failure(f"{what}: the generator ended; see its log")
+        return json.loads(line)
+
     def close(self):
         for p in list(self.processes):
             self.stop(p)
@@ -130,14 +144,16 @@ class Server:
         self.load.stdin.write(f"{verb} {value}\n")
         self.load.stdin.flush()
 
-    def do(self, verb, count):
-        self.set(verb, count)
-        line = self.load.stdout.readline()
-        if not line:
-            raise Failure(f"bench_load for {self.name} ended; see its log\n" + self.tail())
-        result = json.loads(line)
+    def do(self, verb, count, seconds=JOB_SECONDS):
+        what = f"{self.name}: {verb} {count}"
+        try:
+            self.set(verb, count)
+            result = self.rig.read(self.load, what, seconds)
+        except (Failure, OSError) as why:
+            raise Failure(f"{why if isinstance(why, Failure) else what + ': ' + str(why)}\n" +
+                          self.tail()) from why
         if not result.get("ok", True):
-            raise Failure(f"{self.name}: {verb} {count}: {line.strip()}\n" + self.tail())
+            raise Failure(f"{what}: {json.dumps(result)}\n" + self.tail())
         return result
 
     def tail(self):
@@ -149,11 +165,24 @@ class Server:
         return text
 
     def close(self):
-        self.load.stdin.close()
-        self.load.wait()
-        self.rig.processes.remove(self.load)
+        try:
+            self.load.stdin.close()
+        except OSError:
+            pass  # it has ended by itself
+        try:
+            self.load.wait(30)
+        except subprocess.TimeoutExpired:
+            self.load.kill()
+            self.load.wait()
+        if self.load in self.rig.processes:
+            self.rig.processes.remove(self.load)
         self.load.stdout.close()
         self.rig.stop(self.process)
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.close()
 
 
 def start_floor(rig, name="floor", workers=2):
@@ -164,7 +193,16 @@ def start_floor(rig, name="floor", workers=2):
 
 
 def start_kith(rig, name="kith", users=2200, prepare=None, workers=2):
-    """A Kith as an operator would run it; only addresses, names and the certificate are given."""
+    """A Kith as an operator would run it; one that has run under that name has its data still."""
+    if name not in rig.prepared:
+        rig.prepared[name] = prepare_kith(rig, name, users, prepare, workers)
+    p = rig.start([str(rig.build / "kith"), "serve", "--config", rig.dir / f"{name}.conf", "--data",
+                   rig.dir / name], f"{name}.log")
+    return Server(rig, name, p, rig.prepared[name])
+
+
+def prepare_kith(rig, name, users, prepare, workers):
+    """Only addresses, names and the certificate are given."""
     kith, data, port = str(rig.build / "kith"), rig.dir / name, free_port()
     data.mkdir(mode=0o700)
     conf = rig.dir / f"{name}.conf"
@@ -180,8 +218,7 @@ def start_kith(rig, name="kith", users=2200, prepare=None, workers=2):
         raise Failure(f"kith user import: {run.stdout}{run.stderr}")
     if prepare:
         prepare(data)
-    p = rig.start([kith, "serve", "--config", conf, "--data", data], f"{name}.log")
-    return Server(rig, name, p, port)
+    return port
 
 
 def pairs(a, b, verb, count, rounds):
@@ -296,53 +333,61 @@ def row_crowd(rig, make_kith, args):
             "us": {f"{k} {n}": statistics.median(v) for (k, n), v in each.items()}}
 
 
+def start_filled(rig, count):
+    """A Kith with so many people of one binding each beside its own 210."""
+    def fill(data):
+        subprocess.run([rig.tool("bench_fill"), str(data), str(count)], check=True,
+                       stdout=subprocess.DEVNULL)
+
+    return start_kith(rig, f"kith-{count}", users=210, prepare=fill)
+
+
+def many_bindings(args):
+    return 100_000 if args.quick else 1_000_000
+
+
 def row_bindings(rig, args):
     """A call with a million bindings in the table against one with a thousand."""
-    fill = rig.tool("bench_fill")
-    many = 100_000 if args.quick else 1_000_000
-    servers = []
-
-    def prepared(count):
-        return lambda data: subprocess.run([fill, str(data), str(count)], check=True,
-                                           stdout=subprocess.DEVNULL)
-
+    many, servers = many_bindings(args), []
     try:
         for count in (1000, many):
-            s = start_kith(rig, f"kith-{count}", users=210, prepare=prepared(count))
-            servers.append(s)
-            s.do("open", 200)
-        low, high = pairs(servers[0], servers[1], "calls", 4000, args.pairs)
-        rig.processes.remove(servers[1].process)
-        rig.processes.remove(servers[1].load)
-        servers[1], again = restart(rig, servers[1], many)
+            servers.append(start_filled(rig, count))
+            servers[-1].do("open", 200)
+        low, high = pairs(*servers, "calls", 4000, args.pairs)
     finally:
         for s in servers:
             s.close()
     ratios = [b / a for a, b in zip(low, high)]
-    return [again, {"row": "bindings", "what": f"a call with {many} bindings against one with 1000",
+    return {"row": "bindings", "what": f"a call with {many} bindings against one with 1000",
             "target": 1.10, "unit": "times", "value": statistics.median(ratios),
             "spread": [min(ratios), max(ratios)], "few_us": statistics.median(low),
-            "many_us": statistics.median(high)}]
+            "many_us": statistics.median(high)}
 
 
-def restart(rig, server, many):
+def row_restart(rig, args):
     """kill -9, start again with the same data: until a new phone has registered over TLS."""
-    server.load.stdin.close()
-    server.load.wait()
-    server.process.kill()
-    server.process.wait()
-    begun = time.monotonic()
-    p = rig.start([str(rig.build / "kith"), "serve", "--config", rig.dir / f"{server.name}.conf",
-                   "--data", rig.dir / server.name], f"{server.name}.log")
-    again = Server(rig, server.name, p, server.port)
-    again.do("open", 1)
-    took = time.monotonic() - begun
-    with open(f"/proc/{p.pid}/stat") as f:
+    many, took, cpu = many_bindings(args), [], []
+    server = start_filled(rig, many)
+    try:
+        for _ in range(3):
+            server.do("open", 1)
+            server.kill()
+            begun = time.monotonic()
+            server = start_filled(rig, many)
+            server.do("open", 1)
+            took.append(time.monotonic() - begun)
+            cpu.append(cpu_seconds(server.process.pid))
+    finally:
+        server.close()
+    return {"row": "restart", "what": f"kill -9 and start with {many} stored bindings, until a phone "
+            "has registered", "target": 2.0, "unit": "s", "value": statistics.median(took),
+            "spread": [min(took), max(took)], "cpu_s": statistics.median(cpu)}
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
         fields = f.read().rsplit(")", 1)[1].split()
-    cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return again, {"row": "restart", "what": f"kill -9 and start with {many} stored bindings, until "
-                   "a phone has registered", "target": 2.0, "unit": "s", "value": took,
-                   "cpu_s": cpu}
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def row_lookup(rig, args):
@@ -420,6 +465,10 @@ def rows(rig, args):
     if want("bindings") and not args.self:
         yield lambda: row_lookup(rig, args)
         yield lambda: row_bindings(rig, args)
+    if want("restart") and not args.self:
+        yield lambda: row_restart(rig, args)
+    if want("failover") and not args.self:
+        yield lambda: failover.rows(rig, args)
     if want("overload") and not args.self:
         yield lambda: rows_overload(rig, args)
     if want("relay") and not args.self:

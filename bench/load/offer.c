@@ -5,8 +5,9 @@
  * INVITE goes out on an open connection. Then it is `refused` (any final answer but 200),
  * `given_up` (no answer within the caller's patience: CANCEL), `broken` (a connection ended), or
  * answered; answered calls last `hold` ms and are completed by the 200 to their BYE. Counted in the
- * second in which it happened. Long waits for the BYE's answer are what "finishes calls that are
- * up" is judged by. */
+ * second in which it happened; but `served` counts an answered call in the second of its attempt.
+ * Long waits for the BYE's answer are what "finishes calls that are up" is judged by; a BYE that
+ * has none when the job ends counts among them. */
 #include "load.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@
 #define BYE_LATE_NS 1000000000ULL
 
 struct second {
-    uint32_t offered, shed, blocked, sent, refused, given_up, answered, completed, late;
+    uint32_t offered, shed, blocked, sent, refused, given_up, answered, completed, late, served;
     uint64_t answer_ns; /* sum, of those answered */
 };
 
@@ -32,7 +33,7 @@ static struct offer {
     struct second seconds[SECONDS_MAX];
     struct line ringing, talking;
     uint64_t begun_ns, bye_worst_ns, lag_worst_ns;
-    uint32_t second, byes, byes_late, open;
+    uint32_t second, byes, byes_late, byes_lost, open;
     /* the peer's control */
     uint32_t loss;
     uint64_t loss_until_ns;
@@ -41,9 +42,13 @@ static struct offer {
     uint64_t mix_ns, draw;
 } offer;
 
-static struct second *now_second(void) {
-    uint64_t s = (clock_ns() - offer.begun_ns) / 1000000000ULL;
+static struct second *second_of(uint64_t ns) {
+    uint64_t s = (ns - offer.begun_ns) / 1000000000ULL;
     return &offer.seconds[s < SECONDS_MAX ? s : SECONDS_MAX - 1];
+}
+
+static struct second *now_second(void) {
+    return second_of(clock_ns());
 }
 
 static void line_join(struct line *line, struct call *c) {
@@ -112,6 +117,7 @@ void offer_answered(struct load *l, struct call *c) {
         s->late++;
     } else {
         s->answered++;
+        second_of(c->at_ns)->served++;
         s->answer_ns += clock_ns() - c->at_ns;
     }
 }
@@ -122,11 +128,16 @@ void offer_up(struct load *l, struct call *c) {
     line_join(&offer.talking, c);
 }
 
-void offer_done(struct load *l, struct call *c) {
+static void bye_over(const struct call *c, bool is_answered) {
     uint64_t took = clock_ns() - c->at_ns;
     if (took > offer.bye_worst_ns) offer.bye_worst_ns = took;
-    if (took > BYE_LATE_NS) offer.byes_late++;
+    if (!is_answered) offer.byes_lost++;
+    if (!is_answered || took > BYE_LATE_NS) offer.byes_late++;
     offer.byes++;
+}
+
+void offer_done(struct load *l, struct call *c) {
+    bye_over(c, true);
     if (!c->given_up) now_second()->completed++;
     over(l, c);
 }
@@ -206,10 +217,10 @@ static double own_cpu_s(void) {
 }
 
 #define EACH_COUNT(X)                                                                              \
-    X(offered) X(shed) X(blocked) X(sent) X(refused) X(given_up) X(answered) X(completed) X(late)
+    X(offered)                                                                                     \
+    X(shed) X(blocked) X(sent) X(refused) X(given_up) X(answered) X(completed) X(late) X(served)
 
-static void report(const struct load *l, bool as_json, uint32_t seconds, double cpu_s) {
-    double wall_s = (double)(clock_ns() - offer.begun_ns) * 1e-9;
+static void report(const struct load *l, bool as_json, uint32_t seconds, double cpu) {
     if (as_json) {
         printf("{\"job\":\"offer\",\"ok\":true");
 #define PRINT_COUNT(name)                                                                          \
@@ -224,10 +235,10 @@ static void report(const struct load *l, bool as_json, uint32_t seconds, double 
             printf("%s%.1f", i ? "," : "",
                    s->answered ? (double)s->answer_ns * 1e-6 / s->answered : 0.0);
         }
-        printf("],\"byes\":%u,\"byes_late\":%u,\"bye_worst_ms\":%.1f,\"broken\":%u,"
-               "\"own_cpu\":%.3f,\"own_lag_ms\":%.1f}\n",
-               offer.byes, offer.byes_late, (double)offer.bye_worst_ns * 1e-6, l->job.failed,
-               cpu_s / wall_s, (double)offer.lag_worst_ns * 1e-6);
+        printf("],\"byes\":%u,\"byes_late\":%u,\"byes_lost\":%u,\"bye_worst_ms\":%.1f,"
+               "\"broken\":%u,\"own_cpu\":%.3f,\"own_lag_ms\":%.1f}\n",
+               offer.byes, offer.byes_late, offer.byes_lost, (double)offer.bye_worst_ns * 1e-6,
+               l->job.failed, cpu, (double)offer.lag_worst_ns * 1e-6);
     } else {
         for (uint32_t i = 0; i < seconds; i++) {
             const struct second *s = &offer.seconds[i];
@@ -237,10 +248,10 @@ static void report(const struct load *l, bool as_json, uint32_t seconds, double 
                    s->answered, s->answered ? (double)s->answer_ns * 1e-6 / s->answered : 0.0,
                    s->completed);
         }
-        printf("%u BYEs, %u took more than 1 s, the worst %.1f ms; %u connections broke; "
-               "the generator used %.2f of a core, its worst turn %.1f ms\n",
-               offer.byes, offer.byes_late, (double)offer.bye_worst_ns * 1e-6, l->job.failed,
-               cpu_s / wall_s, (double)offer.lag_worst_ns * 1e-6);
+        printf("%u BYEs, %u took more than 1 s, the worst %.1f ms, %u were never answered; %u "
+               "connections broke; the generator used %.2f of a core, its worst turn %.1f ms\n",
+               offer.byes, offer.byes_late, (double)offer.bye_worst_ns * 1e-6, offer.byes_lost,
+               l->job.failed, cpu, (double)offer.lag_worst_ns * 1e-6);
     }
     fflush(stdout);
 }
@@ -265,15 +276,19 @@ bool offer_run(struct load *l, const char *phases, bool as_json) {
         phase(l, rate, seconds);
         at = *end ? end + 1 : end;
     }
-    report(l, as_json, total < SECONDS_MAX ? (uint32_t)total : SECONDS_MAX, own_cpu_s() - cpu_s);
-    /* What is still open ends before the next job. */
+    double cpu = (own_cpu_s() - cpu_s) / ((double)(clock_ns() - offer.begun_ns) * 1e-9);
+    /* What is still open ends before it is told, and before the next job. */
     uint64_t until = clock_ns() + (l->patience_ms + l->hold_ms + 10000) * 1000000ULL;
     while (offer.open && clock_ns() < until) {
         clocks(l);
         job_events(l, 1);
     }
-    for (uint32_t i = 0; i < l->phone_count; i++) /* the answers to those who gave up */
-        if (l->phones[i].call) call_free(l->phones[i].call);
+    for (uint32_t i = 0; i < l->phone_count; i++) { /* the answers to those who gave up, too */
+        struct call *c = l->phones[i].call;
+        if (c && c->step >= CALL_BYE) bye_over(c, false);
+        if (c) call_free(c);
+    }
+    report(l, as_json, total < SECONDS_MAX ? (uint32_t)total : SECONDS_MAX, cpu);
     offer.begun_ns = 0;
     l->job.kind = JOB_CALL;
     return true;
