@@ -460,6 +460,11 @@ static const struct person *person_former(struct accounts *a, uint32_t id, uint3
     return p;
 }
 
+void accounts_reserve(struct accounts *a, uint32_t count) {
+    slots_reserve(&a->people, BY_ID, count);
+    slots_reserve(&a->people, BY_NAME, count);
+}
+
 enum err accounts_put(struct accounts *a, const struct account_row *row) {
     lock_take(&a->writer);
     prefetch_indexes(a, row);

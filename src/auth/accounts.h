@@ -48,6 +48,10 @@ NODISCARD struct accounts *accounts_new(uint32_t accounts_max, const struct hash
                                         const uint8_t seal_key[static 32]);
 void accounts_free(struct accounts *a);
 
+/* About so many are to come, while nobody reads: tables are made in one piece. A guess too high
+ * costs memory only. */
+void accounts_reserve(struct accounts *a, uint32_t count);
+
 /* Insert or replace by id; on any error nothing has changed. EXISTS: another account has this name
  * or one of the aliases. BAD: id 0, an empty name, sealed values of a wrong length. LIMIT: longer
  * than the maxima above. FULL: accounts_max. MEMORY. White space around aliases goes. */

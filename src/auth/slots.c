@@ -105,6 +105,13 @@ enum err slots_index(struct slots *t, unsigned index, uint64_t hash, uint32_t sl
     return e;
 }
 
+/* Hashes spread evenly, but not exactly. */
+void slots_reserve(struct slots *t, unsigned index, uint32_t count) {
+    uint32_t each = count / SLOTS_SHARDS;
+    for (unsigned i = 0; i < SLOTS_SHARDS; i++)
+        map_reserve(&t->shards[i].indexes[index], each + each / 16);
+}
+
 /* Without the shard's lock: only writers change the map, and they are serialized. */
 void slots_prefetch(const struct slots *t, unsigned index, uint64_t hash) {
     map_prefetch(&shard_of_hash(t, hash)->indexes[index], hash);

@@ -48,6 +48,8 @@ NODISCARD enum err slots_add(struct slots *t, void *entry, uint32_t *out_slot); 
 void *slots_swap(struct slots *t, uint32_t slot, void *entry);                  /* the former one */
 void *slots_take(struct slots *t, uint32_t slot); /* the slot is free then; NULL: it was */
 NODISCARD enum err slots_index(struct slots *t, unsigned index, uint64_t hash, uint32_t slot);
+/* Makes room in this index for about so many entries in all; while nobody reads. */
+void slots_reserve(struct slots *t, unsigned index, uint32_t count);
 /* Says that slots_index, slots_candidates of this hash come soon. */
 void slots_prefetch(const struct slots *t, unsigned index, uint64_t hash);
 void slots_unindex(struct slots *t, unsigned index, uint64_t hash, uint32_t slot);

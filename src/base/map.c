@@ -32,9 +32,8 @@ static void put(struct map *m, uint64_t hash, uint32_t value) {
     m->entries[at] = (struct map_entry){ hash, value, 1 };
 }
 
-static enum err grow(struct map *m) {
+static enum err grow(struct map *m, uint32_t capacity) {
     struct map old = *m;
-    uint32_t capacity = old.capacity ? old.capacity * 2 : CAPACITY_MIN;
     struct map_entry *entries = mem_array(capacity, sizeof(*entries));
     if (!entries) return ERR_MEMORY;
     m->entries = entries;
@@ -45,10 +44,22 @@ static enum err grow(struct map *m) {
     return ERR_OK;
 }
 
+/* At most 3/4 full. */
+static bool has_room(uint32_t capacity, uint32_t count) {
+    return (uint64_t)count * 4 <= (uint64_t)capacity * 3;
+}
+
+void map_reserve(struct map *m, uint32_t count) {
+    uint32_t capacity = m->capacity ? m->capacity : CAPACITY_MIN;
+    if (count > m->max) count = m->max;
+    while (!has_room(capacity, count)) capacity *= 2;
+    if (capacity > m->capacity) (void)grow(m, capacity); /* else it grows when it must */
+}
+
 enum err map_add(struct map *m, uint64_t hash, uint32_t value) {
     if (m->count >= m->max) return ERR_FULL;
-    if ((uint64_t)(m->count + 1) * 4 > (uint64_t)m->capacity * 3) { /* at most 3/4 full */
-        enum err e = grow(m);
+    if (!has_room(m->capacity, m->count + 1)) {
+        enum err e = grow(m, m->capacity ? m->capacity * 2 : CAPACITY_MIN);
         if (e != ERR_OK) return e;
     }
     put(m, hash, value);

@@ -26,7 +26,9 @@ struct map_iter {
 void map_init(struct map *m, uint32_t max);
 void map_fini(struct map *m);
 NODISCARD enum err map_add(struct map *m, uint64_t hash, uint32_t value); /* FULL, MEMORY */
-bool map_remove(struct map *m, uint64_t hash, uint32_t value);            /* false: was not there */
+/* Makes room for so many entries in all, as far as memory and the maximum allow. */
+void map_reserve(struct map *m, uint32_t count);
+bool map_remove(struct map *m, uint64_t hash, uint32_t value); /* false: was not there */
 struct map_iter map_find(const struct map *m, uint64_t hash);
 /* Fetch the memory that map_find or map_add of this hash will touch, while other work is done. */
 void map_prefetch(const struct map *m, uint64_t hash);

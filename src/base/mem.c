@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,14 @@ char *mem_dup(const void *bytes, size_t len) {
     if (len) memcpy(p, bytes, len);
     p[len] = '\0';
     return p;
+}
+
+void mem_step(size_t bytes) {
+#ifdef M_TOP_PAD /* glibc */
+    (void)mallopt(M_TOP_PAD, (int)bytes);
+#else
+    (void)bytes;
+#endif
 }
 
 void mem_free(void *p) {

@@ -13,6 +13,11 @@ NODISCARD void *mem_array(size_t count, size_t size); /* zeroed; NULL on overflo
 NODISCARD void *mem_grow(void *old, size_t size);     /* realloc; the old block lives on failure */
 NODISCARD char *mem_dup(const void *bytes, size_t len); /* a terminated copy */
 void mem_free(void *p);
+/* By how many bytes to ask the system for memory when more is needed. While much is loaded large
+ * steps save most of the asking; what is not touched costs nothing. For all threads. */
+void mem_step(size_t bytes);
+#define MEM_STEP      ((size_t)128 << 10)
+#define MEM_STEP_MUCH ((size_t)64 << 20)
 
 /* Under AddressSanitizer a touch of poisoned bytes is reported: pools and arenas hide with it what
  * they took back. Elsewhere nothing. */

@@ -334,6 +334,11 @@ struct node_load {
     wall_t wall;
 };
 
+static void node_on_size(void *ctx, uint32_t accounts) {
+    struct node *n = ((struct node_load *)ctx)->node;
+    accounts_reserve(n->accounts, accounts < NODE_ACCOUNTS_MAX ? accounts : NODE_ACCOUNTS_MAX);
+    location_reserve(n->location, accounts < NODE_ACCOUNTS_MAX ? accounts : NODE_ACCOUNTS_MAX);
+}
 static enum err node_on_account(void *ctx, const struct account_row *row) {
     return accounts_put(((struct node_load *)ctx)->node->accounts, row);
 }
@@ -393,8 +398,13 @@ enum err node_new(const struct node_config *config, struct store *store, struct 
     }
     if (err == ERR_OK) {
         struct node_load load = { n, now.wall };
-        err = store_load(store, &(struct store_reader){ &load, node_on_account, node_on_device,
-                                                        node_on_binding });
+        mem_step(MEM_STEP_MUCH);
+        err = store_load(store, &(struct store_reader){ .ctx = &load,
+                                                        .on_account = node_on_account,
+                                                        .on_device = node_on_device,
+                                                        .on_binding = node_on_binding,
+                                                        .on_size = node_on_size });
+        mem_step(MEM_STEP);
     }
     if (err != ERR_OK) {
         node_free(n);

@@ -160,7 +160,9 @@ static enum err offline_load(struct offline *o, struct buf *why) {
     if (e != ERR_OK) return e;
     o->world.accounts = accounts_new(OFFLINE_ACCOUNTS_MAX, &key, o->seal_key);
     if (!o->world.accounts) return ERR_MEMORY;
-    struct store_reader reader = { o->world.accounts, on_account, on_device, NULL };
+    struct store_reader reader = { .ctx = o->world.accounts,
+                                   .on_account = on_account,
+                                   .on_device = on_device };
     e = store_load(o->store, &reader);
     if (e == ERR_OK) e = world_load_ids(&o->world, o->store);
     if (e == ERR_OK) e = load_domains(&o->world, o->store);

@@ -140,8 +140,8 @@ struct entry *account_first(const struct shard *s, uint32_t account_id) {
     return e;
 }
 
-static bool shard_grow(struct shard *s) {
-    struct shard bigger = { .mask = s->mask * 2 + 1 };
+static bool shard_grow(struct shard *s, uint32_t mask) {
+    struct shard bigger = { .mask = mask };
     bigger.slots = mem_array((size_t)bigger.mask + 1, sizeof *bigger.slots);
     if (!bigger.slots) return false;
     for (uint32_t i = 0; i <= s->mask; i++) {
@@ -154,11 +154,16 @@ static bool shard_grow(struct shard *s) {
     return true;
 }
 
+/* At most two thirds full. */
+static bool has_room(uint32_t mask, uint32_t count) {
+    return (uint64_t)count * 3 <= ((uint64_t)mask + 1) * 2;
+}
+
 /* It grows at two thirds; when memory is short then it may fill up to the last free slot. */
 bool shard_reserve(struct shard *s, uint32_t account_id) {
     if (s->slots[slot_find(s, account_id)].first) return true;
-    if ((s->count + 1) * 3 <= (s->mask + 1) * 2) return true;
-    return shard_grow(s) || s->count < s->mask;
+    if (has_room(s->mask, s->count + 1)) return true;
+    return shard_grow(s, s->mask * 2 + 1) || s->count < s->mask;
 }
 
 void entry_link(struct location *l, struct shard *s, struct entry *e) {
@@ -209,6 +214,17 @@ struct location *location_new(uint32_t bindings_max, const struct hash_key *key,
     if (!short_of_memory) return l;
     location_free(l);
     return NULL;
+}
+
+void location_reserve(struct location *l, uint32_t accounts) {
+    uint32_t each = (accounts < l->max ? accounts : l->max) / LOCATION_SHARDS;
+    each += each / 16; /* hashes spread evenly, but not exactly */
+    for (unsigned i = 0; i < LOCATION_SHARDS; i++) {
+        struct shard *s = &l->shards[i];
+        uint32_t mask = s->mask;
+        while (!has_room(mask, each)) mask = mask * 2 + 1;
+        if (mask > s->mask) (void)shard_grow(s, mask); /* else it grows when it must */
+    }
 }
 
 void location_free(struct location *l) {

@@ -112,12 +112,13 @@ struct store_change {
 /* Streaming at start: called once per row; slices live until the callback returns. A callback
  * that returns an error ends the load with it. A backend that may write may read with two threads:
  * on_binding is then called while on_account and on_device are called; these two never at the same
- * time. */
+ * time. on_size comes first, from those who know: at most so many accounts will follow. */
 struct store_reader {
     void *ctx;
     enum err (*on_account)(void *ctx, const struct account_row *row);
     enum err (*on_device)(void *ctx, const struct device_row *row);
     enum err (*on_binding)(void *ctx, const struct binding_row *row);
+    void (*on_size)(void *ctx, uint32_t accounts);
 };
 
 struct store;

@@ -122,7 +122,9 @@ static enum err see_binding(void *ctx, const struct binding_row *row) {
     return ERR_OK;
 }
 struct store_reader rig_reader(struct rig_seen *seen) {
-    return (struct store_reader){ seen, see_account, see_device, see_binding };
+    return (struct store_reader){
+        .ctx = seen, .on_account = see_account, .on_device = see_device, .on_binding = see_binding
+    };
 }
 struct rig_seen rig_look(struct store *s, bool exact) {
     struct rig_seen seen = { .exact = exact };
@@ -267,7 +269,7 @@ static void tell_in_order(struct store *s, uint32_t bid, const unsigned op[3],
         c.binding.change = run + order[i] + 1;
         assert_ok(store_commit(s, &c, 1));
     }
-    assert_ok(store_load(s, &(struct store_reader){ &seen, NULL, NULL, see_number }));
+    assert_ok(store_load(s, &(struct store_reader){ .ctx = &seen, .on_binding = see_number }));
     /* A refresh only moves the numbers of a row that is there when it comes. */
     for (unsigned i = 0; i < 3; i++)
         if (op[i] != 1) newest = op[i] == 0 ? run + i + 1 : 0;

@@ -140,7 +140,7 @@ static void what_was_reported_survives_kill(void **state) {
         (void)close(pipes[0]);
         s = open_for(STORE_SQLITE_WRITE);
         struct bids bids = { 0 };
-        struct store_reader reader = { &bids, NULL, NULL, see_bid };
+        struct store_reader reader = { .ctx = &bids, .on_binding = see_bid };
         assert_ok(store_load(s, &reader));
         assert_true(bids.highest >= reported);
         assert_int_equal(bids.count, bids.highest); /* none is missing in between */
@@ -349,7 +349,7 @@ static void the_first_files_are_brought_up_to_date(void **state) {
         assert_int_equal(result, SQLITE_OK);
         assert_int_equal(sqlite3_close(db), SQLITE_OK);
         struct store *s = open_for(STORE_SQLITE_WRITE);
-        struct store_reader reader = { &seen, see_no_settings, NULL, NULL };
+        struct store_reader reader = { .ctx = &seen, .on_account = see_no_settings };
         assert_ok(store_load(s, &reader));
         assert_int_equal(seen, 1);
         struct store_change change = rig_account(2, "bob");
