@@ -460,9 +460,14 @@ static const struct person *person_former(struct accounts *a, uint32_t id, uint3
     return p;
 }
 
-void accounts_reserve(struct accounts *a, uint32_t count) {
+void accounts_loading(struct accounts *a, uint32_t count) {
     slots_reserve(&a->people, BY_ID, count);
     slots_reserve(&a->people, BY_NAME, count);
+    a->people.is_private = a->things.is_private = true;
+}
+
+void accounts_loaded(struct accounts *a) {
+    a->people.is_private = a->things.is_private = false;
 }
 
 enum err accounts_put(struct accounts *a, const struct account_row *row) {

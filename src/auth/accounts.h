@@ -48,9 +48,10 @@ NODISCARD struct accounts *accounts_new(uint32_t accounts_max, const struct hash
                                         const uint8_t seal_key[static 32]);
 void accounts_free(struct accounts *a);
 
-/* About so many are to come, while nobody reads: tables are made in one piece. A guess too high
- * costs memory only. */
-void accounts_reserve(struct accounts *a, uint32_t count);
+/* About so many are to come, and until accounts_loaded this thread alone knows the table: it is
+ * made in one piece, and takes no locks. A number too high costs memory only. */
+void accounts_loading(struct accounts *a, uint32_t count);
+void accounts_loaded(struct accounts *a);
 
 /* Insert or replace by id; on any error nothing has changed. EXISTS: another account has this name
  * or one of the aliases. BAD: id 0, an empty name, sealed values of a wrong length. LIMIT: longer

@@ -33,6 +33,13 @@ void slots_fini(struct slots *t) {
     memset(t, 0, sizeof(*t));
 }
 
+static void shard_take(const struct slots *t, struct slots_shard *s) {
+    if (!t->is_private) lock_take(&s->lock);
+}
+static void shard_give(const struct slots *t, struct slots_shard *s) {
+    if (!t->is_private) lock_give(&s->lock);
+}
+
 static void **cell_of(struct slots *t, uint32_t slot) {
     return &t->chunks[slot / SLOTS_CHUNK]->cells[slot % SLOTS_CHUNK];
 }
@@ -54,10 +61,10 @@ static struct slots_shard *shard_of_hash(const struct slots *t, uint64_t hash) {
 
 void *slots_swap(struct slots *t, uint32_t slot, void *entry) {
     struct slots_shard *s = shard_of_slot(t, slot);
-    lock_take(&s->lock);
+    shard_take(t, s);
     void **cell = cell_of(t, slot), *former = *cell;
     *cell = entry;
-    lock_give(&s->lock);
+    shard_give(t, s);
     return former;
 }
 
@@ -99,9 +106,9 @@ void *slots_take(struct slots *t, uint32_t slot) {
 
 enum err slots_index(struct slots *t, unsigned index, uint64_t hash, uint32_t slot) {
     struct slots_shard *s = shard_of_hash(t, hash);
-    lock_take(&s->lock);
+    shard_take(t, s);
     enum err e = map_add(&s->indexes[index], hash, slot);
-    lock_give(&s->lock);
+    shard_give(t, s);
     return e;
 }
 
@@ -119,9 +126,9 @@ void slots_prefetch(const struct slots *t, unsigned index, uint64_t hash) {
 
 void slots_unindex(struct slots *t, unsigned index, uint64_t hash, uint32_t slot) {
     struct slots_shard *s = shard_of_hash(t, hash);
-    lock_take(&s->lock);
+    shard_take(t, s);
     bool was = map_remove(&s->indexes[index], hash, slot);
-    lock_give(&s->lock);
+    shard_give(t, s);
     ASSERT(was);
 }
 
@@ -129,21 +136,21 @@ unsigned slots_candidates(struct slots *t, unsigned index, uint64_t hash, uint32
                           unsigned max) {
     struct slots_shard *s = shard_of_hash(t, hash);
     unsigned n = 0;
-    lock_take(&s->lock);
+    shard_take(t, s);
     struct map_iter it = map_find(&s->indexes[index], hash);
     for (uint32_t slot; n < max && map_next(&s->indexes[index], &it, &slot);) {
         __builtin_prefetch(cell_of(t, slot)); /* on its way while the lock changes hands */
         out[n++] = slot;
     }
-    lock_give(&s->lock);
+    shard_give(t, s);
     return n;
 }
 
 void *slots_open(struct slots *t, uint32_t slot) {
-    lock_take(&shard_of_slot(t, slot)->lock);
+    shard_take(t, shard_of_slot(t, slot));
     return *cell_of(t, slot);
 }
 
 void slots_close(struct slots *t, uint32_t slot) {
-    lock_give(&shard_of_slot(t, slot)->lock);
+    shard_give(t, shard_of_slot(t, slot));
 }

@@ -36,6 +36,7 @@ struct slots {
     uint32_t max, free_head;
     _Atomic uint32_t high, count; /* slots ever used (slots_high); slots in use */
     struct slots_shard *shards;
+    bool is_private; /* one thread alone knows the table: no locks. While it is loaded */
 };
 
 /* index_max: entries of one index in all. MEMORY. */

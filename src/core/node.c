@@ -336,7 +336,7 @@ struct node_load {
 
 static void node_on_size(void *ctx, uint32_t accounts) {
     struct node *n = ((struct node_load *)ctx)->node;
-    accounts_reserve(n->accounts, accounts < NODE_ACCOUNTS_MAX ? accounts : NODE_ACCOUNTS_MAX);
+    accounts_loading(n->accounts, accounts < NODE_ACCOUNTS_MAX ? accounts : NODE_ACCOUNTS_MAX);
     location_reserve(n->location, accounts < NODE_ACCOUNTS_MAX ? accounts : NODE_ACCOUNTS_MAX);
 }
 static enum err node_on_account(void *ctx, const struct account_row *row) {
@@ -404,6 +404,7 @@ enum err node_new(const struct node_config *config, struct store *store, struct 
                                                         .on_device = node_on_device,
                                                         .on_binding = node_on_binding,
                                                         .on_size = node_on_size });
+        accounts_loaded(n->accounts);
         mem_step(MEM_STEP);
     }
     if (err != ERR_OK) {
