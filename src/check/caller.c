@@ -45,9 +45,16 @@ static bool ends_transfer(const struct msg *m, slice call_id) {
            slice_istarts(msg_header(m, "Subscription-State"), SLICE("terminated"));
 }
 
+bool phone_held(struct ua *a, const struct msg *m, slice call_id) {
+    if (!is(m->method, "INVITE") || !same(msg_header(m, "Call-ID"), call_id)) return false;
+    ua_reply(a, m, 200, &(struct rep){ .body = sdp_answer_to(ua_test(a), m->body) });
+    return true;
+}
+
 struct msg *phone_request(struct ua *a, slice call_id, int64_t ms) {
     int64_t until = ua_until(a, ms);
     for (struct msg *m; (m = ua_next(a, until));) {
+        if (phone_held(a, m, call_id)) continue;
         if (m->status || is(m->method, "REGISTER") || is(m->method, "ACK")) continue;
         if (!is(m->method, "NOTIFY")) return m;
         ua_reply(a, m, 200, NULL);
@@ -138,7 +145,8 @@ const char *sdp_answer_to(struct test *t, slice offer) {
     bool keys = sdp_lines(offer, "a=fingerprint:");
     return text(t,
                 "v=0\r\no=- 2 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-                "m=" SLICE_FMT " 40002 " SLICE_FMT " " SLICE_FMT "\r\n%s",
+                "m=" SLICE_FMT " 40002 " SLICE_FMT " " SLICE_FMT "\r\n%s%s",
                 SLICE_ARG(part[0]), SLICE_ARG(part[2]), SLICE_ARG(part[3]),
+                has(offer, "a=sendonly") ? "a=recvonly\r\n" : "",
                 keys ? strstr(sdp_answer, "a=setup") : "");
 }

@@ -35,8 +35,11 @@ struct dialled {   /* a call from the phone */
 };
 /* The phone calls uri (NULL: an address at the tester). Not applicable when it can't be told to. */
 bool phone_dials(struct test *t, struct dialled *c, const char *uri);
-/* The phone's next request: NOTIFY is answered, and given only if it ends the transfer that was
- * asked for in the call of this Call-ID. NULL: none in `ms`. */
+/* Phones hold the call in which they are told to dial: that INVITE in it (by its Call-ID) is taken.
+ * false: m is something else. */
+bool phone_held(struct ua *a, const struct msg *m, slice call_id);
+/* The phone's next request: such a hold and NOTIFY are answered, a NOTIFY is given only if it ends
+ * the transfer that was asked for in the call of this Call-ID. NULL: none in `ms`. */
 struct msg *phone_request(struct ua *a, slice call_id, int64_t ms);
 /* Does the phone call once more? NULL: no, and *proof shows it: the end of the transfer, or a sign
  * of life after it had the time to. */

@@ -42,6 +42,9 @@ bool phone_hands(const struct run *run);
 void phone_act(struct test *t, const char *what);
 /* The phone's connection; if the phone closed it, after up to 40 s the new one, or NULL. */
 struct link *phone_link(struct run *run);
+/* After a test: ends the calls that its evidence shows open, in either direction, and waits for the
+ * phone's answers: the next test needs an idle phone. */
+void phone_idle(struct test *t);
 /* Answers a REGISTER that came over the link. */
 void phone_register(struct run *run, struct link *l, slice raw);
 

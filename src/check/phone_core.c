@@ -218,7 +218,7 @@ static void stray_cancel(struct test *t) {
 }
 
 #define RAW(n)                                                                                     \
-    "OPTIONS {phone} SIP/2.0\r\nVia: SIP/2.0/TCP {local};branch=z9hG4bK" n                         \
+    "OPTIONS {phone} SIP/2.0\r\nVia: SIP/2.0/{wire} {local};branch=z9hG4bK" n                      \
     "{n};rport\r\nMax-Forwards: 70\r\n"                                                            \
     "From: <sip:tester@{local}>;tag=1\r\nTo: <{phone}>\r\nCall-ID: " n                             \
     "{n}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
@@ -247,7 +247,7 @@ static void one_in_many(struct test *t) {
 static void compact(struct test *t) {
     struct ua *a = agent(t);
     ua_send(a, &(struct req){
-                   .raw = "OPTIONS {phone} SIP/2.0\r\nv: SIP/2.0/TCP "
+                   .raw = "OPTIONS {phone} SIP/2.0\r\nv: SIP/2.0/{wire} "
                           "{local};bRaNcH=z9hG4bK{n};RPORT\r\nMAX-forwards:   70\r\n"
                           "f: <sip:tester@{local}>;TAG={n}\r\nt: <{phone}>\r\ni: {n}\r\ncseq:\r\n "
                           "9 OPTIONS\r\nX-Unknown: \"\r\n\tfolded\"\r\nl: 0\r\n\r\n" });

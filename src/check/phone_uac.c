@@ -103,8 +103,8 @@ static void crossing_update(struct test *t) {
 static void in_the_call(struct test *t) {
     struct up c;
     if (!phone_up(t, &c,
-                  &(struct req){ .headers = "Record-Route: <sip:{local};lr;x=1>, "
-                                            "<sip:{local};lr;x=2>\r\n" }))
+                  &(struct req){ .headers = "Record-Route: <{contact};lr;x=1>, "
+                                            "<{contact};lr;x=2>\r\n" }))
         return;
     c.d.route_count = 0; /* these proxies would have taken their names off */
     struct msg *r = ua_ask(c.a, &(struct req){ .method = "REFER",
@@ -112,11 +112,12 @@ static void in_the_call(struct test *t) {
                                                .headers = "Refer-To: <sip:called@{local}>\r\n" });
     bool able = r && r->status / 100 == 2;
     struct msg *n[2] = { NULL };
-    for (unsigned i = 0; able && i < 2; i++) {
-        n[i] = ua_wait(c.a, "NOTIFY", 4000);
-        ua_reply(c.a, n[i], 200, NULL);
-        struct msg *in = i == 0 && n[0] ? ua_wait(c.a, "INVITE", 4000) : NULL;
-        ua_reply(c.a, in, 486, NULL);
+    int64_t until = ua_until(c.a, 4000);
+    unsigned got = 0;
+    for (struct msg *m; able && got < 2 && (m = ua_next(c.a, until));) {
+        if (phone_held(c.a, m, c.d.call_id) || m->status) continue;
+        if (is(m->method, "NOTIFY")) ua_reply(c.a, n[got++] = m, 200, NULL);
+        if (is(m->method, "INVITE")) ua_reply(c.a, m, 486, NULL); /* the call that it makes */
     }
     (void)phone_down(&c);
     CAPABLE(t, able, "transfer (REFER got %u)", r ? r->status : 0);

@@ -122,8 +122,11 @@ static struct ua *make(struct test *t, enum wire w, int account, const struct ad
     b = buf_over(a->host, sizeof a->host - 1);
     addr_put_host(&b, &a->link->local);
     static const char *const hints[] = { "", ";transport=tcp", ";transport=tcp", ";transport=ws" };
+    /* where the phone shall reach us only TLS is spoken: the old hint that every phone knows */
+    const char *hint =
+        a->borrowed && a->link->wire == WIRE_TLS ? ";transport=tls" : hints[a->link->wire];
     (void)snprintf(a->contact, sizeof a->contact, "sip:%s@%s%s",
-                   a->account ? a->account->user : "tester", a->local, hints[a->link->wire]);
+                   a->account ? a->account->user : "tester", a->local, hint);
     token(a->tag, sizeof a->tag, "");
     token(a->call_id, sizeof a->call_id, "c-");
     return a;
@@ -165,6 +168,7 @@ static slice placeholder(struct ua *a, slice name, char mem[static 40]) {
     if (is(name, "n2")) return slice_str(t->run->numbers[1]);
     if (is(name, "local")) return slice_str(a->local);
     if (is(name, "contact")) return slice_str(a->contact);
+    if (is(name, "wire") && a->link) return slice_str(wire_names[a->link->wire]);
     token(mem, 40, "");
     return is(name, "n") ? slice_str(mem) : SLICE_NONE;
 }
@@ -290,8 +294,9 @@ static void build(struct ua *a, struct buf *b, const struct req *r, const char *
 }
 
 /* The ACK of a refused INVITE repeats some of it: RFC 3261 17.1.1.3. */
-static void keep_invite(struct ua *a, slice sent) {
+void ua_again(struct ua *a, slice sent) {
     struct msg m;
+    if (!a) return;
     msg_read(sent, &m);
     a->request_uri = m.uri;
     a->top_via = msg_header(&m, "Via");
@@ -347,7 +352,7 @@ static void send_with(struct ua *a, const struct req *r, const char *login) {
         (void)!slice_cstr(value_param(msg_header(&m, "Via"), "branch"), a->branch,
                           sizeof a->branch);
     }
-    if (is(slice_str(a->method), "INVITE")) keep_invite(a, a->last);
+    if (is(slice_str(a->method), "INVITE")) ua_again(a, a->last);
     ua_send_bytes(a, a->last);
 }
 
@@ -376,12 +381,8 @@ void ua_ack(struct ua *a, const struct msg *refusal) {
     if (a && refusal) follow_up(a, "ACK", msg_header(refusal, "To"));
 }
 
-/* A phone that rings on would be busy in the next test. */
-static void stop_ringing(struct ua *a) {
-    if (!a->t->run->phone || !is(slice_str(a->method), "INVITE")) return;
-    follow_up(a, "CANCEL", a->to);
-    struct msg *m = ua_wait(a, "4xx INVITE", 2000);
-    if (m) ua_ack(a, m);
+void ua_cancel(struct ua *a) {
+    if (a) follow_up(a, "CANCEL", a->to);
 }
 
 void ua_reply(struct ua *a, const struct msg *q, unsigned status, const struct rep *more) {
@@ -562,7 +563,6 @@ struct msg *ua_ask(struct ua *a, const struct req *r) {
     for (unsigned round = 0;; round++) {
         send_with(a, r, login);
         struct msg *m = final_answer(a);
-        if (!m) stop_ringing(a);
         if (!m) return NULL;
         if (m->status >= 300 && is(msg_cseq_method(m), "INVITE")) ua_ack(a, m);
         const char *next = round < 2 ? ua_challenged(a, r, m) : NULL;
@@ -594,10 +594,12 @@ struct ua *ua_registered(struct test *t, int account) {
     return t->verdict ? NULL : a;
 }
 
-/* After the verdict: what the agent left behind is taken back, outside the evidence. */
+/* After the verdict, outside the evidence: calls with the phone are ended, bindings taken back. */
 void ua_end(struct test *t) {
     unsigned events = t->event_count;
     enum verdict v = t->verdict;
+    t->verdict = VERDICT_NONE;
+    if (t->run->phone) phone_idle(t);
     for (struct ua *a = t->agents; a; a = a->next) {
         if (a->bound && a->link && a->link->fd >= 0 && !a->link->closed) {
             t->verdict = VERDICT_NONE;

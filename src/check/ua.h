@@ -3,8 +3,9 @@
  * An agent is one connection (or UDP socket) and, if it has one, an account. Requests are written
  * from a `struct req`: what is not named gets a right value. In every text {domain}, {aor}, {user}
  * (of this agent), {peer}, {third} (AoRs of the test's second and third account), {local}
- * (host:port of this side), {contact} and {n} (a fresh token each time) are filled in; for a phone
- * also {phone} (where it is called) and {realm}; for a trunk {n1} and {n2}, the numbers of the PBX.
+ * (host:port of this side), {wire} (as in Via), {contact} and {n} (a fresh token each time) are
+ * filled in; for a phone also {phone} (where it is called) and {realm}; for a trunk {n1} and {n2},
+ * the numbers of the PBX.
  *
  * Lifetime: the test's. Threads: the test's own. Memory: the test's arena. */
 #ifndef CHECK_UA_H
@@ -84,6 +85,8 @@ void ua_send(struct ua *a, const struct req *r);
 void ua_send_bytes(struct ua *a, slice bytes);
 void ua_send_again(struct ua *a);                     /* the very bytes of the last request */
 void ua_ack(struct ua *a, const struct msg *refusal); /* of the last INVITE */
+void ua_cancel(struct ua *a);                         /* the same */
+void ua_again(struct ua *a, slice invite);            /* makes these bytes the last INVITE */
 /* Waits for a request "INVITE", or a response "2xx", "1xx INVITE", "final". What does not fit is
  * kept for later. NULL: none came in `ms`; ms 0: only what is there. */
 struct msg *ua_wait(struct ua *a, const char *what, int64_t ms);
@@ -106,7 +109,8 @@ void dialog_of(struct ua *a, const struct msg *response, bool asked, struct dial
 /* The dialog of the side that is called: its tag stands in the answer that it sends. */
 void dialog_taken(struct ua *b, const struct msg *in, const struct rep *more, struct dialog *out);
 
-void ua_end(struct test *t); /* the runner's: bindings are taken back, connections closed */
+/* The runner's: calls with a phone are ended, bindings taken back, connections closed. */
+void ua_end(struct test *t);
 
 bool ua_verified(struct ua *a); /* may credentials go over its connection? */
 /* The header line that answers the challenge m to the last request; NULL: none, or none that we

@@ -412,7 +412,7 @@ class Linphone:
     """linphonec 5.1 (Debian 12): TLS 1.2, SHA-256 digest, DTLS-SRTP; driven by its console."""
 
     def __init__(self, rig, name, aor, secret, ca, tone_file=None, auto=True, encryption="dtls",
-                 six=False, domain=DOMAIN, port=TLS_PORT, server=DOMAIN):
+                 six=False, domain=DOMAIN, port=TLS_PORT, server=DOMAIN, all_codecs=False):
         have("linphonec")
         self.rig, self.name, self.home = rig, name, rig.dir / name
         (self.home / ".local/share/linphone").mkdir(parents=True)
@@ -424,7 +424,7 @@ class Linphone:
         # G.711 only: a recording that has no head yet can then be read as 8 kHz.
         order = (("PCMA", 8000), ("PCMU", 8000), ("opus", 48000), ("speex", 16000), ("speex", 8000))
         codecs = "".join(f"[audio_codec_{i}]\nmime={mime}\nrate={rate}\nchannels="
-                         f"{2 if mime == 'opus' else 1}\nenabled={int(rate == 8000 and i < 2)}\n"
+                         f"{2 if mime == 'opus' else 1}\nenabled={int(all_codecs or i < 2)}\n"
                          for i, (mime, rate) in enumerate(order))
         (self.home / "rc").write_text(f"""[sip]
 sip_port=0
