@@ -92,11 +92,6 @@ static bool person_has_name(const struct person *p, slice user, slice domain) {
 
 /* ---- hashes ---- */
 
-/* Ids are given by us, so their hash needs no key. */
-static uint64_t id_hash(uint32_t id) {
-    return id * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 /* False: too long to be anybody's. A domain holds no '@', so the pair reads one way only. */
 static bool name_hash(const struct accounts *a, slice user, slice domain, uint64_t *out) {
     if (user.len == 0 || user.len > ACCOUNT_USER_MAX) return false;
@@ -132,7 +127,7 @@ static unsigned person_hashes(const struct accounts *a, const struct person *p,
 /* The person under this id, its shard locked: slots_close(slot) when not NULL. */
 static struct person *person_open(struct accounts *a, uint32_t id, uint32_t *out_slot) {
     uint32_t slots[SLOTS_CANDIDATES];
-    unsigned n = slots_candidates(&a->people, BY_ID, id_hash(id), slots, ARRAY_LEN(slots));
+    unsigned n = slots_candidates(&a->people, BY_ID, hash_spread(id), slots, ARRAY_LEN(slots));
     for (unsigned i = 0; i < n; i++) {
         struct person *p = slots_open(&a->people, slots[i]);
         if (p && p->id == id) {
@@ -146,7 +141,7 @@ static struct person *person_open(struct accounts *a, uint32_t id, uint32_t *out
 
 static struct thing *thing_open(struct accounts *a, uint32_t id, uint32_t *out_slot) {
     uint32_t slots[SLOTS_CANDIDATES];
-    unsigned n = slots_candidates(&a->things, BY_ID, id_hash(id), slots, ARRAY_LEN(slots));
+    unsigned n = slots_candidates(&a->things, BY_ID, hash_spread(id), slots, ARRAY_LEN(slots));
     for (unsigned i = 0; i < n; i++) {
         struct thing *t = slots_open(&a->things, slots[i]);
         if (t && t->id == id) {
@@ -309,7 +304,7 @@ unsigned accounts_legacy_devices(struct accounts *a, uint32_t account_id, struct
                                  unsigned max) {
     uint32_t slots[SLOTS_CANDIDATES];
     unsigned n =
-        slots_candidates(&a->things, BY_OWNER, id_hash(account_id), slots, ARRAY_LEN(slots));
+        slots_candidates(&a->things, BY_OWNER, hash_spread(account_id), slots, ARRAY_LEN(slots));
     unsigned found = 0;
     for (unsigned i = 0; i < n && found < max; i++) {
         const struct thing *t = slots_open(&a->things, slots[i]);
@@ -426,10 +421,10 @@ static enum err person_insert(struct accounts *a, struct person *p) {
     uint32_t slot;
     enum err e = slots_add(&a->people, p, &slot);
     if (e) return e;
-    e = slots_index(&a->people, BY_ID, id_hash(p->id), slot);
+    e = slots_index(&a->people, BY_ID, hash_spread(p->id), slot);
     if (!e) {
         e = names_index(a, p, slot);
-        if (e) slots_unindex(&a->people, BY_ID, id_hash(p->id), slot);
+        if (e) slots_unindex(&a->people, BY_ID, hash_spread(p->id), slot);
     }
     if (e) (void)slots_take(&a->people, slot);
     return e;
@@ -448,7 +443,7 @@ static enum err person_replace(struct accounts *a, struct person *p, uint32_t sl
 /* A start puts a million: their indexes lie far apart in memory, which is most of the time. */
 static void prefetch_indexes(struct accounts *a, const struct account_row *row) {
     uint64_t name;
-    slots_prefetch(&a->people, BY_ID, id_hash(row->id));
+    slots_prefetch(&a->people, BY_ID, hash_spread(row->id));
     if (name_hash(a, row->user, row->domain, &name)) slots_prefetch(&a->people, BY_NAME, name);
 }
 
@@ -500,8 +495,8 @@ static void thing_remove(struct accounts *a, uint32_t slot) {
     slots_close(&a->things, slot); /* the caller holds `writer` */
     if (t->kind != DEVICE_LEGACY)
         slots_unindex(&a->things, BY_KEY, siphash(&a->key, t->key_hash, 32), slot);
-    slots_unindex(&a->things, BY_OWNER, id_hash(t->account_id), slot);
-    slots_unindex(&a->things, BY_ID, id_hash(t->id), slot);
+    slots_unindex(&a->things, BY_OWNER, hash_spread(t->account_id), slot);
+    slots_unindex(&a->things, BY_ID, hash_spread(t->id), slot);
     (void)slots_take(&a->things, slot);
     mem_free(t);
 }
@@ -510,7 +505,7 @@ static void thing_remove(struct accounts *a, uint32_t slot) {
 static unsigned things_of(struct accounts *a, uint32_t account_id,
                           uint32_t out[static SLOTS_CANDIDATES]) {
     uint32_t slots[SLOTS_CANDIDATES];
-    unsigned found = 0, n = slots_candidates(&a->things, BY_OWNER, id_hash(account_id), slots,
+    unsigned found = 0, n = slots_candidates(&a->things, BY_OWNER, hash_spread(account_id), slots,
                                              ARRAY_LEN(slots));
     for (unsigned i = 0; i < n; i++) {
         const struct thing *t = slots_open(&a->things, slots[i]);
@@ -527,7 +522,7 @@ void accounts_remove(struct accounts *a, uint32_t id) {
     if (p) {
         slots_close(&a->people, slot);
         names_unindex(a, p, slot);
-        slots_unindex(&a->people, BY_ID, id_hash(id), slot);
+        slots_unindex(&a->people, BY_ID, hash_spread(id), slot);
         (void)slots_take(&a->people, slot);
         mem_free(p);
         uint32_t slots[SLOTS_CANDIDATES];
@@ -569,15 +564,15 @@ static enum err thing_insert(struct accounts *a, struct thing *t) {
     uint32_t slot;
     enum err e = slots_add(&a->things, t, &slot);
     if (e) return e;
-    e = slots_index(&a->things, BY_ID, id_hash(t->id), slot);
+    e = slots_index(&a->things, BY_ID, hash_spread(t->id), slot);
     if (e) goto taken;
-    e = slots_index(&a->things, BY_OWNER, id_hash(t->account_id), slot);
+    e = slots_index(&a->things, BY_OWNER, hash_spread(t->account_id), slot);
     if (e) goto by_id;
     if (has_key) e = slots_index(&a->things, BY_KEY, key, slot);
     if (!e) return ERR_OK;
-    slots_unindex(&a->things, BY_OWNER, id_hash(t->account_id), slot);
+    slots_unindex(&a->things, BY_OWNER, hash_spread(t->account_id), slot);
 by_id:
-    slots_unindex(&a->things, BY_ID, id_hash(t->id), slot);
+    slots_unindex(&a->things, BY_ID, hash_spread(t->id), slot);
 taken:
     (void)slots_take(&a->things, slot);
     return e;
@@ -697,7 +692,7 @@ void accounts_each_device_of(struct accounts *a, uint32_t account_id,
                              bool (*visit)(void *ctx, const struct device_row *row), void *ctx) {
     uint32_t slots[SLOTS_CANDIDATES];
     unsigned n =
-        slots_candidates(&a->things, BY_OWNER, id_hash(account_id), slots, ARRAY_LEN(slots));
+        slots_candidates(&a->things, BY_OWNER, hash_spread(account_id), slots, ARRAY_LEN(slots));
     bool go_on = true;
     for (unsigned i = 0; i < n && go_on; i++) {
         const struct thing *t = slots_open(&a->things, slots[i]);

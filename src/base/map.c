@@ -1,4 +1,5 @@
 #include "base/map.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 /* Linear probing with removal by shifting back, so there are no tombstones: a chain of candidates
@@ -23,7 +24,7 @@ void map_fini(struct map *m) {
 /* Spread over all bits first: tables of several shards choose the shard by some bits of the same
  * hash, and all entries of a shard would share their home otherwise. */
 static uint32_t home(const struct map *m, uint64_t hash) {
-    return (uint32_t)(hash * UINT64_C(0x9e3779b97f4a7c15) >> 32) & (m->capacity - 1);
+    return (uint32_t)(hash_spread(hash) >> 32) & (m->capacity - 1);
 }
 
 static void put(struct map *m, uint64_t hash, uint32_t value) {

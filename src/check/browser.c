@@ -199,19 +199,8 @@ static void takes_avp(struct test *t) {
     takes_profile(t, "RTP/AVP");
 }
 
-/* Refused, or the line is: nothing comes about. */
 static void refuses(struct test *t, const char *offered) {
-    struct up c = { .a = agent(t) };
-    c.ok = ua_ask(c.a, CALL(offered));
-    bool up = c.ok && c.ok->status / 100 == 2, taken = up && !has(c.ok->body, "m=audio 0 ");
-    if (up) {
-        phone_ack(&c);
-        (void)phone_down(&c);
-    }
-    OVER(t);
-    MUST(t, t->event_count, c.ok, "no answer");
-    MUST(t, c.ok->at, !taken, "it is accepted");
-    PASS(t, c.ok->at);
+    phone_refuses(t, agent(t), CALL(offered), "it is accepted");
 }
 #define SAVPF "m=audio 40000 UDP/TLS/RTP/SAVPF 111\r\n" OPUS
 static void no_ice(struct test *t) {

@@ -38,6 +38,20 @@ struct msg *phone_reinvite(struct up *c, const struct req *more) {
     return m;
 }
 
+void phone_refuses(struct test *t, struct ua *a, const struct req *call, const char *fault) {
+    struct up c = { .a = a };
+    c.ok = ua_ask(a, call);
+    bool up = c.ok && c.ok->status / 100 == 2, taken = up && !has(c.ok->body, "m=audio 0 ");
+    if (up) {
+        phone_ack(&c);
+        (void)phone_down(&c);
+    }
+    OVER(t);
+    MUST(t, t->event_count, c.ok, "no answer");
+    MUST(t, c.ok->at, !taken, "%s", fault);
+    PASS(t, c.ok->at);
+}
+
 /* ---- from the phone ------------------------------------------------------------------------- */
 
 static bool ends_transfer(const struct msg *m, slice call_id) {

@@ -25,6 +25,8 @@ struct up { /* a call to the phone */
 bool phone_up(struct test *t, struct up *c, const struct req *more);
 void phone_ack(struct up *c); /* of c->ok */
 struct msg *phone_down(struct up *c);
+/* The call is refused, or the line is: nothing comes about. `fault` says what it is if it does. */
+void phone_refuses(struct test *t, struct ua *a, const struct req *call, const char *fault);
 struct msg *phone_reinvite(struct up *c, const struct req *more); /* acknowledged when accepted */
 
 struct dialled {   /* a call from the phone */

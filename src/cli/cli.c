@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/mem.h"
+#include "base/units.h"
 #include "crypto/crypto.h"
 #include "daemon/shell.h"
 #include "daemon/suggest.h"
@@ -57,6 +58,17 @@ int cli_wrong(const struct cli *c, const char *fmt, ...) {
         (void)fprintf(stderr, "      `kith%s%s --help` shows how.\n", c->command ? " " : "",
                       c->command ? c->command->words : "");
     return CLI_WRONG;
+}
+
+int cli_seconds(const struct cli *c, const char *option, uint32_t normal, uint32_t most,
+                uint64_t *out) {
+    const char *wish = cli_value(c, option);
+    int64_t ms = INT64_C(1000) * normal;
+    if (wish && duration_read(slice_str(wish), INT64_C(1000) * most, &ms) != ERR_OK)
+        return cli_wrong(c, "\"%s\" is not a time such as 12h or 7d, up to %ud", wish,
+                         most / 86400);
+    *out = (uint64_t)ms / 1000;
+    return CLI_DONE;
 }
 
 bool cli_has(const struct cli *c, const char *option) {

@@ -53,6 +53,10 @@ int cli_main(int argc, char **argv);
 
 bool cli_has(const struct cli *c, const char *option);
 const char *cli_value(const struct cli *c, const char *option); /* NULL: not given */
+/* The option's value as seconds, `normal` when it is not given. CLI_WRONG, and told: it is no time
+ * of at most so many seconds, whole days. */
+NODISCARD int cli_seconds(const struct cli *c, const char *option, uint32_t normal, uint32_t most,
+                          uint64_t *out);
 /* `words` as a command that can be typed here: this program as it was started, and --data if it was
  * given. For hints. */
 #define CLI_LINE_MAX 4096

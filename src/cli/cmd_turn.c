@@ -1,22 +1,19 @@
 /* cli/cmd_turn.c - kith turn ... */
-#include "base/units.h"
 #include "cli/ask.h"
 #include "daemon/admin.h"
 #include <stdio.h>
 
 int cli_turn_credential(struct cli *c) {
-    const char *wish = cli_value(c, "for");
-    int64_t ms = INT64_C(86400000);
-    if (wish &&
-        duration_read(slice_str(wish), INT64_C(1000) * TURN_CREDENTIAL_MAX_S, &ms) != ERR_OK)
-        return cli_wrong(c, "\"%s\" is not a time such as 12h or 7d, up to 30d", wish);
+    uint64_t seconds;
     struct ask *a;
     const struct json *answer;
-    int code = ask_open(c, false, &a);
+    int code = cli_seconds(c, "for", 86400, TURN_CREDENTIAL_MAX_S, &seconds);
+    if (code != CLI_DONE) return code;
+    code = ask_open(c, false, &a);
     if (code != CLI_DONE) return code;
     struct json_writer *w = ask_begin(a, "turn.credential");
     json_put_str(w, "aor", c->args[0]);
-    json_put_u64(w, "seconds", (uint64_t)ms / 1000);
+    json_put_u64(w, "seconds", seconds);
     code = ask_send(a, NULL, NULL, &answer);
     if (code == CLI_DONE && c->json) {
         ask_print_answer(a);

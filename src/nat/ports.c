@@ -1,5 +1,6 @@
 #include "nat/ports.h"
 
+#include "base/hash.h"
 #include "base/lock.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -105,12 +106,8 @@ bool ports_owner(const struct ports *p, const struct addr *a, struct port_owner 
 
 /* ---- accounts ---- */
 
-static uint64_t account_hash(uint32_t id) {
-    return (id + 1u) * 0x9e3779b97f4a7c15u; /* ids are given by us: no key is needed */
-}
-
 static struct account_use *use_find(struct ports *p, uint32_t account_id, pool_id *out) {
-    struct map_iter it = map_find(&p->by_account, account_hash(account_id));
+    struct map_iter it = map_find(&p->by_account, hash_spread(account_id));
     for (uint32_t slot; map_next(&p->by_account, &it, &slot);) {
         struct account_use *u = pool_at(&p->uses, slot, out);
         if (u && u->account_id == account_id) return u;
@@ -123,7 +120,7 @@ static enum err use_new(struct ports *p, uint32_t account_id) {
     struct account_use *u = pool_new(&p->uses, &id);
     if (!u) return ERR_MEMORY;
     *u = (struct account_use){ account_id, 1 };
-    enum err err = map_add(&p->by_account, account_hash(account_id), id.slot);
+    enum err err = map_add(&p->by_account, hash_spread(account_id), id.slot);
     if (err != ERR_OK) pool_free(&p->uses, id);
     return err;
 }
@@ -149,7 +146,7 @@ void ports_account_give(struct ports *p, uint32_t account_id) {
     struct account_use *u = use_find(p, account_id, &id);
     ASSERT(u && u->count);
     if (--u->count == 0) {
-        map_remove(&p->by_account, account_hash(account_id), id.slot);
+        map_remove(&p->by_account, hash_spread(account_id), id.slot);
         pool_free(&p->uses, id);
     }
     lock_give(&p->lock);

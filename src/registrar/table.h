@@ -76,7 +76,7 @@ struct location {
 #define ENTRY_TEXT_MAX 4096u
 
 static inline uint32_t account_hash(uint32_t account_id) {
-    return (uint32_t)((account_id * 0x9e3779b97f4a7c15u) >> 32);
+    return (uint32_t)(hash_spread(account_id) >> 32);
 }
 static inline struct shard *location_shard(struct location *l, uint32_t account_id) {
     return &l->shards[account_hash(account_id) % LOCATION_SHARDS];
