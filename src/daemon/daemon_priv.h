@@ -66,8 +66,9 @@ NODISCARD enum err daemon_tls_make(struct daemon *d, const struct config *config
                                    const struct certs *certs, struct daemon_tls *out,
                                    struct buf *why);
 void daemon_tls_drop(struct daemon_tls *t); /* what is not NULL */
-/* Gives them to the workers; what one does not take in a second is dropped, and logged. */
-void daemon_tls_post(struct daemon *d, struct daemon_tls *t);
+/* Gives them to the workers, with what kind these certificates are; what one does not take in a
+ * second is dropped, and logged. */
+void daemon_tls_post(struct daemon *d, const struct certs *certs, struct daemon_tls *t);
 
 /* daemon_config.c: the configuration as a file, the defaults or the demo. */
 NODISCARD enum err daemon_config_load(struct daemon *d, struct config **out, struct buf *why);

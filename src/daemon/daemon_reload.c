@@ -40,7 +40,7 @@ static bool log_change(void *ctx, const struct setting *s, slice was, slice is) 
 }
 
 static void take_certs(struct daemon *d, struct certs *fresh, struct daemon_tls *tls) {
-    daemon_tls_post(d, tls);
+    daemon_tls_post(d, fresh, tls);
     world_begin(&d->world); /* status reads them */
     certs_fini(&d->certs);
     d->certs = *fresh;

@@ -63,12 +63,12 @@ void daemon_tls_drop(struct daemon_tls *t) {
     *t = (struct daemon_tls){ 0 };
 }
 
-void daemon_tls_post(struct daemon *d, struct daemon_tls *t) {
+void daemon_tls_post(struct daemon *d, const struct certs *certs, struct daemon_tls *t) {
     for (unsigned i = 0; i < d->worker_count; i++) {
         enum err e = ERR_FULL;
         for (int tries = 0; tries < POST_TRIES && e != ERR_OK; tries++) {
             struct timespec pause = { .tv_nsec = 1000000 };
-            e = io_post_tls(d->workers[i].io, t->server[i], t->client[i]);
+            e = io_post_tls(d->workers[i].io, t->server[i], t->client[i], !certs->is_local);
             if (e != ERR_OK) (void)nanosleep(&pause, NULL);
         }
         if (e != ERR_OK) {

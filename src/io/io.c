@@ -57,6 +57,7 @@ struct io_letter {
         struct {
             struct tls_server *server;
             struct tls_client *client;
+            bool is_public;
         } tls;
         struct {
             uint64_t ticket;
@@ -87,8 +88,9 @@ enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void 
     return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
 }
 
-enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client) {
-    struct io_letter l = { .kind = LETTER_TLS, .tls = { tls, client } };
+enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client,
+                     bool is_public) {
+    struct io_letter l = { .kind = LETTER_TLS, .tls = { tls, client, is_public } };
     return mailbox_send(io->mailbox, &l, sizeof l, SLICE_NONE, true);
 }
 
@@ -143,6 +145,7 @@ static void open_letter(struct io *io, const struct letter *letter) {
     case LETTER_TLS:
         tls_server_unref(io->tls);
         io->tls = l.tls.server;
+        io->site_is_public = l.tls.is_public;
         if (!l.tls.client) break;
         tls_client_unref(io->tls_client);
         io->tls_client = l.tls.client;

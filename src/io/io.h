@@ -107,7 +107,7 @@ struct io_config {
     struct core *core;                /* the caller's; outlives the io */
     const struct relay_config *relay; /* copied; NULL: STUN and TURN are not spoken */
     const struct http_site *site;     /* outlives the io; NULL: no files */
-    bool site_is_public;              /* the certificate is no local CA's: HSTS */
+    bool site_is_public; /* the certificate is no local CA's: HSTS; later: io_post_tls */
 };
 
 /* All sockets are open when it returns. `why` (may be NULL) names the address that failed. EXISTS,
@@ -136,9 +136,11 @@ NODISCARD enum err io_post_mail(struct io *io, const struct core_mail *mail);
 NODISCARD enum err io_post_stored(struct io *io, uint64_t ticket, enum err result);
 /* Run fn on the worker's thread, between two inputs of its core. */
 NODISCARD enum err io_post_call(struct io *io, void (*fn)(struct io *io, void *ctx), void *ctx);
-/* New contexts for connections that begin from now on; takes over the caller's references, on
- * failure they stay the caller's. `client` NULL: the old one goes on. */
-NODISCARD enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client);
+/* New contexts for connections that begin from now on, and whether their certificate is public
+ * (site_is_public); takes over the caller's references, on failure they stay the caller's. `client`
+ * NULL: the old one goes on. */
+NODISCARD enum err io_post_tls(struct io *io, struct tls_server *tls, struct tls_client *client,
+                               bool is_public);
 
 /* The answer to on_http: whole header lines, and JSON or nothing. A ticket of one that has gone is
  * ignored. */

@@ -723,6 +723,34 @@ static bool shows(const char *name) {
     return e == ERR_OK;
 }
 
+/* RFC 6797 7.2: said where a browser can trust the certificate, and never of localhost. */
+static bool says_hsts(struct tls_client *http, const char *host) {
+    char text[128];
+    struct buf b = buf_over(text, sizeof text);
+    buf_fmt(&b, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
+    phone_open(&one, &house, http, "example.com");
+    phone_say(&one, buf_slice(&b));
+    phone_expect(&one, "HTTP/1.1 404", 1);
+    phone_expect_end(&one);
+    bool says = phone_has(&one, "Strict-Transport-Security: ", 1);
+    phone_close(&one);
+    return says;
+}
+
+static void hsts_follows_the_certificate(void **state) {
+    (void)state;
+    house_open(&house, 1); /* under a local CA */
+    struct tls_client *http = client_with((struct tls_client_config){ .alpn = TLS_ALPN_HTTP });
+    assert_false(says_hsts(http, "example.com"));
+    assert_ok(io_post_tls(house.ios[0], server_with(cert_com, NULL), NULL, true));
+    EVENTUALLY(says_hsts(http, "example.com"));
+    assert_false(says_hsts(http, "localhost:8443"));
+    assert_ok(io_post_tls(house.ios[0], server_with(cert_com, NULL), NULL, false));
+    EVENTUALLY(!says_hsts(http, "example.com"));
+    tls_client_unref(http);
+    house_close(&house);
+}
+
 static void names_choose_certificates_and_new_ones_come_live(void **state) {
     (void)state;
     house_open(&house, 1);
@@ -732,7 +760,7 @@ static void names_choose_certificates_and_new_ones_come_live(void **state) {
     assert_true(shows("example.com")); /* the client checks the name */
     assert_true(shows("127.0.0.1"));   /* no SNI: the first */
     assert_false(shows("example.net"));
-    assert_ok(io_post_tls(house.ios[0], server_with(cert_com, NULL), NULL));
+    assert_ok(io_post_tls(house.ios[0], server_with(cert_com, NULL), NULL, true));
     EVENTUALLY(!shows("example.org"));
     assert_true(shows("example.com"));
     phone_say(&two, SLICE(REQUEST("echo"))); /* the old connection goes on */
@@ -957,6 +985,7 @@ int main(void) {
         TEST(a_small_budget_serves_all_handshakes),
         TEST(survives_without_descriptors),
         TEST(names_choose_certificates_and_new_ones_come_live),
+        TEST(hsts_follows_the_certificate),
         TEST(mail_crosses_workers),
         TEST(answers_stun),
         TEST(datagrams_come_and_go),

@@ -1,6 +1,7 @@
 """SIP over WebSocket, and HTTPS, on the port of SIP over TLS."""
 import json
 
+from authority import Authority
 from cases import House, test
 from phone import Call, Phone, keyed
 from rig import DOMAIN, Failure, wait
@@ -200,6 +201,33 @@ def slow_http_is_cut_off(r):
             raise Failure("still open after forty seconds")
     wait(lambda: h.kith.status()["closed_unfinished"] >= 1, 10, "the count of it")
     web_phone(h, "wendy").register()
+
+
+@test()
+def hsts_follows_the_certificate(r):
+    """HSTS begins with the operator's certificate and ends with it, at a reload, without a restart."""
+    h = house(r)
+    local, mine = h.kith.conf.read_text(), Authority(r)
+    chain, key = mine.certificate("page", [f"DNS:{DOMAIN}"])
+
+    def said(root):
+        h.kith.root = root
+        with Browser(h.kith) as b:
+            return bool(b.ask("GET", "/").get("strict-transport-security"))
+
+    def reload(text, times):
+        h.kith.conf.write_text(text)
+        h.kith.process.p.send_signal(1)  # SIGHUP
+        h.kith.process.wait_text("reloaded", count=times)
+
+    if said(None):
+        raise Failure("HSTS under the local CA")
+    reload(f"{local}\n[tls]\ncertificate = {chain}\nkey = {key}\n", 1)
+    if not said(mine.root):
+        raise Failure("no HSTS with the operator's certificate")
+    reload(local, 2)
+    if said(None):
+        raise Failure("HSTS is still said under the local CA")
 
 
 @test()
