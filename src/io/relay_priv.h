@@ -9,8 +9,10 @@
 #include "crypto/crypto.h"
 #include <netinet/udp.h>
 
-#define RELAY_BATCH 64u  /* datagrams, or bursts of them, that are read at once */
-#define RELAY_OUT   256u /* packets that wait to be sent */
+/* Datagrams, or bursts of them, that are read at once. When there is much to do, that many hold
+ * several of each allocation, which leave as one: sending is what a packet costs. */
+#define RELAY_BATCH 128u
+#define RELAY_OUT   512u /* packets that wait to be sent */
 #define OUT_NONE    0xffffu
 /* A burst (UDP GRO) is as long as a datagram can be; of a buffer only what was once used is memory.
  */
