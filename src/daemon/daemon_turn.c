@@ -70,9 +70,16 @@ static void choose_told(const struct config *c, const struct addr bind[static 2]
 
 /* ---- who may ---- */
 
-static bool may_relay(void *ctx, uint32_t account_id) {
+static bool device_counts(struct accounts *accounts, uint32_t id, uint32_t account_id) {
+    struct device device;
+    return accounts_device(accounts, id, &device) == ERR_OK && device.account_id == account_id &&
+           !device.revoked;
+}
+
+static bool may_relay(void *ctx, uint32_t account_id, uint32_t device_id) {
     struct daemon *d = ctx;
     struct account account;
+    if (device_id && !device_counts(d->world.accounts, device_id, account_id)) return false;
     return accounts_by_id(d->world.accounts, account_id, &account) == ERR_OK &&
            !(account.flags & ACCOUNT_DISABLED);
 }

@@ -19,12 +19,13 @@ static void give_answer(void *ctx, unsigned worker, uint64_t ticket, unsigned st
 }
 
 /* RTCIceServer of W3C WebRTC: STUN without credentials, the relay with those of this account. */
-static void put_ice(void *ctx, struct json_writer *w, uint32_t account_id, wall_t until) {
+static void put_ice(void *ctx, struct json_writer *w, uint32_t account_id, uint32_t device_id,
+                    wall_t until) {
     struct daemon *d = ctx;
     struct turn_credential made;
     json_begin_array(w, "iceServers");
     if (d->turn.is_on) {
-        turn_credential_make(d->turn.key, account_id, until, &made);
+        turn_credential_make(d->turn.key, account_id, device_id, until, &made);
         json_begin_object(w, NULL);
         daemon_put_turn_urls(d, w, "urls", true);
         json_end(w);

@@ -25,7 +25,7 @@ enum err call_turn_credential(struct admin_call *c) {
     }
     wall_t until = admin_now() + (wall_t)seconds * 1000;
     turn_key(c->world->seal_key, key);
-    turn_credential_make(key, account->account.id, until, &made);
+    turn_credential_make(key, account->account.id, 0, until, &made);
     mem_free(account);
     crypto_wipe(key, sizeof key);
     json_put_str(&c->answer, "username", made.username);

@@ -33,7 +33,8 @@ struct web_config {
     void (*answer)(void *ctx, unsigned worker, uint64_t ticket, unsigned status, slice lines,
                    slice body);
     /* Members of the answer to /api/turn: what the relay has for an account until then. */
-    void (*put_ice)(void *ctx, struct json_writer *w, uint32_t account_id, wall_t until);
+    void (*put_ice)(void *ctx, struct json_writer *w, uint32_t account_id, uint32_t device_id,
+                    wall_t until);
 };
 NODISCARD enum err web_start(const struct web_config *config, struct web **out);
 void web_stop(struct web *w); /* NULL is allowed; after the workers */

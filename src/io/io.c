@@ -134,6 +134,7 @@ static void open_letter(struct io *io, const struct letter *letter) {
     case LETTER_MAIL:
         l.mail.bytes = letter->bytes;
         if (l.mail.kind == MAIL_ACCOUNT) relay_account_changed(io, (uint32_t)l.mail.number);
+        if (l.mail.kind == MAIL_DEVICE) relay_device_gone(io, (uint32_t)l.mail.number);
         core_mail_in(io->core, &l.mail, io->now);
         break;
     case LETTER_STORED:

@@ -288,6 +288,7 @@ void relay_join(struct conn *c, const struct turn_join *join); /* RFC 6062 5.4, 
 bool relay_may_read(const struct conn *c); /* false: its peer takes no more; it is read later */
 void relay_stream_writable(struct conn *c);
 void relay_account_changed(struct io *io, uint32_t account_id);
+void relay_device_gone(struct io *io, uint32_t device_id);
 void relay_end_turn(struct io *io); /* what has ended, what waits to be sent */
 mono_t relay_wake_at(const struct io *io);
 

@@ -4,6 +4,7 @@
 #include "crypto/crypto.h"
 #include "io/io.h"
 #include "io/io_test_core.h"
+#include "nat/strangers.h"
 #include "nat/stun.h"
 #include "os/loop.h"
 #include "os/pki.h"
@@ -854,6 +855,39 @@ static void answers_stun(void **state) {
     house_close(&house);
 }
 
+/* Answers that need no proof are bounded there as on the relay's port: who is named as the source
+ * is not shot at. It takes more of them than come back in a second. */
+static void nobody_is_shot_at_from_the_sip_port(void **state) {
+    (void)state;
+    house_open(&house, 1);
+    struct addr to = io_address(house.ios[0], UDP_AT), from, other, bound;
+    struct sockaddr_storage sa;
+    uint8_t mem[64], id[STUN_ID_BYTES] = "who am I";
+    int fd, bystander;
+    assert_ok(addr_read(SLICE("127.0.0.1:0"), &from));
+    assert_ok(addr_read(SLICE("127.0.0.2:0"), &other));
+    assert_ok(socket_bind_udp(&from, &fd, &bound));
+    assert_ok(socket_bind_udp(&other, &bystander, &bound));
+    socklen_t len = addr_to_sockaddr(&to, &sa);
+    struct stun_writer w = stun_begin(mem, sizeof mem, STUN_BINDING, STUN_REQUEST, id);
+    slice bytes = stun_end(&w);
+    uint64_t sent = 0;
+    while (COUNTED(&house, datagrams_dropped) == 0 && sent < 100000) {
+        for (unsigned i = 0; i < 100; i++)
+            sent += sendto(fd, bytes.ptr, bytes.len, 0, (struct sockaddr *)&sa, len) > 0;
+        EVENTUALLY(COUNTED(&house, datagrams_in) == sent);
+    }
+    assert_true(COUNTED(&house, datagrams_dropped) > 0);
+    EVENTUALLY(COUNTED(&house, datagrams_out) + COUNTED(&house, datagrams_dropped) == sent);
+    assert_true(COUNTED(&house, datagrams_out) >= STRANGER_ANSWERS_BURST);
+    assert_true(sendto(bystander, bytes.ptr, bytes.len, 0, (struct sockaddr *)&sa, len) > 0);
+    struct pollfd p = { .fd = bystander, .events = POLLIN };
+    assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+    close(fd);
+    close(bystander);
+    house_close(&house);
+}
+
 static void datagrams_come_and_go(void **state) {
     (void)state;
     house_open(&house, 1);
@@ -927,7 +961,7 @@ static void survives_short_memory(void **state) {
     static const uint8_t seed[32];
     struct core *core = core_new(NULL, 0, seed, clock_now());
     assert_non_null(core);
-    assert_int_equal(unit_oom_ctx(make_io, core), 9);
+    assert_int_equal(unit_oom_ctx(make_io, core), 10);
     core_free(core);
 }
 
@@ -988,6 +1022,7 @@ int main(void) {
         TEST(hsts_follows_the_certificate),
         TEST(mail_crosses_workers),
         TEST(answers_stun),
+        TEST(nobody_is_shot_at_from_the_sip_port),
         TEST(datagrams_come_and_go),
         TEST(calls_drains_and_ends),
         TEST(says_where_it_cannot_listen),

@@ -197,7 +197,7 @@ static enum err relayed_redeem(struct relay *r, const struct turn_out *out,
 static enum err relayed_make_all(struct relay *r, const struct turn_out *out,
                                  struct turn_made *made) {
     const struct turn_ask *ask = &out->ask;
-    if (r->config.may_relay && !r->config.may_relay(r->config.ctx, ask->account_id))
+    if (r->config.may_relay && !r->config.may_relay(r->config.ctx, ask->account_id, ask->device_id))
         return ERR_DENIED;
     if (ports_account_take(r->config.ports, ask->account_id) != ERR_OK) return ERR_FULL;
     struct relay_socket *s = relay_socket_of(r, out->allocation, 0);
@@ -310,8 +310,15 @@ mono_t relay_wake_at(const struct io *io) {
 
 void relay_account_changed(struct io *io, uint32_t account_id) {
     struct relay *r = io->relay;
-    if (!r || !r->config.may_relay || r->config.may_relay(r->config.ctx, account_id)) return;
+    if (!r || !r->config.may_relay || r->config.may_relay(r->config.ctx, account_id, 0)) return;
     turn_account_gone(r->turn, account_id);
+    relay_close_ended(r);
+}
+
+void relay_device_gone(struct io *io, uint32_t device_id) {
+    struct relay *r = io->relay;
+    if (!r) return;
+    turn_device_gone(r->turn, device_id);
     relay_close_ended(r);
 }
 

@@ -20,8 +20,9 @@ struct relay_config {
     struct ports *ports;     /* shared by all workers */
     struct addr bind[2];     /* where relayed addresses are bound, by family; ports' relay addresses
                                 are what clients are told (the same, but behind a 1:1 NAT) */
-    /* May this account use the relay, now? Asked once an allocation, on the worker's thread. */
-    bool (*may_relay)(void *ctx, uint32_t account_id);
+    /* May this account use the relay, now, by a credential made for that device or session (0:
+     * for none)? Asked once an allocation, on the worker's thread. */
+    bool (*may_relay)(void *ctx, uint32_t account_id, uint32_t device_id);
     void *ctx;
 };
 

@@ -17,9 +17,12 @@ enum { WORKERS = 2, UDP_AT = 0, TCP_AT, UDP6_AT };
 static const uint8_t key[32] = "the key of a relay under test...";
 static _Atomic uint32_t banned; /* an account */
 
-static bool may_relay(void *ctx, uint32_t account_id) {
+static _Atomic uint32_t revoked; /* a device */
+
+static bool may_relay(void *ctx, uint32_t account_id, uint32_t device_id) {
     (void)ctx;
-    return account_id != atomic_load(&banned);
+    return account_id != atomic_load(&banned) &&
+           (device_id == 0 || device_id != atomic_load(&revoked));
 }
 
 struct house {
@@ -148,7 +151,7 @@ static void client_open(struct client *c, struct house *h, unsigned which, uint3
     c->fd = c->is_stream ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : bound_udp(&to);
     assert_true(c->fd >= 0);
     assert_int_equal(connect(c->fd, (struct sockaddr *)&sa, len), 0);
-    turn_credential_make(key, account_id, clock_wall() + 3600000, &c->credential);
+    turn_credential_make(key, account_id, 0, clock_wall() + 3600000, &c->credential);
 }
 
 /* One message: a datagram, or a frame of the stream. */
@@ -300,6 +303,41 @@ static void a_client_by_ipv6_gets_an_ipv4_address(void **state) { /* RFC 8656 7.
     relays_both_ways(UDP6_AT);
 }
 
+/* CVE-2020-4067: behind a short packet stand zeros, not the rest of a longer one before it. */
+static void padding_tells_nothing(void **state) {
+    (void)state;
+    static const unsigned ways[] = { UDP_AT, TCP_AT };
+    struct house h;
+    struct client c;
+    house_open(&h);
+    for (size_t k = 0; k < ARRAY_LEN(ways); k++) {
+        client_open(&c, &h, ways[k], 42);
+        assert_int_equal(allocate(&c), 200);
+        int peer = bound_udp(&c.relayed);
+        struct addr peer_at = local_of(peer);
+        struct stun_writer w = ask(&c, TURN_CREATE_PERMISSION);
+        stun_put_xor_addr(&w, TURN_XOR_PEER_ADDRESS, &peer_at);
+        assert_int_equal(proved(&c, &w), 200);
+        says(peer, &c.relayed, "a secret of somebody else's");
+        (void)client_read(&c);
+        for (size_t len = 1; len < 9; len++) {
+            char text[16] = "12345678";
+            text[len] = '\0';
+            says(peer, &c.relayed, text);
+            slice got = client_read(&c), data;
+            assert_ok(stun_read(got, &c.m));
+            assert_true(stun_find(&c.m, TURN_DATA_ATTR, &data));
+            assert_slice(data, text);
+            for (const char *p = data.ptr + data.len; p < got.ptr + got.len; p++)
+                assert_int_equal(*p, 0);
+            assert_int_equal(got.len % 4, 0);
+        }
+        close(peer);
+        close(c.fd);
+    }
+    house_close(&h);
+}
+
 /* Every pair of workers occurs among eight clients; each one calls the next. */
 static void clients_of_one_relay_reach_each_other(void **state) {
     (void)state;
@@ -372,6 +410,33 @@ static void an_account_has_a_quota_and_an_end(void **state) {
             &(struct core_mail){ .kind = MAIL_ACCOUNT, .must_arrive = true, .number = 42 }));
     EVENTUALLY(allocations(&h) == 0);
     assert_int_equal(allocate(&c[0]), 403);
+    for (unsigned i = 0; i < 3; i++) close(c[i].fd);
+    house_close(&h);
+}
+
+/* Two sessions of one person: with one of them end its allocations, by UDP and by stream, and its
+ * credential makes no more. */
+static void an_ended_session_takes_its_allocations(void **state) {
+    (void)state;
+    struct house h;
+    struct client c[3];
+    house_open(&h);
+    for (unsigned i = 0; i < 3; i++) {
+        client_open(&c[i], &h, i == 1 ? TCP_AT : UDP_AT, 44);
+        turn_credential_make(key, 44, i == 2 ? 8 : 7, clock_wall() + 3600000, &c[i].credential);
+        assert_int_equal(allocate(&c[i]), 200);
+    }
+    atomic_store(&revoked, 7);
+    for (unsigned i = 0; i < WORKERS; i++)
+        assert_ok(io_post_mail(
+            h.ios[i],
+            &(struct core_mail){ .kind = MAIL_DEVICE, .must_arrive = true, .number = 7 }));
+    EVENTUALLY(allocations(&h) == 1);
+    assert_int_equal(ports_account_count(h.ports, 44), 1);
+    assert_int_equal(allocate(&c[0]), 403);
+    assert_int_equal(allocate(&c[1]), 403);
+    struct stun_writer w = ask(&c[2], TURN_REFRESH);
+    assert_int_equal(proved(&c[2], &w), 200);
     for (unsigned i = 0; i < 3; i++) close(c[i].fd);
     house_close(&h);
 }
@@ -671,6 +736,8 @@ int main(void) {
         cmocka_unit_test(clients_of_one_relay_reach_each_other),
         cmocka_unit_test(a_pair_of_ports),
         cmocka_unit_test(an_account_has_a_quota_and_an_end),
+        cmocka_unit_test(padding_tells_nothing),
+        cmocka_unit_test(an_ended_session_takes_its_allocations),
         cmocka_unit_test(only_stun_is_spoken_there),
         cmocka_unit_test(a_dead_peer_is_told_of),
         cmocka_unit_test(both_ends_of_one_relay_must_permit),

@@ -4,6 +4,8 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
+#include "crypto/crypto.h"
+#include "nat/strangers.h"
 #include "nat/stun.h"
 #include "os/socket.h"
 #include <errno.h>
@@ -19,7 +21,8 @@ struct udp {
     struct udp_slot in_slots[BATCH], out_slots[BATCH];
     struct listener *out_from; /* all gathered ones leave here */
     unsigned out_count;
-    char *in_bytes, *out_bytes; /* BATCH * DATAGRAM_BYTES each */
+    struct strangers *strangers; /* who asks for their address */
+    char *in_bytes, *out_bytes;  /* BATCH * DATAGRAM_BYTES each */
 };
 
 static void slot_bind(struct mmsghdr *m, struct udp_slot *s, char *bytes) {
@@ -33,12 +36,15 @@ static void slot_bind(struct mmsghdr *m, struct udp_slot *s, char *bytes) {
 }
 
 enum err udp_new(struct io *io, struct udp **out) {
-    (void)io;
+    struct hash_key key;
     struct udp *u = mem_zalloc(sizeof *u);
+    (void)io;
     if (!u) return ERR_MEMORY;
+    crypto_random(&key, sizeof key);
+    u->strangers = strangers_new(&key);
     u->in_bytes = mem_alloc(BATCH * DATAGRAM_BYTES);
     u->out_bytes = mem_alloc(BATCH * DATAGRAM_BYTES);
-    if (!u->in_bytes || !u->out_bytes) {
+    if (!u->strangers || !u->in_bytes || !u->out_bytes) {
         udp_free(u);
         return ERR_MEMORY;
     }
@@ -48,6 +54,7 @@ enum err udp_new(struct io *io, struct udp **out) {
 
 void udp_free(struct udp *u) {
     if (!u) return;
+    strangers_free(u->strangers);
     mem_free(u->in_bytes);
     mem_free(u->out_bytes);
     mem_free(u);
@@ -70,12 +77,14 @@ void udp_read_local(struct msghdr *m, struct addr *local) {
     }
 }
 
-/* RFC 5626 8: a Binding request on a SIP port is a keep-alive, answered without keeping state. */
+/* RFC 5626 8: a Binding request on a SIP port is a keep-alive, answered without keeping state; not
+ * without end, for its source may be forged. */
 static void take_stun(struct io *io, const struct flow_info *info, slice bytes) {
     uint8_t mem[128]; /* an answer is one address, or a few unknown attributes */
     struct stun_msg m;
     slice answer = SLICE_NONE;
-    if (stun_read(bytes, &m) == ERR_OK)
+    if (stun_read(bytes, &m) == ERR_OK &&
+        strangers_may_hear(io->udp->strangers, &info->peer, io->now.mono))
         answer = stun_answer_binding(&m, &info->peer, mem, sizeof mem);
     if (!answer.len) {
         io_count(&io->counters.datagrams_dropped, 1);

@@ -24,6 +24,7 @@ static void sees_through_disguises(void **state) {
     becomes("::", "::");
     becomes("::1", "::1");
     becomes("::ffff:127.0.0.1", "127.0.0.1");                      /* RFC 4291 2.5.5.2 */
+    becomes("::ffff:0.0.0.0", "0.0.0.0");                          /* CVE-2026-27624 */
     becomes("::10.0.0.1", "10.0.0.1");                             /* RFC 4291 2.5.5.1 */
     becomes("::ffff:0:10.0.0.1", "10.0.0.1");                      /* RFC 2765 */
     becomes("64:ff9b::192.168.1.1", "192.168.1.1");                /* RFC 6052 2.1 */

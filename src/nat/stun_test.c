@@ -151,6 +151,28 @@ static void writes_the_sample_answer(void **state) { /* RFC 5769 2.2, padding ap
     }
 }
 
+/* CVE-2020-4067: what stood in the buffer before was sent as padding. */
+static void padding_tells_nothing(void **state) {
+    (void)state;
+    char mem[STUN_BYTES_MAX];
+    for (size_t len = 0; len < 9; len++) {
+        memset(mem, 's', sizeof mem);
+        struct stun_writer w =
+            stun_begin(mem, sizeof mem, STUN_BINDING, STUN_SUCCESS, (const uint8_t *)ID_A);
+        stun_put(&w, STUN_SOFTWARE, slice_of("abcdefghi", len));
+        stun_put_error(&w, 400, slice_of("abcdefghi", len));
+        stun_put_fingerprint(&w);
+        slice bytes = stun_end(&w);
+        size_t padded = (len + 3) & ~(size_t)3, end = STUN_HEAD_BYTES + 4 + padded;
+        assert_int_equal(bytes.len, end + 8 + padded + 8);
+        for (size_t i = len; i < padded; i++) {
+            assert_int_equal(bytes.ptr[STUN_HEAD_BYTES + 4 + i], 0);
+            assert_int_equal(bytes.ptr[end + 8 + i], 0);
+        }
+        assert_int_equal(bytes.ptr[end + 4] | bytes.ptr[end + 5], 0);
+    }
+}
+
 static void says_every_type(void **state) { /* RFC 8489 figure 3: method and class, mixed bits */
     (void)state;
     char mem[64];
@@ -296,6 +318,7 @@ int main(void) {
         cmocka_unit_test(checks_long_term_credentials),
         cmocka_unit_test(agrees_with_the_sha256_sample),
         cmocka_unit_test(writes_the_sample_answer),
+        cmocka_unit_test(padding_tells_nothing),
         cmocka_unit_test(says_every_type),
         cmocka_unit_test(says_errors),
         cmocka_unit_test(refuses_what_is_cut_or_changed),

@@ -20,8 +20,8 @@ struct turn *turn_new(const struct turn_config *config, struct now now) {
     crypto_mac(config->key, "turn table", sizeof "turn table", mac);
     memcpy(&t->hash, mac, sizeof t->hash);
     t->closed = mem_array((size_t)config->allocations_max + 1, sizeof *t->closed);
-    t->sources = mem_array(TURN_SOURCES, sizeof *t->sources);
-    if (t->closed && t->sources) return t;
+    t->strangers = strangers_new(&t->hash);
+    if (t->closed && t->strangers) return t;
     turn_free(t);
     return NULL;
 }
@@ -45,7 +45,7 @@ void turn_free(struct turn *t) {
     pool_fini(&t->links);
     map_fini(&t->by_tuple);
     mem_free(t->closed);
-    mem_free(t->sources);
+    strangers_free(t->strangers);
     mem_free(t);
 }
 
@@ -110,6 +110,13 @@ void turn_account_gone(struct turn *t, uint32_t account_id) {
     pool_id id;
     for (uint32_t slot = 0; (a = pool_each(&t->allocations, &slot, &id));)
         if (a->account_id == account_id) allocation_end(t, a);
+}
+
+void turn_device_gone(struct turn *t, uint32_t device_id) {
+    struct allocation *a;
+    pool_id id;
+    for (uint32_t slot = 0; (a = pool_each(&t->allocations, &slot, &id));)
+        if (device_id && a->device_id == device_id) allocation_end(t, a);
 }
 
 void turn_run_timers(struct turn *t, struct now now) {

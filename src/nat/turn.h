@@ -38,13 +38,7 @@ struct turn;
 #define TURN_PASSWORD_BYTES 22u
 #define TURN_LINKS_MAX      16u   /* TCP connections to peers of one allocation */
 #define TURN_LINKS_ALL      4096u /* of one worker */
-/* Answers by UDP to who has not proved anything, so that nobody makes us shoot at a third party: of
- * one source (an IPv4 address, an IPv6 /64) so many at once, then so many a second. A carrier's
- * whole NAT may be one source. */
-#define TURN_ANSWERS_BURST 1000u
-#define TURN_ANSWERS_PER_S 200u
-#define TURN_SOURCES       8192u /* rows; sources may share one */
-#define TURN_LINK_WAIT_MS  30000 /* RFC 6062 5.2, 5.3: to connect, and then for ConnectionBind */
+#define TURN_LINK_WAIT_MS   30000 /* RFC 6062 5.2, 5.3: to connect, and then for ConnectionBind */
 
 struct turn_config {          /* slices and pointers live as long as the turn */
     slice realm;              /* at most 64 bytes */
@@ -73,7 +67,7 @@ struct turn_tuple {
 };
 
 struct turn_ask { /* what a new allocation wants */
-    uint32_t account_id;
+    uint32_t account_id, device_id;
     bool v4, v6;             /* both: a dual allocation */
     bool even_port, reserve; /* RFC 8656 7.2: an even port; its neighbour kept for later */
     bool tcp;                /* RFC 6062: the relayed address takes TCP connections */
@@ -165,8 +159,9 @@ NODISCARD enum err turn_opened(struct turn *t, pool_id allocation, const struct 
 
 /* A stream of clients closed: its allocation ends (RFC 8656 3.2: with its 5-tuple). */
 void turn_stream_closed(struct turn *t, uint64_t stream);
-/* An account was disabled or removed. */
+/* An account was disabled or removed; a device was revoked, a session ended. 0 is nobody. */
 void turn_account_gone(struct turn *t, uint32_t account_id);
+void turn_device_gone(struct turn *t, uint32_t device_id);
 void turn_run_timers(struct turn *t, struct now now);
 mono_t turn_wake_at(const struct turn *t);
 /* An allocation that ended: close its sockets. false: no more. */
@@ -203,16 +198,17 @@ bool turn_has(struct turn *t, uint64_t stream);
  * included; 0: not yet known; SIZE_MAX: neither STUN nor ChannelData, or too long. */
 size_t turn_frame(slice bytes);
 
-/* Time-limited credentials, bound to account and expiry under a MAC; nothing is stored. */
+/* Time-limited credentials, bound to account, expiry and where there is one the device or session
+ * (0: none) they were made for, under a MAC; nothing is stored. */
 struct turn_credential {
-    char username[TURN_USERNAME_BYTES + 1]; /* "1767225600:42" */
+    char username[TURN_USERNAME_BYTES + 1]; /* "1767225600:42", with a device "1767225600:42:7" */
     char password[TURN_PASSWORD_BYTES + 1];
 };
-void turn_credential_make(const uint8_t key[static 32], uint32_t account_id, wall_t until,
-                          struct turn_credential *out);
+void turn_credential_make(const uint8_t key[static 32], uint32_t account_id, uint32_t device_id,
+                          wall_t until, struct turn_credential *out);
 /* STALE: its time is over; BAD: not of our making. The password follows from the name. */
 NODISCARD enum err turn_credential_read(const uint8_t key[static 32], slice username, wall_t now,
-                                        uint32_t *out_account, wall_t *out_until,
-                                        struct turn_credential *out);
+                                        uint32_t *out_account, uint32_t *out_device,
+                                        wall_t *out_until, struct turn_credential *out);
 
 #endif

@@ -25,24 +25,33 @@ static void password_of(const uint8_t key[static 32], slice username, char out[s
     crypto_wipe(mac, sizeof mac);
 }
 
-void turn_credential_make(const uint8_t key[static 32], uint32_t account_id, wall_t until,
-                          struct turn_credential *out) {
+void turn_credential_make(const uint8_t key[static 32], uint32_t account_id, uint32_t device_id,
+                          wall_t until, struct turn_credential *out) {
     struct buf b = buf_over(out->username, TURN_USERNAME_BYTES);
     buf_u64(&b, (uint64_t)(until / 1000));
     buf_byte(&b, ':');
     buf_u64(&b, account_id);
+    if (device_id) {
+        buf_byte(&b, ':');
+        buf_u64(&b, device_id);
+    }
     out->username[b.len] = 0;
     password_of(key, buf_slice(&b), out->password);
 }
 
 enum err turn_credential_read(const uint8_t key[static 32], slice username, wall_t now,
-                              uint32_t *out_account, wall_t *out_until,
+                              uint32_t *out_account, uint32_t *out_device, wall_t *out_until,
                               struct turn_credential *out) {
     uint64_t until;
     size_t at = slice_find(username, ':');
-    if (username.len > TURN_USERNAME_BYTES || at == username.len ||
-        slice_u64(slice_head(username, at), UINT32_MAX * (uint64_t)16, &until) != ERR_OK ||
-        slice_u32(slice_from(username, at + 1), UINT32_MAX, out_account) != ERR_OK)
+    if (username.len > TURN_USERNAME_BYTES || at == username.len) return ERR_BAD;
+    slice whose = slice_from(username, at + 1);
+    size_t end = slice_find(whose, ':');
+    *out_device = 0;
+    if (slice_u64(slice_head(username, at), UINT32_MAX * (uint64_t)16, &until) != ERR_OK ||
+        slice_u32(slice_head(whose, end), UINT32_MAX, out_account) != ERR_OK ||
+        (end < whose.len &&
+         slice_u32(slice_from(whose, end + 1), UINT32_MAX, out_device) != ERR_OK))
         return ERR_BAD;
     *out_until = (wall_t)until * 1000;
     memcpy(out->username, username.ptr, username.len);
@@ -99,17 +108,9 @@ static bool nonce_is_fresh(const struct turn *t, const struct turn_tuple *from, 
 
 bool turn_may_answer(struct turn *t, const struct turn_tuple *from, mono_t now) {
     if (from->stream) return true; /* it has shaken hands: it is where it says */
-    uint64_t hash = siphash(&t->hash, from->peer.ip, from->peer.family == ADDR_V6 ? 8 : 16);
-    struct turn_source *s = &t->sources[hash % TURN_SOURCES];
-    int64_t ms = now - s->at, back = ms > 60000 ? UINT32_MAX : ms * TURN_ANSWERS_PER_S;
-    s->used = (int64_t)s->used > back ? s->used - (uint32_t)back : 0;
-    s->at = now;
-    if (s->used > (TURN_ANSWERS_BURST - 1) * 1000) {
-        COUNT(t, dropped, 1);
-        return false;
-    }
-    s->used += 1000;
-    return true;
+    if (strangers_may_hear(t->strangers, &from->peer, now)) return true;
+    COUNT(t, dropped, 1);
+    return false;
 }
 
 /* ---- RFC 8489 9.2.4 ---- */
@@ -140,7 +141,7 @@ unsigned turn_authenticate(struct turn *t, const struct turn_tuple *from, const 
     unsigned status = algorithm(m, &is_sha256_key);
     if (status) return status;
     enum err err = turn_credential_read(t->config.key, out->username, now.wall, &out->account_id,
-                                        &out->until, &credential);
+                                        &out->device_id, &out->until, &credential);
     if (err != ERR_OK || !slice_eq(realm, t->config.realm)) return 401;
     slice password = slice_of(credential.password, TURN_PASSWORD_BYTES);
     out->key_len =

@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     is_ready = true;
     s.turn = turn_new(&config, s.now);
     must(s.turn != NULL);
-    turn_credential_make(key, 42, s.now.wall + 7200 * 1000, &s.credential);
+    turn_credential_make(key, 42, 0, s.now.wall + 7200 * 1000, &s.credential);
     while (size >= 3) { /* what, who, length of the rest */
         size_t len = data[2] < size - 3 ? data[2] : size - 3;
         char *exact = malloc(len ? len : 1);

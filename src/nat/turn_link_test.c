@@ -119,7 +119,7 @@ static void others_do_not_join(void **state) { /* RFC 6062 4.3: the same credent
     pool_id link;
     allocate_tcp(&s);
     uint32_t connection = connected(&s, "192.0.43.8:7000");
-    turn_credential_make(turn_rig_key, 43, s.now.wall + 86400000, &s.credential);
+    turn_credential_make(turn_rig_key, 43, 0, s.now.wall + 86400000, &s.credential);
     bind_connection(&s, connection);
     assert_int_equal(join(&s, &link), ERR_BAD);
     assert_int_equal(status(&s), 400);

@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "base/timer.h"
 #include "crypto/crypto.h"
+#include "nat/strangers.h"
 #include "nat/turn.h"
 #include <stdatomic.h>
 
@@ -48,7 +49,7 @@ struct allocation {
     uint64_t hash; /* of the tuple */
     struct timer expiry;
     struct addr relayed[2]; /* IPv4, IPv6 */
-    uint32_t account_id;
+    uint32_t account_id, device_id;
     uint8_t key_len;
     bool is_open, is_sha256, has_token;
     bool wants_both; /* a dual allocation */
@@ -67,11 +68,6 @@ struct allocation {
     int64_t rate_left;
 };
 
-struct turn_source { /* of answers to strangers */
-    mono_t at;
-    uint32_t used; /* thousandths of an answer */
-};
-
 struct turn {
     struct turn_config config;
     struct pool allocations, links;
@@ -80,8 +76,8 @@ struct turn {
     struct hash_key hash;
     struct timers timers;
     struct turn_counters counters;
-    struct turn_source *sources; /* [TURN_SOURCES] */
-    pool_id *closed;             /* a queue of allocations_max + 1 */
+    struct strangers *strangers;
+    pool_id *closed; /* a queue of allocations_max + 1 */
     uint32_t closed_count, closed_next;
     struct turn_tuple refused; /* whose allocation has just been taken back */
     char out[STUN_BYTES_MAX];
@@ -130,7 +126,7 @@ void link_due(struct turn *t, struct turn_link *l);
 /* May an answer go there that needs no proof? */
 bool turn_may_answer(struct turn *t, const struct turn_tuple *from, mono_t now);
 struct turn_asker { /* who sent a request, once proved */
-    uint32_t account_id;
+    uint32_t account_id, device_id;
     wall_t until;
     slice username;
     uint8_t key[32];

@@ -183,7 +183,7 @@ static void allocate(struct turn *t, const struct turn_tuple *from, const struct
             refuse(t, m, who, 437, out);
         return; /* a copy of one whose sockets are being made: its answer is on the way */
     }
-    struct turn_ask ask = { .account_id = who->account_id };
+    struct turn_ask ask = { .account_id = who->account_id, .device_id = who->device_id };
     unsigned status = read_ask(t, from, m, &ask);
     pool_id id;
     if (!status && !(a = pool_new(&t->allocations, &id))) status = 508;
@@ -199,6 +199,7 @@ static void allocate(struct turn *t, const struct turn_tuple *from, const struct
     a->channels = a->first_channels;
     a->channel_cap = CHANNELS_INLINE;
     a->account_id = who->account_id;
+    a->device_id = who->device_id;
     a->is_sha256 = who->is_sha256;
     a->key_len = who->key_len;
     memcpy(a->key, who->key, sizeof a->key);

@@ -24,7 +24,7 @@ void begin(struct scene *s, uint32_t account_id) {
     s->now = (struct now){ 1000, 1700000000000 };
     s->client =
         (struct turn_tuple){ .peer = at("198.51.100.7:40000"), .local = at("9.9.9.1:3478") };
-    turn_credential_make(turn_rig_key, account_id, s->now.wall + 86400000, &s->credential);
+    turn_credential_make(turn_rig_key, account_id, 0, s->now.wall + 86400000, &s->credential);
 }
 
 bool start(struct scene *s) {

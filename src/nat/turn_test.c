@@ -1,5 +1,6 @@
 #include "unit.h"
 
+#include "nat/strangers.h"
 #include "nat/turn_rig.h"
 
 /* ---- who asks ---- */
@@ -40,7 +41,7 @@ static void nobody_is_shot_at_through_us(void **state) {
             answers++;
             assert_true(s.out.bytes.len <= (k ? TURN_ANSWER_MAX : 2 * STUN_HEAD_BYTES));
         }
-        assert_int_equal(answers, TURN_ANSWERS_BURST);
+        assert_int_equal(answers, STRANGER_ANSWERS_BURST);
         struct addr victim = s.client.peer;
         s.client.peer = at("198.51.100.77:4"); /* others are answered meanwhile */
         struct stun_writer w = request(&s, STUN_BINDING);
@@ -61,7 +62,8 @@ static void nobody_is_shot_at_through_us(void **state) {
 /* Names reach logs, keys and stores elsewhere; here they are numbers or nothing. */
 static void a_name_is_no_format_and_no_query(void **state) {
     static const char *const names[] = {
-        "%n%n%n%s", "1767225600:42%s",       "9999999999:1'; --", "9999999999:", ":",
+        "%n%n%n%s", "1767225600:42%s",       "9999999999:1'; --", "9999999999:",
+        ":",        "9999999999:42:",        "9999999999:42:7;",  "9999999999:42:7:1",
         "",         "99999999999999999999:1"
     };
     SCENE(s);
@@ -140,7 +142,7 @@ static void wrong_credentials_are_refused(void **state) {
     send_proved(&s, &w);
     assert_int_equal(status(&s), 401);
     /* another account's name under my password */
-    turn_credential_make(turn_rig_key, 42, s.now.wall + 86400000, &s.credential);
+    turn_credential_make(turn_rig_key, 42, 0, s.now.wall + 86400000, &s.credential);
     s.credential.username[strlen(s.credential.username) - 1] = '3';
     w = request(&s, TURN_ALLOCATE);
     put_udp(&w);
@@ -148,7 +150,7 @@ static void wrong_credentials_are_refused(void **state) {
     assert_int_equal(status(&s), 401);
     assert_int_equal(turn_counters(s.turn)->bad_credentials, 2);
     /* its time is over */
-    turn_credential_make(turn_rig_key, 42, s.now.wall, &s.credential);
+    turn_credential_make(turn_rig_key, 42, 0, s.now.wall, &s.credential);
     w = request(&s, TURN_ALLOCATE);
     put_udp(&w);
     send_proved(&s, &w);
@@ -656,7 +658,7 @@ static void an_allocation_ends(void **state) { /* RFC 8656 8 */
 static void it_does_not_outlive_its_credential(void **state) {
     SCENE(s);
     uint32_t lifetime;
-    turn_credential_make(turn_rig_key, 42, s.now.wall + 100 * 1000, &s.credential);
+    turn_credential_make(turn_rig_key, 42, 0, s.now.wall + 100 * 1000, &s.credential);
     allocate(&s);
     assert_ok(stun_find_u32(&s.m, TURN_LIFETIME, &lifetime));
     assert_true(lifetime <= 101);
@@ -667,19 +669,41 @@ static void it_belongs_to_one_account(void **state) { /* RFC 8656 5 */
     SCENE(s);
     pool_id id;
     allocate(&s);
-    turn_credential_make(turn_rig_key, 43, s.now.wall + 86400000, &s.credential);
+    turn_credential_make(turn_rig_key, 43, 0, s.now.wall + 86400000, &s.credential);
     permit(&s, "192.0.43.8:1");
     assert_int_equal(status(&s), 441);
     refresh(&s, 0);
     assert_int_equal(status(&s), 441);
-    turn_credential_make(turn_rig_key, 42, s.now.wall + 96400000,
+    turn_credential_make(turn_rig_key, 42, 0, s.now.wall + 96400000,
                          &s.credential); /* a newer one of his */
     permit(&s, "192.0.43.8:1");
     assert_int_equal(status(&s), 200);
     turn_account_gone(s.turn, 43);
+    turn_device_gone(s.turn, 42);
+    turn_device_gone(s.turn, 0);
     assert_false(turn_next_closed(s.turn, &id));
     turn_account_gone(s.turn, 42);
     assert_true(turn_next_closed(s.turn, &id));
+    turn_free(s.turn);
+}
+
+/* A session's credential: what it made ends with it, and its name cannot be cut to the account's.
+ */
+static void it_belongs_to_one_session(void **state) {
+    SCENE(s);
+    pool_id id;
+    turn_credential_make(turn_rig_key, 42, 7, s.now.wall + 86400000, &s.credential);
+    allocate(&s);
+    assert_int_equal(s.out.allocation.slot, 0);
+    turn_device_gone(s.turn, 8);
+    assert_false(turn_next_closed(s.turn, &id));
+    turn_device_gone(s.turn, 7);
+    assert_true(turn_next_closed(s.turn, &id));
+    *strrchr(s.credential.username, ':') = '\0';
+    struct stun_writer w = request(&s, TURN_ALLOCATE);
+    put_udp(&w);
+    send_proved(&s, &w);
+    assert_int_equal(status(&s), 401);
     turn_free(s.turn);
 }
 
@@ -754,6 +778,7 @@ int main(void) {
         cmocka_unit_test(an_allocation_ends),
         cmocka_unit_test(it_does_not_outlive_its_credential),
         cmocka_unit_test(it_belongs_to_one_account),
+        cmocka_unit_test(it_belongs_to_one_session),
         cmocka_unit_test(bandwidth_is_bounded),
         cmocka_unit_test(a_stream_is_cut_into_messages),
     };
