@@ -1,5 +1,6 @@
 // What the browser tests stand on: a server (Kith, or the page's stand-in), Chromium with a made-up microphone and
-// camera, and people who are signed in by invitation. Waits end by an event; the limits are generous.
+// camera, and people who are signed in by invitation. Waits end by an event; the limits are generous. In a network
+// namespace of their own (house.py) the server is example.org, real phones can call, and the network can be cut.
 import { spawn } from "node:child_process";
 import crypto from "node:crypto";
 import fs from "node:fs";
@@ -9,9 +10,10 @@ import { createRequire } from "node:module";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
+import readline from "node:readline";
 import tls from "node:tls";
 import { fileURLToPath } from "node:url";
-import { writeScene } from "./scene.mjs";
+import { writeScene, writeTone } from "./scene.mjs";
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 export const ROOT = path.join(HERE, "../..");
@@ -78,9 +80,9 @@ async function standIn() {
   };
 }
 
-function leafHash(port) {
+function leafHash(host, port) {
   return until(() => new Promise((done) => {
-    const socket = tls.connect({ port, host: "127.0.0.1", servername: "localhost", rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] }, () => {
+    const socket = tls.connect({ port, host, servername: "localhost", rejectUnauthorized: false, ALPNProtocols: ["http/1.1"] }, () => {
       const key = new crypto.X509Certificate(socket.getPeerCertificate().raw).publicKey.export({ type: "spki", format: "der" });
       socket.destroy();
       done(crypto.createHash("sha256").update(key).digest("base64"));
@@ -89,25 +91,29 @@ function leafHash(port) {
   }), "the server does not answer");
 }
 
+/** In a namespace of our own: its server's address and names (house.py, tests/e2e/net.py). */
+export const HOUSE = process.env.KITH_WEB_HOUSE ? { host: "203.0.113.10", domain: "example.org", port: 443, phonePort: 5061 } : null;
+
 async function kith(binary, people) {
   const data = fs.mkdtempSync(path.join(os.tmpdir(), "kith-web-"));
-  const port = await freePort();
-  const base = `https://localhost:${port}`;
+  const { host, domain, port, phonePort } = HOUSE ?? { host: "127.0.0.1", domain: "localhost", port: await freePort() };
+  const base = HOUSE ? `https://${domain}` : `https://localhost:${port}`;
   const config = path.join(data, "kith.conf");
-  fs.writeFileSync(config, `domain = localhost\n\n[listen]\ntls = 127.0.0.1:${port}\n`);
+  const listen = [port, phonePort].filter(Boolean).map((p) => `${host}:${p}`).join(", ");
+  fs.writeFileSync(config, `domain = ${domain}\n\n[listen]\ntls = ${listen}\n\n[turn]\nallow = 203.0.113.0/24\n`);
   const log = fs.openSync(path.join(data, "log"), "w");
   const child = spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
   process.on("exit", () => child.kill());
   const run = (...args) => output(binary, [...args, "--data", data]);
-  const args = [`--ignore-certificate-errors-spki-list=${await leafHash(port)}`];
+  const args = [`--ignore-certificate-errors-spki-list=${await leafHash(host, port)}`];
   for (const [user, name] of Object.entries(people)) {
-    await run("user", "add", `${user}@localhost`, "--display", name);
+    await run("user", "add", `${user}@${domain}`, "--display", name);
   }
   return {
-    kind: "kith", base, domain: "localhost", port, args, data, run,
+    kind: "kith", base, domain, port, args, data, run,
     tls: { key: fs.readFileSync(path.join(data, "tls/server.key")), cert: fs.readFileSync(path.join(data, "tls/server.pem")) }, log: () => fs.readFileSync(path.join(data, "log"), "utf8"),
     async invite(user) {
-      const text = await run("invite", `${user}@localhost`);
+      const text = await run("invite", `${user}@${domain}`);
       const found = /https:\/\/\S+#invite=(\S+)/.exec(text);
       need(found, `kith invite printed no link: ${text.slice(0, 200)}`);
       return `${base}/#invite=${found[1]}`;
@@ -116,7 +122,11 @@ async function kith(binary, people) {
     async close() {
       child.kill("SIGTERM");
       await new Promise((done) => child.on("close", done));
-      fs.rmSync(data, { recursive: true, force: true });
+      if (process.argv.includes("--keep")) {
+        console.log(`kept: ${data}`);
+      } else {
+        fs.rmSync(data, { recursive: true, force: true });
+      }
     },
   };
 }
@@ -138,16 +148,46 @@ export async function foreignPage(server, to) {
   };
 }
 
+// ---- real phones ----
+
+/** baresip and linphone, by tests/web/phones.py: each command is answered, one after the other. */
+export class Phones {
+  constructor(binary, server) {
+    const folder = path.join(server.data, "phones");
+    fs.mkdirSync(folder);
+    this.child = spawn("python3", [path.join(HERE, "phones.py"), binary, server.data, server.domain, String(HOUSE.phonePort), folder],
+      { stdio: ["pipe", "pipe", "inherit"] });
+    this.answers = readline.createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** One command (see there) for the phone of that name; what it answered. */
+  async do(what, name, more = {}) {
+    this.child.stdin.write(`${JSON.stringify({ do: what, name, ...more })}\n`);
+    const { value, done } = await this.answers.next();
+    need(!done, "phones.py ended");
+    const answer = JSON.parse(value);
+    need(!answer.error, answer.error);
+    return answer.ok;
+  }
+
+  close() {
+    this.child.stdin.end();
+    return new Promise((done) => this.child.on("close", done));
+  }
+}
+
 // ---- the browser ----
 
 export function startBrowser(server) {
   const scene = path.join(ROOT, "build/web-scene.y4m");
+  const sound = path.join(ROOT, "build/web-tone.wav");
   writeScene(scene);
+  writeTone(sound);
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-      `--use-file-for-fake-video-capture=${scene}`,
+      `--use-file-for-fake-video-capture=${scene}`, `--use-file-for-fake-audio-capture=${sound}`,
       "--autoplay-policy=no-user-gesture-required", "--disable-background-timer-throttling",
       "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows", ...server.args,
     ],
@@ -156,11 +196,11 @@ export function startBrowser(server) {
 
 /** Runs in the page before anything else: lets the tests see the connections. */
 function spy() {
-  window.spied = { pcs: [], sockets: [] };
+  window.spied = { pcs: [], sockets: [], config: {} };
   const Pc = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Pc {
-    constructor(...args) {
-      super(...args);
+    constructor(config) {
+      super({ ...config, ...window.spied.config });
       window.spied.pcs.push(this);
     }
   };
@@ -282,6 +322,32 @@ export class Person {
       return now.seconds > before.seconds + 1.2 ? now : null;
     }, `no sound comes to ${this.user}`);
     return (after.energy - before.energy) / (after.seconds - before.seconds);
+  }
+
+  /** Waits until the loudest frequency that arrives is this one, in hertz. */
+  hearsTone(hertz) {
+    return until(() => this.page.evaluate(async (wanted) => {
+      const pc = window.spied.pcs.findLast((p) => p.connectionState === "connected");
+      const track = pc?.getReceivers().find((r) => r.track.kind === "audio")?.track;
+      if (!track) {
+        return false;
+      }
+      const context = new AudioContext();
+      const analyser = new AnalyserNode(context, { fftSize: 8192 });
+      context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+      const bins = new Float32Array(analyser.frequencyBinCount);
+      for (let i = 0; i < 20; i++) {
+        await new Promise((done) => setTimeout(done, 100));
+        analyser.getFloatFrequencyData(bins);
+        const best = bins.reduce((at, v, k) => (v > bins[at] ? k : at), 1);
+        if (bins[best] > -60 && Math.abs((best * context.sampleRate) / analyser.fftSize - wanted) < 20) {
+          await context.close();
+          return true;
+        }
+      }
+      await context.close();
+      return false;
+    }, hertz), `${this.user} does not hear ${hertz} Hz`);
   }
 
   hears() {

@@ -1,12 +1,18 @@
 #!/usr/bin/env node
-// The page in a real browser: node tests/web/run.mjs [--kith BINARY] [-k PATTERN] [--list] [--shots] [--keep-going]
+// The page in a real browser: node tests/web/run.mjs [--kith BINARY] [-k PATTERN] [--list] [--shots] [--keep]
 //   --kith    the server to try it with; without it the page's stand-in (web/dev/serve.mjs)
 //   --shots   writes the pictures of docs/img anew
-// One line a case: PASS name, or FAIL name: reason. Needs web/node_modules (npm ci in web/) and Chromium.
+//   --keep    leaves the server's and the phones' files and logs where they are, and says where
+// One line a case: PASS name, FAIL name: reason, or SKIP name: reason. Needs web/node_modules (npm ci in web/) and
+// Chromium. With Kith and as root all of it runs in a network namespace of its own (house.py); without one the
+// cases with real phones and those that cut the network are left out.
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { accessibleDoor, cases } from "./cases.mjs";
-import { Person, ROOT, startBrowser, startServer } from "./rig.mjs";
+import { accessibleDoor, cases as inOneBrowser } from "./cases.mjs";
+import { cases as withNetwork } from "./cases_network.mjs";
+import { cases as withPhones } from "./cases_phones.mjs";
+import { HOUSE, Person, Phones, ROOT, startBrowser, startServer } from "./rig.mjs";
 
 const PEOPLE = { alice: "Alice Brandt", bob: "Bob Miller", carol: "Carol Nguyen", dave: "Dave Okafor" };
 const CASE_MS = 90_000;
@@ -16,6 +22,8 @@ function option(name) {
   return at < 0 ? "" : (process.argv[at + 1] ?? "");
 }
 
+const needsHouse = { ...withNetwork, ...withPhones };
+const cases = { ...inOneBrowser, ...needsHouse };
 const pattern = option("-k");
 const wanted = Object.keys(cases).filter((name) => name.includes(pattern));
 if (process.argv.includes("--list")) {
@@ -24,17 +32,28 @@ if (process.argv.includes("--list")) {
 }
 
 const binary = option("--kith");
+if (binary && !HOUSE) {
+  const { status } = spawnSync("python3", [path.join(ROOT, "tests/web/house.py"), process.execPath, ...process.argv.slice(1)],
+    { stdio: "inherit", env: { ...process.env, KITH_WEB_HOUSE: "1" } });
+  if (status !== 77) {
+    process.exit(status ?? 1);
+  }
+}
 const server = await startServer(binary ? "kith" : "stand-in", binary, PEOPLE);
 const browser = await startBrowser(server);
 const shots = path.join(ROOT, process.argv.includes("--shots") ? "docs/img" : "build/web-shots");
 fs.mkdirSync(shots, { recursive: true });
 const shot = (person, name) => person.page.screenshot({ path: path.join(shots, `web-${name}.png`) });
-const world = { server, browser, shot };
+const world = { server, browser, shot, phones: HOUSE ? new Phones(binary, server) : null };
 let failed = 0;
+
+let began = Date.now();
 
 function verdict(name, error) {
   failed += error ? 1 : 0;
-  console.log(error ? `FAIL ${name}: ${String(error.message ?? error).split("\n").slice(0, 4).join(" ")}` : `PASS ${name}`);
+  const seconds = ((Date.now() - began) / 1000).toFixed(1);
+  began = Date.now();
+  console.log(error ? `FAIL ${name}: ${String(error.message ?? error).split("\n").slice(0, 4).join(" ")}` : `PASS ${name} (${seconds} s)`);
 }
 
 async function within(promise) {
@@ -59,6 +78,10 @@ try {
   verdict("invitation_and_passkey");
   for (const name of wanted) {
     let error = null;
+    if (!HOUSE && name in needsHouse) {
+      console.log(`SKIP ${name}: needs Kith and a network namespace`);
+      continue;
+    }
     try {
       await within(Promise.all([world.alice, world.bob, world.carol].map((p) => p.idle())));
       await within(cases[name](world));
@@ -78,6 +101,7 @@ try {
 } catch (error) {
   verdict("invitation_and_passkey", error);
 } finally {
+  await world.phones?.close();
   await browser.close();
   await server.close();
 }

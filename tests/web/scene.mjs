@@ -42,6 +42,24 @@ function colour(x, y, phase) {
   return c;
 }
 
+/** What the made-up microphone hears: a sine of so many hertz. One second, played in a loop without a seam. */
+export const TONE = 660;
+
+export function writeTone(file) {
+  const rate = 48_000;
+  const wav = Buffer.alloc(44 + 2 * rate);
+  wav.write("RIFF", 0);
+  wav.writeUInt32LE(36 + 2 * rate, 4);
+  wav.write("WAVEfmt ", 8);
+  [16, 1 | (1 << 16), rate, 2 * rate, 2 | (16 << 16)].forEach((v, i) => wav.writeUInt32LE(v, 16 + 4 * i));
+  wav.write("data", 36);
+  wav.writeUInt32LE(2 * rate, 40);
+  for (let i = 0; i < rate; i++) {
+    wav.writeInt16LE(Math.round(9000 * Math.sin((2 * Math.PI * TONE * i) / rate)), 44 + 2 * i);
+  }
+  fs.writeFileSync(file, wav);
+}
+
 export function writeScene(file) {
   const out = [Buffer.from(`YUV4MPEG2 W${WIDTH} H${HEIGHT} F12:1 Ip A1:1 C420\n`)];
   for (let f = 0; f < FRAMES; f++) {

@@ -61,6 +61,7 @@ export class Leg {
   }
 
   private watch(pc: RTCPeerConnection): void {
+    letPhonesBegin(pc);
     pc.addEventListener("track", ({ track, transceiver }) => {
       this.remote.addTrack(track);
       const tell = (): void => {
@@ -179,4 +180,18 @@ export class Leg {
     }
     this.camera = this.screen = null;
   }
+}
+
+/*
+ * RFC 5763 5: the answerer may be active or passive. A browser's ClientHello fills several datagrams (its keys
+ * withstand quantum computers), and phones as DTLS servers stumble over that (linphone 5.1). Phones, told by an
+ * offer without BUNDLE, are therefore let begin the handshake; between browsers it begins with the answer, as usual.
+ */
+function letPhonesBegin(pc: RTCPeerConnection): void {
+  const answer = pc.createAnswer.bind(pc) as () => Promise<RTCSessionDescriptionInit>;
+  pc.createAnswer = (async () => {
+    const made = await answer();
+    return pc.remoteDescription?.sdp.includes("a=group:BUNDLE")
+      ? made : { type: made.type, sdp: (made.sdp ?? "").replace(/^a=setup:active/gm, "a=setup:passive") };
+  }) as typeof pc.createAnswer;
 }

@@ -109,6 +109,7 @@ export class Phone {
     for (const name of ["online", "pageshow"]) {
       window.addEventListener(name, this.wake);
     }
+    document.addEventListener("resume", this.wake); // the browser had frozen the page
     for (const kept of this.resume.take()) {
       this.whenReady(() => void this.takeUp(kept));
     }
@@ -121,6 +122,7 @@ export class Phone {
     window.clearInterval(this.tick);
     window.removeEventListener("online", this.wake);
     window.removeEventListener("pageshow", this.wake);
+    document.removeEventListener("resume", this.wake);
     for (const call of this.view.calls.filter(isLive)) {
       this.finish(call.id, words.ended);
     }
@@ -656,7 +658,7 @@ export class Phone {
 
   private readonly wake = (): void => {
     if (this.socket.isConnected()) {
-      this.socket.check();
+      void this.socket.check();
     } else {
       this.socket.connect();
     }
@@ -682,15 +684,19 @@ export class Phone {
     }
     this.lostAt.set(id, Date.now());
     this.step(id, { type: "lost" });
+    this.wake(); // perhaps the whole network is gone
     const leg = this.legs.get(id);
     const restart = (): void => {
       if (!this.lostAt.has(id) || this.legs.get(id) !== leg || !leg) {
         return;
       }
-      if (this.ua.isConnected()) {
-        void leg.offer({ iceRestart: true });
-      }
-      window.setTimeout(restart, RESTART_EVERY_MS);
+      // JsSIP ends the call when an offer cannot be sent: first see whether the connection still leads anywhere.
+      void this.socket.check().then((there) => {
+        if (there && this.lostAt.has(id) && this.ua.isConnected()) {
+          void leg.offer({ iceRestart: true });
+        }
+        window.setTimeout(restart, RESTART_EVERY_MS);
+      });
     };
     const first = leg?.session.direction === "outgoing" ? 1000 : 4000;
     window.setTimeout(restart, failed ? first / 2 : first);
@@ -737,6 +743,7 @@ export class Phone {
 type Accept = (init: (session: RTCSession) => void, options: object) => void;
 type AcceptReplaces = (init: (session: RTCSession) => void) => void;
 
+/** No bundle policy but the browser's own: with max-bundle it refuses phones that know no BUNDLE (RFC 9143). */
 function pcConfig(iceServers: RTCIceServer[]): RTCConfiguration {
-  return { iceServers, bundlePolicy: "max-bundle", rtcpMuxPolicy: "require" };
+  return { iceServers };
 }

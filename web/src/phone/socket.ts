@@ -16,6 +16,7 @@ export class LiveSocket {
   private retired = false;
   private ping = 0;
   private pong = 0;
+  private asked: ((there: boolean) => void)[] = []; // who waits for the answer
 
   constructor(url: string) {
     this.url = url;
@@ -37,13 +38,12 @@ export class LiveSocket {
     this.ws = ws;
     ws.binaryType = "arraybuffer";
     ws.onopen = () => {
-      this.ping = window.setInterval(() => this.check(), PING_EVERY_MS);
+      this.ping = window.setInterval(() => void this.check(), PING_EVERY_MS);
       this.onconnect();
     };
     ws.onclose = (e) => this.gone(ws, !e.wasClean, e.code, e.reason);
     ws.onmessage = (e: MessageEvent<string | ArrayBuffer>) => {
-      window.clearTimeout(this.pong);
-      this.pong = 0;
+      this.answered(true);
       const text = typeof e.data === "string" ? e.data : new TextDecoder().decode(e.data);
       if (text.trim() !== "") {
         this.ondata(text);
@@ -72,17 +72,16 @@ export class LiveSocket {
   }
 
   /** Is anybody there? If not, the connection is given up and JsSIP makes another. */
-  check(): void {
+  check(): Promise<boolean> {
     const ws = this.ws;
-    if (!ws || !this.isConnected() || this.pong) {
-      return;
+    if (!ws || !this.isConnected()) {
+      return Promise.resolve(false);
     }
-    ws.send("\r\n\r\n");
-    this.pong = window.setTimeout(() => {
-      this.pong = 0;
-      this.gone(ws, true, 1006, "no answer");
-      ws.close();
-    }, PONG_WITHIN_MS);
+    if (!this.pong) {
+      ws.send("\r\n\r\n");
+      this.pong = window.setTimeout(() => this.gone(ws, true, 1006, "no answer"), PONG_WITHIN_MS);
+    }
+    return new Promise((done) => this.asked.push(done));
   }
 
   retire(): void {
@@ -97,10 +96,15 @@ export class LiveSocket {
     }
   }
 
-  private drop(): void {
-    window.clearInterval(this.ping);
+  private answered(there: boolean): void {
     window.clearTimeout(this.pong);
     this.pong = 0;
+    this.asked.splice(0).forEach((done) => done(there));
+  }
+
+  private drop(): void {
+    window.clearInterval(this.ping);
+    this.answered(false);
     const ws = this.ws;
     this.ws = null;
     if (ws) {

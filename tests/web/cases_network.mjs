@@ -1,0 +1,98 @@
+// What networks do: they fail and heal, machines sleep, and some let nothing through but the relay. Packets are dropped
+// by nftables in the tests' own namespace (house.py), so nobody else is cut off.
+import { spawnSync } from "node:child_process";
+import { need, until } from "./rig.mjs";
+
+function nft(rules) {
+  const done = spawnSync("nft", ["-f", "-"], { input: rules, encoding: "utf8" });
+  need(done.status === 0, `nft: ${done.error ?? done.stderr}`);
+}
+
+const HEALED = "table inet cut\ndelete table inet cut\n";
+
+/** From now on these rules hold, and none of the ones before. */
+function cut(...rules) {
+  nft(`${HEALED}table inet cut { chain input { type filter hook input priority 0;\n${rules.join("\n")}\n}\n}\n`);
+}
+
+const heal = () => nft(HEALED);
+const NO_SIGNALLING = "tcp dport 443 reject with tcp reset";
+
+/** Of the connection that the call has: the UDP ports it has found, and the name of its ICE session. */
+function ice(person) {
+  return person.page.evaluate(async () => {
+    const pc = window.spied.pcs.at(-1);
+    const ports = [...(await pc.getStats()).values()].filter((s) => s.type === "local-candidate" && s.protocol === "udp").map((s) => s.port);
+    const pair = [...(await pc.getStats()).values()].find((s) => s.type === "candidate-pair" && s.nominated && s.state === "succeeded");
+    const local = pair && (await pc.getStats()).get(pair.localCandidateId);
+    return { ports, count: window.spied.pcs.length, kind: local?.candidateType, ufrag: /a=ice-ufrag:(\S+)/.exec(pc.localDescription.sdp)[1] };
+  });
+}
+
+/** The line is so; on a small screen the call covers what tells it. */
+const line = (person, state) => person.page.locator(`.line-${state}`).waitFor({ state: "attached" });
+
+export const cases = {
+  /** Old ports stay dead after the cut: only an ICE restart can bring the media back, and only over a new WebSocket. */
+  async network_cut_and_healed(w) {
+    await w.alice.call(w.bob);
+    await w.bob.answer();
+    await Promise.all([w.alice.up(), w.bob.up()]);
+    await Promise.all([w.alice.hears(), w.bob.hears()]);
+    const before = [await ice(w.alice), await ice(w.bob)];
+    const dead = `udp dport { ${[...new Set(before.flatMap((b) => b.ports))].join(", ")} } drop`;
+    try {
+      cut(dead, "meta l4proto udp drop", NO_SIGNALLING);
+      await Promise.all([w.alice, w.bob].map(async (p) => {
+        await p.see("Connection lost, reconnecting…");
+        await line(p, "offline");
+      }));
+      cut(dead);
+      await Promise.all([w.alice, w.bob].map(async (p) => {
+        await line(p, "ready");
+        await p.up();
+        await p.hears();
+      }));
+      const after = [await ice(w.alice), await ice(w.bob)];
+      need(after.every((a, i) => a.count === before[i].count), "it is another call");
+      need(after.every((a, i) => a.ufrag !== before[i].ufrag), "ICE was not restarted");
+      await w.alice.button("Hang up").click();
+      await w.bob.see("Alice Brandt hung up");
+    } finally {
+      heal();
+    }
+  },
+
+  async sleep_and_awake(w) {
+    const { page, context } = w.alice;
+    const cdp = await context.newCDPSession(page);
+    await cdp.send("Page.setWebLifecycleState", { state: "frozen" });
+    try {
+      cut(NO_SIGNALLING);
+      await cdp.send("Page.setWebLifecycleState", { state: "active" });
+      await page.locator(".line-offline").waitFor();
+    } finally {
+      heal();
+    }
+    await w.alice.ready();
+    await w.bob.call(w.alice);
+    await w.alice.see("Bob Miller is calling");
+    await w.alice.button("Decline").click();
+    await w.bob.see("Alice Brandt declined");
+  },
+
+  async call_by_relay(w) {
+    const turn = async () => JSON.parse(await w.server.run("status", "--json")).turn;
+    const before = await turn();
+    await w.alice.page.evaluate(() => { window.spied.config = { iceTransportPolicy: "relay" }; });
+    await w.alice.call(w.bob);
+    await w.bob.answer();
+    await Promise.all([w.alice.up(), w.bob.up()]);
+    await Promise.all([w.alice.hears(), w.bob.hears()]);
+    need((await ice(w.alice)).kind === "relay", "the media do not go by the relay");
+    const bytes = (t) => Math.min(t.bytes_up - before.bytes_up, t.bytes_down - before.bytes_down);
+    await until(async () => bytes(await turn()) > 5000, "Kith's relay counts nothing");
+    await w.alice.button("Hang up").click();
+    await w.bob.see("Alice Brandt hung up");
+  },
+};
