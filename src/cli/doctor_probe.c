@@ -67,7 +67,7 @@ void doctor_close(struct doctor_eyes *e) {
 
 void doctor_ask_dns(struct doctor_eyes *e, slice name, enum dns_type type, struct dns_reply *mem,
                     struct dns_answer *out) {
-    static const struct loop_shares all = { 64, 0, 0, 64, 64 };
+    static const struct loop_shares all = { .next = 64, .later = 64, .last = 64 };
     const struct dns_question question = { name, type };
     struct resolver_reply reply;
     mono_t end = clock_mono() + 2 * (mono_t)DOCTOR_WAIT_MS;

@@ -23,7 +23,7 @@ void core_measure(struct core *c, const struct overload_measure *m, struct now n
     if (is_over == c->is_overload_told) return;
     c->is_overload_told = is_over;
     LOG(is_over ? LOG_WARN : LOG_INFO, is_over ? "overload.begins" : "overload.ends",
-        LOG_F_U64("worker", c->worker), LOG_F_U64("waiting", m->standing),
+        LOG_F_U64("worker", c->worker), LOG_F_U64("came", m->arrived), LOG_F_U64("read", m->served),
         LOG_F_U64("shed", c->load.shed));
 }
 

@@ -1,6 +1,7 @@
 #include "guard/overload.h"
 
 #include "base/scan.h"
+#include <string.h>
 
 #define ONE           OVERLOAD_ONE
 #define SECOND_MS     1000
@@ -9,11 +10,13 @@
 #define REFRESH_BELOW (ONE / 8)  /* registrations are shed only when new calls nearly all are */
 #define SPARE_MIN     30         /* thousandths of the time; less means that all of it was used */
 #define SPARE_MUCH    200
+#define LEFT_PART     8 /* so many of those who came may wait on, and never less than */
+#define LEFT_FEW      8
 #define GROWN_MAX     3 /* 2, 4, 8: from the least it is whole again after 3 s */
 
 void overload_init(struct overload *o, struct now now) {
     *o = (struct overload){
-        .accept = ONE, .second = 1, .sum = { .standing = UINT32_MAX }, .told_at = now.wall
+        .accept = ONE, .second = 1, .sum = { .is_unread = true }, .told_at = now.wall
     };
 }
 
@@ -26,19 +29,19 @@ static uint32_t scaled(uint32_t share, uint64_t part, uint64_t whole) {
     return r > ONE ? ONE : r < ACCEPT_MIN ? ACCEPT_MIN : (uint32_t)r;
 }
 
-/* Some waited all the time. When they are new or got many more, what was read is what can be done
- * of what came (but a cut is not seen at once, so not twice in a row). Else the share goes after
- * them in small steps, up too: new ones are read first, and do not wait for those who stand since
- * the flood. */
-static uint32_t accept_less(struct overload *o) {
+static uint32_t served_in_time(const struct overload_measure *m) {
+    return m->served < m->arrived ? m->served : m->arrived;
+}
+
+/* Of all that would have come what was read. Clients that take part have held back some of theirs;
+ * what they sent was read as seldom as what the others sent. */
+static uint32_t accept_less(const struct overload *o) {
     const struct overload_measure *m = &o->sum;
-    if (m->standing < o->stood) {
-        o->has_cut = false;
-        return scaled(o->accept, 33, 32);
-    }
-    bool is_many = (uint64_t)(m->standing - o->stood) * 4 > m->arrived || !overload_is_active(o);
-    o->has_cut = is_many && !o->has_cut && m->served < m->arrived;
-    return o->has_cut ? scaled(o->accept, m->served + 1, m->arrived) : scaled(o->accept, 31, 32);
+    uint64_t held_back = 0, served = served_in_time(m);
+    for (unsigned i = OVERLOAD_LOSS; i < ARRAY_LEN(o->asked); i++)
+        held_back += o->asked[i].idle * (uint64_t)(ONE - o->accept) / o->accept;
+    if (served) held_back = held_back * m->arrived / served;
+    return scaled(ONE, served, m->arrived + held_back);
 }
 
 /* By as much as there was time to spare, for new work costs later, too. Where much stays to spare
@@ -53,20 +56,24 @@ static uint32_t accept_more(struct overload *o) {
         if (o->grown < GROWN_MAX) o->grown++;
         uint64_t least = aim >> o->grown;
         if (used < least || (is_much && o->grown > 1)) used = least;
-        accept = scaled(accept + ONE / 256, aim, used);
+        accept = used < aim ? scaled(accept + ONE / 256, aim, used)
+                            : scaled(accept, 33, 32); /* there may be more than meets the eye */
     }
     return accept;
 }
 
-/* All time used and nobody waiting is where we want to be, unless it is so for long: then those in
- * calls, whose bytes do not stand in a queue of ours, want more than there is. */
+/* Who goes first does not stand in a queue of ours, but his bytes stay unread. One second of that
+ * is no news. */
 static uint32_t accept_next(struct overload *o) {
     const struct overload_measure *m = &o->sum;
-    bool is_used_up = m->spare_us < (uint64_t)m->ms * SPARE_MIN;
-    o->used_up = is_used_up && !m->standing ? o->used_up + 1 : 0;
-    if (!m->standing && !is_used_up) return accept_more(o);
+    uint32_t left = m->arrived - served_in_time(m);
+    bool is_behind = (uint64_t)left * LEFT_PART > m->arrived && left > LEFT_FEW;
+    bool is_cut = is_behind && !o->has_cut;
+    o->used_up = m->is_unread && m->spare_us < (uint64_t)m->ms * SPARE_MIN ? o->used_up + 1 : 0;
+    o->has_cut = is_cut;
+    if (!is_behind && !o->used_up) return accept_more(o);
     o->grown = 0;
-    if (m->standing) return accept_less(o);
+    if (is_cut) return accept_less(o);
     return o->used_up > 1 ? scaled(o->accept, 85, 100) : o->accept;
 }
 
@@ -80,23 +87,23 @@ static uint32_t mean(uint32_t before, uint64_t now, bool is_first) {
 static void learn_wanted(struct overload *o) {
     const struct overload_measure *m = &o->sum;
     bool is_first = !overload_is_active(o);
+    uint64_t served = served_in_time(m);
     for (unsigned i = 0; i < ARRAY_LEN(o->asked); i++) {
         uint64_t fresh = o->asked[i].fresh * UINT64_C(1000) / m->ms * ONE / o->accept;
-        if (m->served) fresh = fresh * m->arrived / m->served;
+        if (served) fresh = fresh * m->arrived / served;
         uint64_t others = o->asked[i].others * UINT64_C(1000) / m->ms;
         o->wanted[i].fresh = mean(o->wanted[i].fresh, fresh, is_first);
         o->wanted[i].others = mean(o->wanted[i].others, others, is_first);
-        o->asked[i] = (struct overload_heard){ 0 };
     }
 }
 
 static void next_second(struct overload *o) {
     learn_wanted(o);
     o->accept = accept_next(o);
-    o->stood = o->sum.standing;
+    memset(o->asked, 0, sizeof o->asked);
     o->clients_last = o->clients;
     o->clients = 0;
-    o->sum = (struct overload_measure){ .standing = UINT32_MAX };
+    o->sum = (struct overload_measure){ .is_unread = true };
     o->second++;
 }
 
@@ -141,7 +148,7 @@ void overload_measure(struct overload *o, const struct overload_measure *m, stru
     o->sum.spare_us += m->spare_us;
     o->sum.arrived += m->arrived;
     o->sum.served += m->served;
-    if (m->standing < o->sum.standing) o->sum.standing = m->standing;
+    o->sum.is_unread &= m->is_unread;
     if (o->sum.ms >= SECOND_MS) next_second(o);
     tell(o, now);
 }
@@ -152,6 +159,7 @@ bool overload_admit(struct overload *o, const struct overload_ask *ask) {
     if (ask->kind != OVERLOAD_NEW) o->asked[ask->takes_part].others++;
     if (ask->kind == OVERLOAD_NEW) {
         o->asked[ask->takes_part].fresh++;
+        if (ask->has_waited && ask->waited_ms < OVERLOAD_STALE_MS) o->asked[ask->takes_part].idle++;
         if (ask->waited_ms >= OVERLOAD_STALE_MS)
             is_taken = false;
         else if (ask->takes_part == OVERLOAD_NONE && !ask->has_waited)

@@ -1,17 +1,19 @@
 /* guard/overload.h - how much new work may a worker take on? RFC 7339 and 7415, the server's side.
  *
  * Purpose:  whoever drives a worker tells what it measured (overload_measure): how much of the time
- *           was spare, how many idle flows came with something and how many of them were read. Out
- *           comes the share of new work that is taken on: `accept`, 1 while nothing is wrong.
- *           Clients that take part (";oc" in their Via) are told by how much to send less; new
+ *           was spare, how many idle flows came with something and how many of them were read in
+ *           time. Out comes the share of new work that is taken on: `accept`, 1 while nothing is
+ * wrong. Clients that take part (";oc" in their Via) are told by how much to send less; new
  *           requests of the others are refused at random, before anything is looked up for them.
  * Order:    what belongs to a call that is up is always taken (BYE, re-INVITE, ACK, CANCEL and all
  *           responses); registrations long after new calls are not; new calls, and whatever else
  *           begins something, are what is shed. RFC 7200 5.3.2 draws the same line: load is
  *           controlled at requests that begin something, never at what they lead to.
- * Control:  once a second, because what is taken now still costs in the next one: when flows were
- *           waiting all the time, the share is cut to what was read of what came; when time was to
- *           spare, it grows by as much as there was. What clients are told of it follows.
+ * Control:  once a second, because what is taken now still costs in the next one: when idle flows
+ *           came and were not read, the share is cut to what was read of all that would have come;
+ *           when time was to spare, it grows by as much as there was, else a little, for under a
+ *           quota of the processor no time seems to spare. What was left over from a flood counts
+ *           neither way: nobody waits for it. What clients are told of it follows.
  * Waiting:  under overload an idle flow waits before it is read (os/loop.h), which sheds load at no
  *           cost. So a request that has waited its turn on an idle flow is taken, unless it waited
  *           for so long that its caller has given up.
@@ -34,10 +36,10 @@
 
 struct overload_measure {
     uint32_t ms;       /* since the last one */
-    uint64_t spare_us; /* of that: slept, or spent on new connections */
+    uint64_t spare_us; /* of that: slept, or spent on new connections, or on who waited too long */
     uint32_t arrived;  /* idle flows that had something to say */
-    uint32_t served;   /* those that were heard */
-    uint32_t standing; /* the least number that was waiting at any time */
+    uint32_t served;   /* those that were heard before OVERLOAD_STALE_MS */
+    bool is_unread;    /* whoever goes first had more to say than was read, all the time */
 };
 
 enum overload_class {
@@ -57,6 +59,7 @@ struct overload_ask {
 
 struct overload_heard {
     uint32_t fresh, others; /* requests that begin something; that belong to it */
+    uint32_t idle;          /* of the fresh: came on flows that wait their turn */
 };
 struct overload {
     uint32_t accept; /* share of new work taken on, of OVERLOAD_ONE: the same for a whole second */
@@ -64,11 +67,10 @@ struct overload {
     struct overload_measure sum;     /* what was measured in it */
     struct overload_heard asked[3];  /* by algorithm: in this second */
     struct overload_heard wanted[3]; /* what clients would send, a second, were they free */
-    uint32_t stood;                  /* how many waited all the last second */
-    bool has_cut;                    /* there: it takes a while until that is seen */
+    bool has_cut;                    /* in the last second: it takes a while until that is seen */
     uint32_t grown;                  /* seconds in a row in which it grew */
     uint32_t clients, clients_last;  /* RATE: those heard */
-    uint32_t used_up;    /* seconds in a row that had no time to spare, and nobody waiting */
+    uint32_t used_up; /* seconds in a row in which those who go first wanted more than there is */
     uint32_t loss, rate; /* what clients are told: percent, requests a second */
     int32_t loss_owed;   /* hundredths of a percent that rounding has kept back so far */
     bool is_told;        /* it is in force */

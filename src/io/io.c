@@ -404,32 +404,34 @@ static bool is_drained(struct io *io) {
 /* ---- load ---- */
 
 #define NEXT_PER_TURN                                                                              \
-    16u                /* so many idle flows are read before those in calls are looked at again */
-#define OLD_EVERY  8u  /* whoever waited for long has a caller who gave up: a little of the time */
+    16u /* so many idle flows are read before those in calls are looked at again */
+#define NEXT_SHARE                                                                                 \
+    8u /* who is in a call needs five turns for each new one: it keeps what is up moving */
+#define OLD_EVERY  16u /* whoever waited for long has a caller who gave up: a little of the time */
 #define HARD_TURNS 16u /* while calls want more than there is, one handshake in so many turns */
 
 /* Tell core every now and then how much of the time its traffic took, and what had to wait. */
 static void measure(struct io *io) {
     mono_t ms = io->now.mono - io->measured_at;
     const struct loop_counters *now = loop_counters(io->loop), *then = &io->measured;
-    if (now->waiting[LOOP_NEXT] < io->standing) io->standing = now->waiting[LOOP_NEXT];
     if (ms < OVERLOAD_STEP_MS) return;
     struct overload_measure m = { .ms = (uint32_t)(ms < 60000 ? ms : 60000),
                                   .spare_us = (now->slept_us - then->slept_us) +
                                               (now->later_us - then->later_us),
                                   .arrived = (uint32_t)(now->next_in - then->next_in),
                                   .served = (uint32_t)(now->next_out - then->next_out),
-                                  .standing = io->standing };
+                                  .is_unread = io->is_unread };
     core_measure(io->core, &m, io->now);
     io->measured = *now;
     io->measured_at = io->now.mono;
-    io->standing = UINT32_MAX;
+    io->is_unread = true;
 }
 
 static struct loop_shares shares(const struct io *io) {
     const struct loop_counters *n = loop_counters(io->loop);
     uint64_t turn = atomic_load_explicit(&io->counters.turns, memory_order_relaxed);
     struct loop_shares s = { .next = NEXT_PER_TURN,
+                             .next_share = NEXT_SHARE,
                              .old_every = OLD_EVERY,
                              .old_ms = OVERLOAD_STALE_MS };
     /* A handshake costs as much as several calls: with calls waiting it gets what keeps it going.
@@ -454,6 +456,10 @@ static int wait_ms(struct io *io) {
 enum err io_run(struct io *io) {
     while (!atomic_load(&io->stop) && !is_drained(io)) {
         loop_prepare_sleep(io->loop);
+        /* Nothing has been heard anew: who stands here left something behind. */
+        if (!io->is_udp_unread && !loop_counters(io->loop)->waiting[LOOP_FIRST])
+            io->is_unread = false;
+        io->is_udp_unread = false;
         enum err e = loop_wait(io->loop, wait_ms(io));
         if (e != ERR_OK) return e;
         io->now = clock_now();

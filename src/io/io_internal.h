@@ -170,6 +170,7 @@ struct io {
     char *plain;
     struct out_block *free_blocks;
     struct udp *udp;     /* NULL when no listener is UDP */
+    bool is_udp_unread;  /* a socket had more than one turn reads */
     struct relay *relay; /* NULL: no TURN here */
 
     struct listener listeners[IO_LISTEN_MAX];
@@ -178,7 +179,7 @@ struct io {
     mono_t drain_quiet_at;
     mono_t measured_at;
     struct loop_counters measured; /* as they stood then */
-    uint32_t standing;             /* least number of LOOP_NEXT waiting since then */
+    bool is_unread;                /* since then who goes first always left something unread */
     int fd_max;                    /* who is accepted gets a number below it */
     bool is_closing;               /* nothing is begun any more */
     atomic_bool stop;

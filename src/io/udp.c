@@ -136,6 +136,7 @@ void udp_ready(struct loop_source *s, unsigned events) {
         for (int i = 0; i < n; i++) take_datagram(l, &u->in[i]);
         if ((unsigned)n < BATCH) return;
     }
+    io->is_udp_unread = true;
 }
 
 /* ---- out ---- */

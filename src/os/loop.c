@@ -109,6 +109,7 @@ static void queue_add(struct loop *l, struct loop_source *s, unsigned events, ui
 
 void loop_rank_changed(struct loop *l, struct loop_source *s) {
     if (!list_linked(&s->queued) || rank_of(s) == s->queue) return;
+    if (s->queue == LOOP_NEXT) l->counters.next_out++;
     queue_leave(l, s);
     queue_join(l, s);
 }
@@ -170,36 +171,51 @@ enum err loop_wait(struct loop *l, int timeout_ms) {
 static void serve(struct loop *l, struct list *link) {
     struct loop_source *s = LIST_ITEM(link, struct loop_source, queued);
     unsigned events = s->events;
-    if (s->queue == LOOP_NEXT) l->counters.next_out++;
     queue_leave(l, s);
     s->events = 0;
     if (!s->is_edge) events &= ~(unsigned)LOOP_ENDING;
     s->on_ready(s, events);
 }
 
-/* Those who join meanwhile wait for the next turn. */
-static void serve_first(struct loop *l) {
+/* Those who join meanwhile wait for the next turn. How many there were. */
+static uint32_t serve_first(struct loop *l) {
     struct list now;
+    uint32_t count = l->counters.waiting[LOOP_FIRST];
     list_init(&now);
     for (struct list *link; (link = list_pop(&l->queues[LOOP_FIRST]));) list_push(&now, link);
     while (!list_empty(&now)) serve(l, now.next);
+    return count;
 }
 
-static void serve_next(struct loop *l, const struct loop_shares *shares) {
+/* What is done for one whose time is over is nothing that the young must wait for. */
+static void serve_idle(struct loop *l, struct list *link, bool is_old) {
+    uint64_t before = is_old ? clock_us() : 0;
+    if (!is_old) l->counters.next_out++;
+    serve(l, link);
+    if (is_old) l->counters.later_us += clock_us() - before;
+}
+
+static void serve_next(struct loop *l, const struct loop_shares *shares, uint32_t first) {
     struct list *q = &l->queues[LOOP_NEXT];
-    for (uint32_t i = 0; i < shares->next && !list_empty(q); i++) {
-        serve(l, q->prev);
+    mono_t now = clock_mono();
+    uint32_t count = shares->next;
+    if (first && shares->next_share && first / shares->next_share < count)
+        count = first < shares->next_share ? 1 : first / shares->next_share;
+    for (uint32_t i = 0; i < count && !list_empty(q); i++) {
+        const struct loop_source *youngest = LIST_ITEM(q->prev, struct loop_source, queued);
+        bool is_old = shares->old_every && loop_waited_ms(youngest, now) >= shares->old_ms;
+        serve_idle(l, q->prev, is_old);
         l->young++;
     }
     if (list_empty(q) || !shares->old_every || l->young < shares->old_every) return;
     l->young = 0;
     const struct loop_source *oldest = LIST_ITEM(q->next, struct loop_source, queued);
-    if ((uint32_t)clock_mono() - oldest->since_ms >= shares->old_ms) serve(l, q->next);
+    if (loop_waited_ms(oldest, now) >= shares->old_ms) serve_idle(l, q->next, true);
 }
 
 void loop_dispatch(struct loop *l, const struct loop_shares *shares) {
-    serve_first(l);
-    if (!list_empty(&l->queues[LOOP_NEXT])) serve_next(l, shares);
+    uint32_t first = serve_first(l);
+    if (!list_empty(&l->queues[LOOP_NEXT])) serve_next(l, shares, first);
     struct list *later = &l->queues[LOOP_LATER], *last = &l->queues[LOOP_LAST];
     if (list_empty(later) && list_empty(last)) return;
     uint64_t before = clock_us();

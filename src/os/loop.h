@@ -55,15 +55,17 @@ struct loop_source {
 
 /* How many of each rank one loop_dispatch serves. */
 struct loop_shares {
-    uint32_t next;              /* LOOP_NEXT: young ones */
+    uint32_t next;              /* LOOP_NEXT: young ones, when there was nobody of LOOP_FIRST; */
+    uint32_t next_share;        /* else one for so many of those, and at least one */
     uint32_t old_every, old_ms; /* after so many of them one that has waited old_ms; 0: none */
     uint32_t later, last;
 };
 
 struct loop_counters { /* since the start; the loop's thread writes and reads them */
     uint64_t slept_us; /* in loop_wait, when there was nothing to do */
-    uint64_t later_us; /* serving LOOP_LATER and LOOP_LAST */
-    uint64_t next_in, next_out;
+    uint64_t
+        later_us; /* serving LOOP_LATER and LOOP_LAST, and of LOOP_NEXT who had waited old_ms */
+    uint64_t next_in, next_out;   /* of LOOP_NEXT; out: without those who had waited old_ms */
     uint32_t waiting[LOOP_RANKS]; /* now, in each queue */
 };
 

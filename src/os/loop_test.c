@@ -190,7 +190,26 @@ static void the_young_go_first(void **state) {
     assert_int_equal(s.order[5], 0);
     assert_int_equal(loop_counters(s.l)->waiting[LOOP_NEXT], 2);
     assert_int_equal(loop_counters(s.l)->next_in, 7);
-    assert_int_equal(loop_counters(s.l)->next_out, 5);
+    assert_int_equal(loop_counters(s.l)->next_out, 4); /* nobody waits for the old one any more */
+    pipes_close(&s);
+}
+
+/* Whoever is in a call has the more of a turn, but never all of it. */
+static void the_first_have_their_share(void **state) {
+    (void)state;
+    struct pipes s;
+    pipes_open(&s);
+    struct loop_shares shares = { .next = 3, .next_share = 2 };
+    for (int i = 0; i < 4; i++) s.p[i].source.rank = LOOP_FIRST;
+    for (int i = 0; i < 8; i++) pipes_say(&s, i);
+    loop_dispatch(s.l, &shares);
+    assert_int_equal(loop_counters(s.l)->next_out, 2); /* one for two of four */
+    pipes_say(&s, 0);
+    loop_dispatch(s.l, &shares);
+    assert_int_equal(loop_counters(s.l)->next_out, 3); /* one at least */
+    for (int i = 4; i < 8; i++) pipes_say(&s, i);
+    loop_dispatch(s.l, &shares);
+    assert_int_equal(loop_counters(s.l)->next_out, 6); /* nobody goes first: all that are allowed */
     pipes_close(&s);
 }
 
@@ -260,6 +279,7 @@ int main(void) {
         cmocka_unit_test(removed_ones_are_not_served),
         cmocka_unit_test(edges_are_told_once),
         cmocka_unit_test(the_young_go_first),
+        cmocka_unit_test(the_first_have_their_share),
         cmocka_unit_test(a_rank_may_change),
         cmocka_unit_test(wakes_from_another_thread),
         cmocka_unit_test(waits_are_rounded_and_bounded),

@@ -370,8 +370,7 @@ static bool cmd_load(struct world *w, slice rest, struct script *s) {
     const struct overload_measure m = { .ms = OVERLOAD_STEP_MS,
                                         .spare_us = percent < 100 ? 0 : OVERLOAD_STEP_MS * 500,
                                         .arrived = 100,
-                                        .served = percent,
-                                        .standing = 100 - percent };
+                                        .served = percent };
     for (; ms > 0; ms -= OVERLOAD_STEP_MS) {
         if (!world_wait(w, OVERLOAD_STEP_MS)) return false;
         for (unsigned i = 0; i < w->config.workers; i++) core_measure(w->core[i], &m, w->now);

@@ -28,15 +28,29 @@
 enum {
     PAIRS = 5000,
     PHONES = 2 * PAIRS,
-    COST_US = 1500, /* of an answer passed on; a call takes 13 of them */
-    REFUSAL = 1,    /* what it costs to refuse, in those */
+    REFUSAL = 1, /* what it costs to refuse, in the price of an answer passed on */
+    CALL = 13,   /* what a call takes of those */
     PATIENCE_MS = 3000,
     HOLD_MS = 1000,
     LATE_MS = 1000,
     NEXT_PER_TURN = 16, /* io/io.c */
-    OLD_EVERY = 8,
+    NEXT_SHARE = 8,
+    OLD_EVERY = 16,
     SECONDS_MAX = 40,
     TEXT_MAX = 4096
+};
+
+/* What the worker has to run on. */
+struct machine {
+    const char *name;
+    uint32_t cost_us;             /* of an answer passed on */
+    uint32_t turn_us;             /* what a turn costs by itself */
+    uint32_t quota_us, period_us; /* 0: all the time is ours */
+    uint32_t swing;               /* percent: its speed is another one each quarter of a second */
+};
+static const struct machine machines[] = {
+    { "a slow machine", 1500, 0, 0, 0, 0 },
+    { "a twentieth of a machine (2.5 ms in 50) of varying speed", 75, 40, 2500, 50000, 40 },
 };
 
 enum pair_state { PAIR_FREE, PAIR_RINGING, PAIR_GIVEN_UP, PAIR_UP, PAIR_ENDING };
@@ -71,11 +85,16 @@ static struct {
     struct phone phones[PHONES];
     struct pair pairs[PAIRS];
     uint32_t calls, free_pairs[PAIRS], free_count;
-    uint32_t firsts[PHONES], first_count;   /* flows in calls that have something to say */
-    uint32_t young, old, waiting, young_in; /* phone + 1 */
-    int64_t free_us;                        /* when the worker has time again */
+    uint32_t firsts[PHONES], first_count; /* flows in calls that have something to say */
+    uint32_t young, old, young_in;        /* phone + 1 */
+    const struct machine *machine;
+    int64_t free_us; /* when the worker has time again */
+    int64_t period;  /* in which it has used so much of its quota: */
+    int64_t used_us;
+    uint64_t quarter;
+    uint32_t speed; /* percent of the price, in this quarter */
     uint64_t busy_us;
-    uint32_t arrived, served, standing;
+    uint32_t arrived, served;
     mono_t measured_at, began;
     bool takes_part;
     struct overload_client control;
@@ -104,7 +123,6 @@ static void queue_leave(struct phone *p) {
         w.young = p->older;
     p->older = p->newer = 0;
     p->is_queued = false;
-    w.waiting--;
 }
 
 static void queue_join(struct phone *p) {
@@ -117,12 +135,14 @@ static void queue_join(struct phone *p) {
         w.old = me;
     w.young = me;
     p->is_queued = true;
-    w.waiting++;
     w.arrived++;
 }
 
 static void becomes_first(struct phone *p) {
-    if (p->is_queued) queue_leave(p);
+    if (p->is_queued) {
+        queue_leave(p);
+        w.served++;
+    }
     if (p->is_first) return;
     p->is_first = true;
     w.firsts[w.first_count++] = (uint32_t)(p - w.phones);
@@ -328,6 +348,29 @@ static void drain(void) {
     }
 }
 
+/* The worker is at work for so long. Who has used up his quota sleeps in the middle of it, and does
+ * not know. */
+static void work(uint64_t us) {
+    const struct machine *m = w.machine;
+    uint64_t quarter = (uint64_t)w.free_us / 250000;
+    int64_t before = w.free_us;
+    if (m->swing && quarter != w.quarter) {
+        w.quarter = quarter;
+        w.speed = 100 - m->swing / 2 + dice_below(&w.dice, m->swing + 1);
+    }
+    w.free_us += (int64_t)(us * w.speed / 100);
+    if (m->quota_us) {
+        int64_t period = before / m->period_us;
+        w.used_us -= (period - w.period) * m->quota_us;
+        if (w.used_us < 0) w.used_us = 0;
+        w.period = period;
+        w.used_us += w.free_us - before;
+        if (w.used_us >= m->quota_us)
+            w.free_us = (w.period + w.used_us / m->quota_us) * m->period_us;
+    }
+    w.busy_us += (uint64_t)(w.free_us - before);
+}
+
 /* work.c's prices; a refusal looks nothing up. */
 static uint64_t price(slice bytes, bool is_refused) {
     if (is_refused) return REFUSAL;
@@ -338,34 +381,38 @@ static uint64_t price(slice bytes, bool is_refused) {
 
 static void serve(struct phone *p) {
     mono_t since = p->since;
+    uint64_t busy_us = w.busy_us;
+    bool is_old = p->is_queued && w.now.mono - since >= OVERLOAD_STALE_MS;
     if (p->is_queued) {
         queue_leave(p);
-        w.served++;
+        w.served += !is_old;
     }
     p->is_first = false;
-    while (p->first) {
-        struct text *t = p->first;
-        p->first = t->next;
+    struct text *next = p->first;
+    p->first = NULL; /* what it says to our answers stands in line again */
+    for (struct text *t; (t = next) != NULL;) {
+        next = t->next;
         uint64_t shed = atomic_load(&w.counters->shed);
         core_waited(w.core, (uint32_t)(w.now.mono - since));
         core_receive(w.core, p->flow, slice_of(t->bytes, t->len), w.now);
         bool is_refused = atomic_load(&w.counters->shed) != shed;
-        uint64_t cost = price(slice_of(t->bytes, t->len), is_refused) * COST_US;
-        w.free_us += (int64_t)cost;
-        w.busy_us += cost;
+        work(price(slice_of(t->bytes, t->len), is_refused) * w.machine->cost_us);
         mem_free(t);
         drain();
     }
+    if (is_old) w.busy_us = busy_us;
 }
 
 /* One turn of os/loop.c. */
 static void turn(void) {
+    work(w.machine->turn_us);
     uint32_t count = w.first_count, firsts[PHONES];
     memcpy(firsts, w.firsts, count * sizeof firsts[0]);
     w.first_count = 0;
     for (uint32_t i = 0; i < count; i++) serve(&w.phones[firsts[i]]);
-    for (unsigned i = 0; i < NEXT_PER_TURN && w.young; i++, w.young_in++)
-        serve(&w.phones[w.young - 1]);
+    uint32_t next = count < NEXT_SHARE ? 1 : count / NEXT_SHARE;
+    if (!count || next > NEXT_PER_TURN) next = NEXT_PER_TURN;
+    for (unsigned i = 0; i < next && w.young; i++, w.young_in++) serve(&w.phones[w.young - 1]);
     if (!w.old || w.young_in < OLD_EVERY) return;
     w.young_in = 0;
     if (w.now.mono - w.phones[w.old - 1].since >= OVERLOAD_STALE_MS) serve(&w.phones[w.old - 1]);
@@ -373,19 +420,15 @@ static void turn(void) {
 
 static void measure(void) {
     int64_t ms = w.now.mono - w.measured_at;
-    if (w.waiting < w.standing) w.standing = w.waiting;
     if (ms < OVERLOAD_STEP_MS) return;
     uint64_t all_us = (uint64_t)ms * 1000, busy = w.busy_us < all_us ? w.busy_us : all_us;
-    struct overload_measure m = { .ms = (uint32_t)ms,
-                                  .spare_us = all_us - busy,
-                                  .arrived = w.arrived,
-                                  .served = w.served,
-                                  .standing = w.standing };
+    struct overload_measure m = {
+        .ms = (uint32_t)ms, .spare_us = all_us - busy, .arrived = w.arrived, .served = w.served
+    };
     core_measure(w.core, &m, w.now);
     w.measured_at = w.now.mono;
     w.busy_us -= busy; /* a turn longer than the step belongs to the next one too */
     w.arrived = w.served = 0;
-    w.standing = w.waiting;
 }
 
 /* ---- time ---- */
@@ -509,9 +552,12 @@ static void put_people(void) {
     }
 }
 
-static void scene(void) {
+static void scene(const struct machine *machine) {
     static const uint8_t seal[32] = { 7 }, seed[32] = { 1 };
     struct node_config config;
+    memset(&w, 0, sizeof w);
+    w.machine = machine;
+    w.speed = 100;
     w.now = (struct now){ 1000000, 1700000000000 };
     w.dice.state = 1;
     w.store = store_memory_new();
@@ -533,7 +579,6 @@ static void scene(void) {
     for (uint32_t i = 0; i < PAIRS; i++) over(i);
     w.free_us = w.now.mono * 1000;
     w.measured_at = w.now.mono;
-    w.standing = 0;
 }
 
 /* ---- the promises ---- */
@@ -573,37 +618,41 @@ static bool must(bool ok, const char *what) {
     return ok;
 }
 
-static unsigned recovery(double best) {
+/* Seconds after the flood until calls are all answered again. With a peer that obeys the flood is
+ * of others, and what it is told afterwards is what keeps it from calling. */
+static unsigned recovery(double best, bool takes_part) {
     enum { FLOOD_S = 8, AFTER_S = 12 };
     unsigned s = AFTER_S;
     w.takes_part = false;
+    w.control = (struct overload_client){ 0 };
     begin();
     offer(best * 10, FLOOD_S);
+    w.takes_part = takes_part;
     offer(best * 0.7, AFTER_S);
     settle();
     while (s > 0) {
         const struct second *at = &w.seconds[FLOOD_S + s - 1];
-        if (at->served < 0.95 * (at->offered - at->blocked)) break;
+        if (at->served < 0.9 * (at->offered - at->blocked)) break;
         s--;
     }
     for (unsigned i = 0; i < FLOOD_S + AFTER_S; i++)
-        printf("    %2u s: %4u offered, %4u blocked, %4u of them answered in the end; %4u "
-               "answered, %4u refused, %4u given up\n",
-               i, w.seconds[i].offered, w.seconds[i].blocked, w.seconds[i].served,
-               w.seconds[i].answered, w.seconds[i].refused, w.seconds[i].given_up);
+        printf("    %2u s: %4u offered, %4u held back, %4u blocked, %4u of them answered in the "
+               "end; %4u answered, %4u refused, %4u given up\n",
+               i, w.seconds[i].offered, w.seconds[i].held_back, w.seconds[i].blocked,
+               w.seconds[i].served, w.seconds[i].answered, w.seconds[i].refused,
+               w.seconds[i].given_up);
     return s;
 }
 
-int main(void) {
+/* True when this machine keeps all that is promised. */
+static bool try_machine(const struct machine *m) {
     static const double factors[] = { 0.5, 1, 1.5, 3, 5, 10 };
-    const double bear = 1e6 / (13 * COST_US);
+    const struct machine *slow = &machines[0]; /* the others are as fast, in the mean */
+    const double bear = 1e6 / (CALL * slow->cost_us);
     double best = 0, plain = 0, obeying = 1e9;
     unsigned late = 0;
-    if (crypto_init() != ERR_OK) return 2;
-    log_open(-1, NULL);
-    (void)setvbuf(stdout, NULL, _IOLBF, 0);
-    scene();
-    printf("the server bears %.1f calls a second\n", bear);
+    scene(m);
+    printf("%s, which bears %.1f calls a second\n", m->name, bear);
     for (unsigned i = 0; i < ARRAY_LEN(factors); i++) {
         plain = point(bear * factors[i], false, best);
         if (plain > best) best = plain;
@@ -614,17 +663,27 @@ int main(void) {
         if (factors[i] > 1 && done < obeying) obeying = done;
         late += w.byes_late;
     }
-    unsigned took = recovery(best);
+    unsigned took = recovery(best, false), took_obeying = recovery(best, true);
     printf("best %.1f calls a second; at ten times %.2f of it, with RFC 7339 %.2f at least; all "
-           "answered again %u s after the flood\n",
-           best, plain / best, obeying / best, took);
+           "answered again %u s after the flood, with RFC 7339 %u s\n",
+           best, plain / best, obeying / best, took, took_obeying);
     bool ok = must(best >= 0.85 * bear, "the server does nearly what it can bear");
     ok &= must(plain >= 0.9 * best, "ten times the load: 0.9 of the best rate");
     ok &= must(obeying >= 0.9 * best, "with a peer that obeys RFC 7339 too");
     ok &= must(late == 0, "calls that are up end within 1 s of their BYE");
     ok &= must(took <= 5, "5 s after the flood all calls are answered");
+    ok &= must(took_obeying <= 5, "those of a peer that obeys RFC 7339 too");
     core_free(w.core);
     node_free(w.node);
     store_close(w.store);
+    return ok;
+}
+
+int main(void) {
+    bool ok = true;
+    if (crypto_init() != ERR_OK) return 2;
+    log_open(-1, NULL);
+    (void)setvbuf(stdout, NULL, _IOLBF, 0);
+    for (unsigned i = 0; i < ARRAY_LEN(machines); i++) ok &= try_machine(&machines[i]);
     return ok ? 0 : 1;
 }

@@ -31,13 +31,13 @@ static void measure(struct sim *s, struct server *n, unsigned worker) {
                                   .spare_us = all_us - busy_us,
                                   .arrived = w->arrived,
                                   .served = w->served,
-                                  .standing = w->least };
+                                  .is_unread = w->least > 0 };
     core_measure(n->core[worker], &m, s->now);
     node_drain(s, n);
     w->measured_at = s->now.mono;
     w->busy_us = 0;
     w->arrived = w->served = 0;
-    w->least = w->count[WORK_NEXT];
+    w->least = w->count[WORK_FIRST];
 }
 
 /* INVITE and REGISTER look things up, write and store; an answer is passed on. */
@@ -79,7 +79,7 @@ void work_event(struct sim *s, struct server *n, unsigned worker) {
     w->head[turn] = (w->head[turn] + 1) % WORK_MAX;
     w->count[turn]--;
     if (turn == WORK_NEXT) w->served++;
-    if (w->count[WORK_NEXT] < w->least) w->least = w->count[WORK_NEXT];
+    if (w->count[WORK_FIRST] < w->least) w->least = w->count[WORK_FIRST];
     uint64_t cost = cost_us(s, packet_slice(item.packet));
     if (w->free_at_us < (mono_t)now_us) w->free_at_us = (mono_t)now_us;
     w->free_at_us += (mono_t)cost;
