@@ -97,6 +97,8 @@ async function tests() {
   await build({
     ...common, minify: false, write: true, outdir: out, entryPoints, platform: "node", target: "node18",
     packages: "external", outExtension: { ".js": ".mjs" },
+    // Node 18 (Debian 12) keeps it in a module only; browsers and later ones have it.
+    banner: { js: 'import { webcrypto } from "node:crypto"; globalThis.crypto ??= webcrypto;' },
   });
 }
 
