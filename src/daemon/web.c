@@ -225,8 +225,9 @@ static unsigned check_source(struct web_call *c, const struct row *row) {
 static unsigned run_row(struct web_call *c, const struct row *row) {
     struct json *doc = NULL;
     const struct json_limits limits = { HTTP_BODY_MAX, 8 };
-    if (c->request->body.len && json_read(c->request->body, &limits, &doc, NULL) != ERR_OK)
-        return web_fail(c, 400, "The request is not JSON.");
+    enum err e = c->request->body.len ? json_read(c->request->body, &limits, &doc, NULL) : ERR_OK;
+    if (e == ERR_MEMORY) return web_trouble(c, e);
+    if (e != ERR_OK) return web_fail(c, 400, "The request is not JSON.");
     c->body = doc;
     json_begin_object(&c->answer, NULL);
     world_begin(c->world);
@@ -285,19 +286,17 @@ static void answer(struct web *w, struct web_call *c, const struct web_request *
 
 static void *run(void *arg) {
     struct web *w = arg;
-    struct web_call *c = mem_alloc(sizeof *c);
     (void)pthread_setname_np(pthread_self(), "kith-web");
     (void)pthread_mutex_lock(&w->mutex);
     while (!w->stop) {
         struct web_request *r = take(w);
         (void)pthread_mutex_unlock(&w->mutex);
-        if (r && c) answer(w, c, r);
+        if (r) answer(w, w->call, r);
         mem_free(r);
         web_guests_sweep(w, clock_wall());
         (void)pthread_mutex_lock(&w->mutex);
     }
     (void)pthread_mutex_unlock(&w->mutex);
-    mem_free(c);
     return NULL;
 }
 
@@ -306,12 +305,18 @@ static void *run(void *arg) {
 enum err web_start(const struct web_config *config, struct web **out) {
     struct web *w = mem_zalloc(sizeof *w);
     if (!w) return ERR_MEMORY;
+    w->call = mem_alloc(sizeof *w->call);
+    if (!w->call) {
+        mem_free(w);
+        return ERR_MEMORY;
+    }
     w->config = *config;
     w->last = &w->first;
     crypto_random(w->challenge_key, sizeof w->challenge_key);
     (void)pthread_mutex_init(&w->mutex, NULL);
     (void)pthread_cond_init(&w->wake, NULL);
     if (pthread_create(&w->thread, NULL, run, w) != 0) {
+        mem_free(w->call);
         mem_free(w);
         return ERR_IO;
     }
@@ -334,5 +339,6 @@ void web_stop(struct web *w) {
     (void)pthread_mutex_destroy(&w->mutex);
     crypto_wipe(w->challenge_key, sizeof w->challenge_key);
     mem_free(w->places);
+    mem_free(w->call);
     mem_free(w);
 }

@@ -30,7 +30,8 @@ struct web {
     struct web_request *first, **last;
     unsigned waiting;
     bool stop;
-    char *places; /* text of both */
+    struct web_call *call; /* the one that is being answered; large */
+    char *places;          /* text of both */
     slice hosts[NODE_DOMAINS_MAX + 4], origins[CONFIG_PATHS_MAX];
     unsigned host_count, origin_count;
     uint8_t challenge_key[32];
