@@ -1,15 +1,16 @@
 /* cli/cmd_trust.c - kith trust install | remove: the local CA in this machine's stores.
  *
  * Two places: the system's (/usr/local/share/ca-certificates, update-ca-certificates), which needs
- * root and is done through sudo when we are not; and the browser's (~/.pki/nssdb, certutil), when
- * both are there. Each is asked for apart. The CA is name-constrained, so trusting it means
- * trusting it for this host's names only. */
+ * root and is done through sudo when we are not; and the browser's (~/.pki/nssdb, certutil), which
+ * is made when it is missing: Chromium reads it, but makes none. Each is asked for apart. The CA is
+ * name-constrained, so trusting it means trusting it for this host's names only. */
 #include "cli/cli.h"
 #include "daemon/datadir.h"
 #include "os/pki.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -93,12 +94,26 @@ static bool system_store(struct cli *c, const char *ca, bool install) {
     return done;
 }
 
+/* As certutil makes it, without a password, in folders of the user alone. */
+static bool make_browser_store(const char *home, const char *folder, const char *db) {
+    char parent[512];
+    const char *const argv[] = { "certutil", "-N", "-d", db, "--empty-password", NULL };
+    int n = snprintf(parent, sizeof parent, "%s/.pki", home);
+    return n > 0 && (size_t)n < sizeof parent && (mkdir(parent, 0700) == 0 || errno == EEXIST) &&
+           mkdir(folder, 0700) == 0 && run(argv);
+}
+
 static bool browser_store(struct cli *c, const char *ca, bool install) {
     const char *home = getenv("HOME");
     char folder[512], db[520];
     int n = snprintf(folder, sizeof folder, "%s/.pki/nssdb", home ? home : "");
-    if (n < 0 || (size_t)n >= sizeof folder || access(folder, F_OK) != 0) {
-        (void)printf("browser: there is no ~/.pki/nssdb; skipped (start the browser once)\n");
+    if (!home || n < 0 || (size_t)n >= sizeof folder) {
+        (void)printf("browser: there is no home directory to look for its store; skipped\n");
+        return true;
+    }
+    bool is_there = access(folder, F_OK) == 0;
+    if (!install && !is_there) {
+        (void)printf("browser: nothing to remove\n");
         return true;
     }
     if (!is_program("certutil")) {
@@ -114,8 +129,11 @@ static bool browser_store(struct cli *c, const char *ca, bool install) {
     const char *const drop[] = { "certutil", "-D", "-d", db, "-n", NICKNAME, NULL };
     const char *const add[] = { "certutil", "-A",  "-d", db, "-n", NICKNAME,
                                 "-t",       "C,,", "-i", ca, NULL };
-    bool done = install ? run(add) : run(drop);
-    (void)printf("browser: %s\n", !done ? "that did not work" : install ? "installed" : "removed");
+    bool done = is_there || make_browser_store(home, folder, db);
+    if (done) done = install ? run(add) : run(drop);
+    (void)printf("browser: %s\n", !done     ? "that did not work"
+                                  : install ? "installed; start it anew if it runs"
+                                            : "removed");
     return done;
 }
 
