@@ -211,13 +211,24 @@ export const cases = {
     }
     const sockets = await Promise.all(tabs.map((t) => t.evaluate(() => window.spied.sockets.filter((s) => s.readyState === 1).length)));
     need(sockets.reduce((a, b) => a + b) === 1, `${sockets} connections in five tabs`);
-    await w.bob.call(w.alice);
+    for (const t of [tabs[1], tabs[2], tabs[4]]) { // as a browser says of tabs that nobody looks at
+      await t.evaluate(() => Object.defineProperty(document, "hidden", { get: () => true }));
+    }
+    await w.bob.call(w.alice, true);
     await Promise.all(tabs.map((t) => t.getByText("Bob Miller is calling").first().waitFor()));
-    await w.alice.button("Answer", tabs[3]).click();
+    await w.alice.button("Answer with video", tabs[3]).click();
     await w.bob.up();
     await w.bob.hears();
+    w.alice.page = tabs[3];
+    await Promise.all([w.bob.sees(), w.alice.sees()]);
+    await w.alice.button("Share screen").click();
+    await w.alice.see("You are sharing your screen");
+    await w.bob.sees();
+    await w.alice.button("Stop sharing").click();
+    await w.alice.button("Share screen").waitFor();
+    w.alice.page = tabs[0];
     await Promise.all(tabs.map((t) => t.locator(".incoming").waitFor({ state: "detached" })));
-    await w.alice.see("This call is in another tab", tabs[2]);
+    await w.alice.see("The sound of this call is in another tab", tabs[2]);
     await w.alice.button("Hang up", tabs[4]).click();
     await w.bob.see("Alice Brandt hung up");
     await tabs[0].close();

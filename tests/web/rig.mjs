@@ -196,12 +196,24 @@ export function startBrowser(server) {
 
 /** Runs in the page before anything else: lets the tests see the connections. */
 function spy() {
-  window.spied = { pcs: [], sockets: [], config: {} };
+  window.spied = { pcs: [], sockets: [], notes: [], config: {} };
   const Pc = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Pc {
     constructor(config) {
       super({ ...config, ...window.spied.config });
       window.spied.pcs.push(this);
+    }
+  };
+  const Note = window.Notification;
+  window.Notification = class extends Note {
+    constructor(title, ...more) {
+      super(title, ...more);
+      window.spied.notes.push({ title, note: this });
+    }
+
+    close() {
+      this.closed = true;
+      super.close();
     }
   };
   const Ws = window.WebSocket;

@@ -10,6 +10,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { accessibleDoor, cases as inOneBrowser } from "./cases.mjs";
+import { cases as ofAccounts } from "./cases_account.mjs";
 import { cases as withNetwork } from "./cases_network.mjs";
 import { cases as withPhones } from "./cases_phones.mjs";
 import { HOUSE, Person, Phones, ROOT, startBrowser, startServer } from "./rig.mjs";
@@ -23,7 +24,7 @@ function option(name) {
 }
 
 const needsHouse = { ...withNetwork, ...withPhones };
-const cases = { ...inOneBrowser, ...needsHouse };
+const cases = { ...inOneBrowser, ...ofAccounts, ...needsHouse };
 const pattern = option("-k");
 const wanted = Object.keys(cases).filter((name) => name.includes(pattern));
 if (process.argv.includes("--list")) {

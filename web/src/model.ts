@@ -4,8 +4,10 @@ import { api, ApiError, type Person, type Session } from "./api.ts";
 import { parseAddress, userOf } from "./lib/address.ts";
 import { addCall, addContact, Book, emptyShelf, putMessage, removeContact, seenAll, type Shelf } from "./lib/book.ts";
 import { foremost, isLive, type Call, type Party } from "./lib/call.ts";
-import { notifyCall, notifyMessage } from "./notify.ts";
+import { notifyCall, notifyMessage, stillRinging } from "./notify.ts";
 import { acceptInvitation, invitationOf, signIn } from "./passkey.ts";
+import { openScreen } from "./phone/media.ts";
+import { Viewer } from "./phone/mirror.ts";
 import { Phone, type Command, type PhoneView } from "./phone/phone.ts";
 import { Resume } from "./phone/resume.ts";
 import { Tabs } from "./phone/tabs.ts";
@@ -38,6 +40,8 @@ export class Model {
   private book: Book | null = null;
   private tabs: Tabs<PhoneView, Command> | null = null;
   private listeners = new Set<() => void>();
+  private viewer: Viewer | null = null; // of a call that another tab holds
+  private readonly tab = crypto.randomUUID();
   private pendingDial: Command | null = null;
   private token = "";
   private creation: PublicKeyCredentialCreationOptionsJSON | null = null;
@@ -207,10 +211,11 @@ export class Model {
   private leaveAccount(why: string): void {
     this.phone?.stop();
     this.phone = null;
+    this.view = EMPTY_VIEW;
+    this.look();
     this.tabs?.close();
     this.left.abort();
     this.session = null;
-    this.view = EMPTY_VIEW;
     this.place = "sign-in";
     this.error = why;
     this.changed();
@@ -233,13 +238,22 @@ export class Model {
         this.book?.reread();
         this.changed();
       },
+      offer: (tab, call, sdp) => void this.phone?.mirror(tab, call, sdp).then((answer) => {
+        if (answer) {
+          this.tabs?.say({ kind: "answer", tab, sdp: answer });
+        }
+      }),
+      answer: (tab, sdp) => tab === this.tab && this.viewer?.answered(sdp),
     });
     this.tabs.join(Resume.waiting());
     this.left = new AbortController();
     const { signal } = this.left;
     const timer = window.setInterval(() => void this.refreshPeople(), PEOPLE_EVERY_MS);
     signal.addEventListener("abort", () => window.clearInterval(timer));
-    document.addEventListener("visibilitychange", () => void this.refreshPeople(), { signal });
+    document.addEventListener("visibilitychange", () => {
+      this.look();
+      void this.refreshPeople();
+    }, { signal });
     window.addEventListener("popstate", this.followHash, { signal });
     window.addEventListener("pagehide", () => this.phone?.leave(), { signal });
     this.followHash();
@@ -299,15 +313,63 @@ export class Model {
   }
 
   private see(view: PhoneView): void {
-    if (view.line === "ready" && this.view.line !== "ready") {
-      void this.refreshPeople();
+    if (view.line !== this.view.line) {
+      void this.refreshPeople(); // which also tells when this device was signed out from elsewhere
     }
+    stillRinging(view.calls);
     this.view = view;
     if (this.leading) {
       this.tabs?.say({ kind: "view", view });
     }
+    this.look();
     document.title = titleOf(view);
     this.changed();
+  }
+
+  /** A tab that does not hold the call looks at its pictures, as long as somebody looks at the tab. */
+  private look(): void {
+    const call = this.leading || document.hidden ? null : this.call;
+    const wanted = call && (call.state === "up" || call.state === "reconnecting") ? call.id : "";
+    if (this.viewer?.call === wanted) {
+      return;
+    }
+    this.viewer?.close();
+    this.viewer = null;
+    if (wanted) {
+      const viewer: Viewer = new Viewer(wanted, (sdp) => this.tabs?.say({ kind: "offer", tab: this.tab, call: wanted, sdp }), () => {
+        if (this.viewer === viewer) {
+          this.viewer = null;
+          viewer.close();
+        }
+      });
+      this.viewer = viewer;
+    }
+  }
+
+  /** What there is to see of a call: the peer, and what the person shows. */
+  pictures(call: Call): { remote: MediaStream | null; own: MediaStreamTrack | null } {
+    const leg = this.phone?.leg(call.id);
+    if (leg) {
+      return { remote: leg.remote, own: leg.preview };
+    }
+    const viewer = this.viewer?.call === call.id ? this.viewer : null;
+    return { remote: viewer?.remote ?? null, own: viewer && (call.camera || call.sharing) ? viewer.own : null };
+  }
+
+  /** A screen is chosen in the tab where that was pressed: no other may ask. */
+  private async shareFromHere(id: string, sharing: boolean): Promise<void> {
+    const viewer = this.viewer;
+    const tell = (): void => this.tabs?.say({ kind: "command", command: { do: "share", id, from: this.tab } });
+    if (sharing || !viewer) {
+      viewer?.unshare();
+      return tell();
+    }
+    const screen = await openScreen().catch(() => null);
+    if (screen) {
+      screen.addEventListener("ended", tell);
+      await viewer.share(screen);
+      tell();
+    }
   }
 
   private async iceServers(): Promise<RTCIceServer[]> {
@@ -332,6 +394,8 @@ export class Model {
     } else if (command.do === "dial" && !this.view.calls.some(isLive)) {
       this.pendingDial = command; // the tab in which one calls becomes the phone
       this.tabs?.join(true);
+    } else if (command.do === "share") {
+      void this.shareFromHere(command.id, this.view.calls.some((c) => c.id === command.id && c.sharing));
     } else {
       this.tabs?.say({ kind: "command", command });
     }

@@ -13,9 +13,11 @@ export async function allowNotifications(): Promise<NotificationPermission> {
   return Notification.requestPermission();
 }
 
-function tell(title: string, body: string, tag: string, sticky: boolean, open: () => void): void {
+const ringing = new Map<string, Notification>(); // by the call
+
+function tell(title: string, body: string, tag: string, sticky: boolean, open: () => void): Notification | null {
   if (!document.hidden || notificationState() !== "granted") {
-    return;
+    return null;
   }
   try {
     const note = new Notification(title, { body, tag, requireInteraction: sticky });
@@ -24,14 +26,28 @@ function tell(title: string, body: string, tag: string, sticky: boolean, open: (
       open();
       note.close();
     };
+    return note;
   } catch {
-    // Some phones allow notifications from workers only: then the page's own sound must do.
+    return null; // some phones allow notifications from workers only: then the page's own sound must do
   }
 }
 
 export function notifyCall(call: Call): void {
-  tell(words.incomingFrom(call.peer.name), call.wantsVideo ? words.incomingVideo : words.incomingAudio, call.id, true,
+  const note = tell(words.incomingFrom(call.peer.name), call.wantsVideo ? words.incomingVideo : words.incomingAudio, call.id, true,
     () => undefined);
+  if (note) {
+    ringing.set(call.id, note);
+  }
+}
+
+/** These calls ring; what was told of others has had its time. */
+export function stillRinging(calls: readonly Call[]): void {
+  for (const [id, note] of ringing) {
+    if (!calls.some((c) => c.id === id && c.state === "incoming")) {
+      note.close();
+      ringing.delete(id);
+    }
+  }
 }
 
 export function notifyMessage(who: string, text: string, open: () => void): void {

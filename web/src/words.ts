@@ -95,7 +95,7 @@ export const words = {
   devices: "Microphone and camera",
   reconnecting: "Connection lost, reconnecting…",
   resuming: "Taking the call up again…",
-  inOtherTab: "This call is in another tab; you can steer it from here.",
+  inOtherTab: "The sound of this call is in another tab; everything can be done from here.",
   yourPicture: "Your picture",
   pictureOf: (who: string) => `Picture of ${who}`,
   encryptedBetween: (who: string) => `Encrypted between you and ${who}`,

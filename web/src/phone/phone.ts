@@ -13,6 +13,7 @@ import { endWords, mediaWords, messageWords, reasonText, warningText } from "../
 import { words } from "../words.ts";
 import { Leg } from "./leg.ts";
 import { chosen, openCamera, openMic, openScreen, Tones } from "./media.ts";
+import { Mirror } from "./mirror.ts";
 import { Resume, type Kept } from "./resume.ts";
 import { LiveSocket } from "./socket.ts";
 
@@ -25,7 +26,8 @@ export interface PhoneView {
 export type Command =
   | { do: "dial"; uri: string; address: string; video: boolean }
   | { do: "answer"; id: string; video: boolean }
-  | { do: "hangup" | "hold" | "mute" | "camera" | "share" | "dismiss"; id: string }
+  | { do: "hangup" | "hold" | "mute" | "camera" | "dismiss"; id: string }
+  | { do: "share"; id: string; from?: string } // from: the other tab in which the screen was chosen
   | { do: "tone"; id: string; tone: string }
   | { do: "transfer"; id: string; uri: string; address: string }
   | { do: "join"; id: string; other: string }
@@ -63,6 +65,7 @@ export class Phone {
   private readonly legs = new Map<string, Leg>();
   private readonly sounds = new Map<string, HTMLAudioElement>();
   private readonly lostAt = new Map<string, number>();
+  private readonly mirrors = new Map<string, Mirror>(); // by the tab that looks
   private readonly tones = new Tones();
   private readonly resume = new Resume();
   private readonly starting = new Map<string, { cancelled: boolean }>();
@@ -147,6 +150,25 @@ export class Phone {
     return this.legs.get(id) ?? null;
   }
 
+  /** Another tab wants to see that call: the answer to its offer, or "". */
+  async mirror(tab: string, id: string, offer: string): Promise<string> {
+    const leg = this.legs.get(id);
+    if (!leg) {
+      return "";
+    }
+    this.mirrors.get(tab)?.close();
+    const mirror: Mirror = new Mirror(id, () => this.unmirror(tab, mirror));
+    this.mirrors.set(tab, mirror);
+    return mirror.answer(offer, leg);
+  }
+
+  private unmirror(tab: string, mirror: Mirror): void {
+    mirror.close();
+    if (this.mirrors.get(tab) === mirror) {
+      this.mirrors.delete(tab);
+    }
+  }
+
   /** Performs it as soon as there is a connection. */
   soon(command: Command): void {
     this.whenReady(() => this.perform(command));
@@ -160,7 +182,7 @@ export class Phone {
       case "hold": return void this.hold(command.id);
       case "mute": return this.mute(command.id);
       case "camera": return void this.camera(command.id);
-      case "share": return void this.share(command.id);
+      case "share": return void this.share(command.id, command.from ?? "");
       case "tone": return this.tone(command.id, command.tone);
       case "transfer": return this.transfer(command.id, command.uri, command.address, null);
       case "join": return this.join(command.id, command.other);
@@ -194,6 +216,14 @@ export class Phone {
     const rings = view.calls.some((c) => c.state === "incoming");
     const ringback = view.calls.some((c) => c.state === "ringing");
     this.tones.play(rings ? "ring" : ringback ? "ringback" : "");
+    for (const [tab, mirror] of this.mirrors) {
+      const leg = this.legs.get(mirror.call);
+      if (leg) {
+        mirror.show(leg);
+      } else {
+        this.unmirror(tab, mirror);
+      }
+    }
     if (!this.stopped) {
       this.events.changed();
     }
@@ -478,7 +508,7 @@ export class Phone {
     }
   }
 
-  private async share(id: string): Promise<void> {
+  private async share(id: string, from: string): Promise<void> {
     const leg = this.legs.get(id);
     if (!leg) {
       return;
@@ -493,7 +523,7 @@ export class Phone {
       return end();
     }
     try {
-      leg.screen = await openScreen();
+      leg.screen = this.mirrors.get(from)?.screen() ?? (await openScreen());
     } catch (error) {
       this.set(id, { note: mediaWords(error, "share") });
       return;

@@ -5,7 +5,9 @@ export type Note<View, Command> =
   | { kind: "view"; view: View }
   | { kind: "command"; command: Command }
   | { kind: "hello" }
-  | { kind: "shelf" };
+  | { kind: "shelf" }
+  | { kind: "offer"; tab: string; call: string; sdp: string } // of a tab that wants to see a call (mirror.ts)
+  | { kind: "answer"; tab: string; sdp: string };
 
 export interface TabsEvents<View, Command> {
   lead(): void; // this tab is the phone from now on
@@ -14,6 +16,8 @@ export interface TabsEvents<View, Command> {
   command(command: Command): void; // for the leading tab
   hello(): void; // a new tab wants to see
   shelf(): void; // another tab changed what is remembered
+  offer(tab: string, call: string, sdp: string): void; // for the leading tab
+  answer(tab: string, sdp: string): void; // for the tab of that name
 }
 
 export class Tabs<View, Command> {
@@ -76,6 +80,10 @@ export class Tabs<View, Command> {
       this.events.command(note.command);
     } else if (note.kind === "hello" && this.leading) {
       this.events.hello();
+    } else if (note.kind === "offer" && this.leading) {
+      this.events.offer(note.tab, note.call, note.sdp);
+    } else if (note.kind === "answer") {
+      this.events.answer(note.tab, note.sdp);
     }
   }
 }

@@ -116,13 +116,12 @@ function Lock({ call }: { call: Call }): JSX.Element {
 }
 
 export function Stage({ model, call }: { model: Model; call: Call }): JSX.Element {
-  const leg = model.phone?.leg(call.id) ?? null;
+  const { remote, own } = model.pictures(call);
   const over = call.state === "ended";
-  const showVideo = !over && call.peerVideo && leg !== null;
-  const own = leg?.preview ?? null;
+  const showVideo = !over && call.peerVideo && remote !== null;
   return (
     <section class={`stage ${showVideo ? "with-video" : ""}`} aria-label={words.callWith(call.peer.name)}>
-      {showVideo ? <Picture stream={leg.remote} label={words.pictureOf(call.peer.name)} kind="peer-video" /> : null}
+      {showVideo ? <Picture stream={remote} label={words.pictureOf(call.peer.name)} kind="peer-video" /> : null}
       <div class="stage-top">
         {call.state === "dialing" || call.state === "ringing" || over ? <span aria-hidden="true" /> : <Lock call={call} />}
         {over ? <Button label={words.close} icon="close" kind="ghost" onClick={() => model.perform({ do: "dismiss", id: call.id })} /> : null}
