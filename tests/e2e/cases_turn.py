@@ -1,9 +1,15 @@
 """The relay, with the clients of another project (coturn's)."""
+import hashlib
+import hmac
 import json
+import os
 import re
+import socket
+import struct
 
 from cases import House, test
-from rig import DOMAIN, TLS_PORT, V4, V6, Failure, have
+from rig import DOMAIN, TLS_PORT, V4, V6, Failure, have, wait
+from web import Authenticator, Browser, cookie_of, sign_in, sign_up
 
 PEER_PORT = 3480
 ELSEWHERE = "203.0.113.11"  # of this host, and not where it relays
@@ -79,3 +85,82 @@ def turn_keeps_out(r):
     turn = json.loads(h.kith.cli("status", "--json"))["turn"]
     if not turn["bad_credentials"] or not turn["forbidden_peers"] or turn["bytes_up"]:
         raise Failure(f"kith status counts otherwise: {turn}")
+
+
+class Client:
+    """As little of a TURN client by UDP as makes an allocation (RFC 8656, MD5 and SHA-1)."""
+
+    ALLOCATE, REALM, NONCE, ERROR = 3, 0x14, 0x15, 9
+
+    def __init__(self, server):
+        self.nonce = b""
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.settimeout(10)
+        self.socket.connect((server, 3478))
+
+    def ask(self, body, key=None):
+        """The answer's status and attributes."""
+        head = lambda more: struct.pack("!HHI", self.ALLOCATE, len(body) + more, 0x2112A442) + tid
+        tid = os.urandom(12)
+        message = head(0) + body
+        if key:
+            mac = hmac.new(key, head(24) + body, hashlib.sha1).digest()
+            message = head(24) + body + struct.pack("!HH", 8, 20) + mac
+        self.socket.send(message)
+        got, found, at = self.socket.recv(2048), {}, 20
+        while at < len(got):
+            kind, size = struct.unpack_from("!HH", got, at)
+            found[kind] = got[at + 4:at + 4 + size]
+            at += 4 + (size + 3) // 4 * 4
+        error = found.get(self.ERROR)
+        return error[2] * 100 + error[3] if error else 200, found
+
+    def allocate(self, user, password):
+        put = lambda kind, value: struct.pack("!HH", kind, len(value)) + value + b"\0" * (-len(value) % 4)
+        udp = put(0x19, b"\x11\0\0\0")
+        status, found = self.ask(udp)
+        if status != 401:
+            raise Failure(f"a stranger hears {status}")
+        realm, user = found[self.REALM], user.encode()
+        key = hashlib.md5(user + b":" + realm + b":" + password.encode()).digest()
+        return self.ask(udp + put(6, user) + put(self.REALM, realm)
+                        + put(self.NONCE, found[self.NONCE]), key)[0]
+
+
+def page_credential(h, cookie):
+    with Browser(h.kith) as b:
+        servers = b.ask("GET", "/api/turn", headers={"Cookie": cookie}).json()["iceServers"]
+    found = next(s for s in servers if "credential" in s)
+    return found["username"], found["credential"]
+
+
+@test()
+def turn_ends_with_session_and_account(r):
+    """Signing out, a revoked session and a disabled person end what their credentials made."""
+    h = House(r, tls=(V4, V6), four=V4).people("wendy").start()
+    aor, key = f"wendy@{DOMAIN}", Authenticator(r)
+    cookies = [sign_up(h.kith, aor, key), *(cookie_of(sign_in(h.kith, key)) for _ in range(2))]
+    mine = [page_credential(h, c) for c in cookies]
+    clients = [Client(V4) for _ in mine]
+    count = lambda n: (lambda: json.loads(h.kith.cli("status", "--json"))["turn"]["allocations"] == n)
+    for client, credential_of in zip(clients, mine):
+        if client.allocate(*credential_of) != 200:
+            raise Failure("no allocation for a session")
+    wait(count(3), 15, "three allocations")
+    with Browser(h.kith) as b:
+        if b.ask("POST", "/api/logout", {}, headers={"Cookie": cookies[2]}).status != 204:
+            raise Failure("signing out")
+    wait(count(2), 15, "the end of what the session had that signed out")
+    if Client(V4).allocate(*mine[2]) != 403:
+        raise Failure("its credential is still good")
+    with Browser(h.kith) as b:
+        devices = b.ask("GET", "/api/devices", headers={"Cookie": cookies[0]}).json()["devices"]
+    other = int(mine[1][0].split(":")[2])
+    if other not in [d["id"] for d in devices if d["kind"] == "session"]:
+        raise Failure(f"{other} is no session of {devices}")
+    h.kith.cli("device", "revoke", str(other))
+    wait(count(1), 15, "the end of what the revoked session had")
+    h.kith.cli("user", "disable", aor)
+    wait(count(0), 15, "the end of what a disabled person had")
+    if Client(V4).allocate(*mine[0]) != 403:
+        raise Failure("a disabled person relays")
