@@ -166,6 +166,7 @@ struct answer { /* what we say ourselves */
     unsigned warn_code;  /* 0: 399 */
     slice lines;         /* further header lines, each with CRLF */
     slice to_tag;        /* empty: one that follows from the request */
+    slice json;          /* a body */
 };
 void core_request(struct core *c, struct flow *flow, const struct sip_msg *m);
 /* Answer without keeping state (RFC 3261 8.2.7): the To tag follows from the request. */
@@ -219,6 +220,8 @@ bool core_guard_account(struct core *c, struct flow *flow, const struct sip_msg 
 bool core_guard_domain(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t id);
 
 /* register.c */
+slice register_ice(struct core *c, const struct flow *flow, const struct sip_msg *m,
+                   uint32_t account_id, uint32_t device_id, wall_t until); /* ice.c; may be empty */
 void core_register(struct core *c, struct flow *flow, const struct sip_msg *m);
 void pending_stored(struct core *c, uint64_t ticket, enum err result);
 

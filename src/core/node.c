@@ -33,7 +33,7 @@ void node_config_defaults(struct node_config *c) {
 /* ---- settings ---- */
 
 static size_t settings_text_len(const struct node_config *c) {
-    size_t len = c->name.len + c->server_header.len + 1;
+    size_t len = c->name.len + c->server_header.len + c->stun_urls.len + c->relay_urls.len + 1;
     for (unsigned i = 0; i < c->domain_count; i++) len += c->domains[i].len;
     for (unsigned i = 0; i < c->peer_count; i++) len += c->peer[i].domain.len;
     return len;
@@ -59,6 +59,8 @@ static struct settings *settings_new(const struct node_config *c) {
     s->config.seal_key = NULL;
     s->config.name = settings_take(&at, c->name);
     s->config.server_header = settings_take(&at, c->server_header);
+    s->config.stun_urls = settings_take(&at, c->stun_urls);
+    s->config.relay_urls = settings_take(&at, c->relay_urls);
     for (unsigned i = 0; i < c->domain_count; i++)
         s->config.domains[i] = settings_take(&at, c->domains[i]);
     for (unsigned i = 0; i < c->peer_count; i++)

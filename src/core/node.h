@@ -19,6 +19,7 @@ struct node;
 struct accounts;
 struct location;
 struct dialogs;
+struct json_writer;
 
 #define NODE_DOMAINS_MAX 64
 #define NODE_WORKERS_MAX 64
@@ -63,6 +64,10 @@ struct node_config {
     enum peers_policy peers;
     unsigned peer_count;
     struct node_peer peer[LIMIT_PEERS];
+    /* JSON arrays of the relay's URLs, without credentials and with; what makes those (32 bytes, as
+     * long as the node; NULL: no relay). */
+    slice stun_urls, relay_urls;
+    const uint8_t *relay_key;
     bool force_mail;         /* test: every message crosses workers */
     const uint8_t *seal_key; /* 32 bytes; read by node_new only: opens what is sealed at rest, and
                                 the keys of tokens, branches and nonces are derived from it */
@@ -85,5 +90,9 @@ uint32_t node_run(const struct node *n);
 /* Does this flow live, on whichever worker? For `kith bindings` and status. */
 bool node_flow_lives(struct node *n, uint64_t flow);
 void node_set_tracing(struct node *n, bool on);
+/* Members "iceServers" (RTCIceServer of W3C WebRTC) and "until": a credential of that account and
+ * device (0: none), which ends then. Any thread. */
+void node_put_ice(struct node *n, struct json_writer *w, uint32_t account_id, uint32_t device_id,
+                  wall_t until);
 
 #endif

@@ -216,7 +216,11 @@ void core_register(struct core *c, struct flow *flow, const struct sip_msg *m) {
         return;
     }
     register_keep_flow(c, flow, &a);
-    struct answer ok = { .status = 200, .lines = register_lines(c, flow, m, a.headers) };
+    wall_t until = c->now.wall + (wall_t)longest_s * 1000;
+    if (device.until && device.until < until) until = device.until;
+    struct answer ok = { .status = 200,
+                         .lines = register_lines(c, flow, m, a.headers),
+                         .json = register_ice(c, flow, m, account.id, device_id, until) };
     if (a.must_commit) {
         register_wait(c, flow, m, account.id, &a, core_answer_bytes(c, flow->id, m, &ok));
         return;

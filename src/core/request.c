@@ -44,7 +44,7 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
                         const struct answer *a) {
     const struct node_config *config = node_settings(c->node);
     char tag_mem[2 * TAG_BYTES];
-    size_t room = a->lines.len + ANSWER_LINES_BYTES;
+    size_t room = a->lines.len + a->json.len + ANSWER_LINES_BYTES;
     char *lines_mem = arena_alloc(&c->turn, room);
     if (!lines_mem) return SLICE_NONE;
     struct buf tag = buf_over(tag_mem, sizeof tag_mem);
@@ -61,6 +61,8 @@ slice core_answer_bytes(struct core *c, flow_id f, const struct sip_msg *m,
     struct sip_reply reply = { .status = a->status,
                                .to_tag = a->to_tag.len ? a->to_tag : buf_slice(&tag),
                                .extra_lines = buf_slice(&lines),
+                               .body_type = SLICE("application/json"),
+                               .body = a->json,
                                .source = flow ? &flow->info.peer : NULL,
                                .keep_s = keep_alive_s(m->method) };
     char oc_mem[OVERLOAD_TEXT_MAX];

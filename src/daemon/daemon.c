@@ -135,12 +135,18 @@ static enum err open_store(struct daemon *d, struct buf *why) {
     return e;
 }
 
+void daemon_node_config(struct daemon *d, const struct config *config, const slice *domains,
+                        unsigned domain_count, struct node_config *out) {
+    config_to_node(config, out);
+    out->workers = d->worker_count;
+    out->domain_count = domain_count;
+    memcpy(out->domains, domains, sizeof out->domains);
+    daemon_turn_to_node(d, config->listen_name.len ? config->listen_name : domains[0], out);
+}
+
 static enum err make_node(struct daemon *d, struct buf *why) {
     struct node_config nc;
-    config_to_node(d->config, &nc);
-    nc.workers = d->worker_count;
-    nc.domain_count = d->domain_count;
-    memcpy(nc.domains, d->domains, sizeof nc.domains);
+    daemon_node_config(d, d->config, d->domains, d->domain_count, &nc);
     nc.seal_key = d->seal_key;
     enum err e = node_new(&nc, d->store, clock_now(), &d->node);
     if (e == ERR_OK) return e;
@@ -258,6 +264,13 @@ static void *worker_run(void *arg) {
     return NULL;
 }
 
+/* The ports are known now. */
+static enum err tell_node_of_relay(struct daemon *d) {
+    struct node_config nc;
+    daemon_node_config(d, d->config, d->domains, d->domain_count, &nc);
+    return node_configure(d->node, &nc);
+}
+
 static enum err start_workers(struct daemon *d) {
     struct io *all[NODE_WORKERS_MAX];
     for (unsigned i = 0; i < d->worker_count; i++) all[i] = d->workers[i].io;
@@ -336,6 +349,7 @@ static enum err start(struct daemon *d, struct buf *why) {
     if (e == ERR_OK) e = make_certs(d, why);
     if (e == ERR_OK) e = daemon_turn_prepare(d, why);
     if (e == ERR_OK) e = make_workers(d, why);
+    if (e == ERR_OK) e = tell_node_of_relay(d);
     if (e == ERR_OK && d->options.demo) e = demo_prepare(d, why);
     if (e == ERR_OK) e = daemon_web_start(d);
     if (e == ERR_OK) e = start_workers(d);

@@ -77,6 +77,9 @@ unsigned daemon_domains(struct daemon *d, const struct config *c,
                         slice out[static NODE_DOMAINS_MAX]);
 /* Listeners by that configuration; addresses of a family that this host lacks are left out when
  * they are not the operator's own words. */
+/* All that the node is told; `domains` as large as the node's. */
+void daemon_node_config(struct daemon *d, const struct config *config, const slice *domains,
+                        unsigned domain_count, struct node_config *out);
 NODISCARD enum err daemon_listeners(struct daemon *d, struct buf *why);
 
 /* daemon_web.c: the page's calls; the hooks are io's. */

@@ -69,10 +69,7 @@ static enum err prepare_certs(struct daemon *d, struct plan *p, struct buf *why)
 
 static enum err configure_node(struct daemon *d, const struct plan *p) {
     struct node_config nc;
-    config_to_node(p->config, &nc);
-    nc.workers = d->worker_count;
-    nc.domain_count = p->domain_count;
-    memcpy(nc.domains, p->domains, sizeof nc.domains);
+    daemon_node_config(d, p->config, p->domains, p->domain_count, &nc);
     return node_configure(d->node, &nc);
 }
 

@@ -207,10 +207,6 @@ static void put_uri(struct json_writer *w, slice host, const struct addr *at, co
     if (!b.full) json_put_text(w, NULL, buf_slice(&b));
 }
 
-void daemon_put_turn_uris(void *ctx, struct json_writer *w) {
-    daemon_put_turn_urls(ctx, w, "uris", false);
-}
-
 /* Was the same said for a listener before this one? One name covers both families. */
 static bool is_said(const struct daemon *d, size_t count, uint16_t port) {
     const struct io_listen *l = &d->listen[count];
@@ -221,10 +217,10 @@ static bool is_said(const struct daemon *d, size_t count, uint16_t port) {
     return false;
 }
 
-void daemon_put_turn_urls(struct daemon *d, struct json_writer *w, const char *member,
-                          bool is_stun) {
+/* Those that need credentials, or (RFC 7064) those that need none. */
+static void put_urls(struct daemon *d, slice name, struct json_writer *w, const char *member,
+                     bool is_stun) {
     bool by_address = is_local_only(d);
-    slice name = d->config->listen_name.len ? d->config->listen_name : d->domains[0];
     json_begin_array(w, member);
     for (size_t i = 0; i < d->listen_count && d->turn.is_on; i++) {
         const struct io_listen *l = &d->listen[i];
@@ -240,4 +236,24 @@ void daemon_put_turn_urls(struct daemon *d, struct json_writer *w, const char *m
             put_uri(w, name, &at, "turns", "tcp");
     }
     json_end(w);
+}
+
+void daemon_put_turn_uris(void *ctx, struct json_writer *w) {
+    struct daemon *d = ctx;
+    put_urls(d, d->config->listen_name.len ? d->config->listen_name : d->domains[0], w, "uris",
+             false);
+}
+
+static slice urls_text(struct daemon *d, slice name, bool is_stun, struct buf b) {
+    struct json_writer w = json_over(&b);
+    put_urls(d, name, &w, NULL, is_stun);
+    return b.full ? SLICE("[]") : buf_slice(&b);
+}
+
+void daemon_turn_to_node(struct daemon *d, slice name, struct node_config *out) {
+    struct daemon_turn *t = &d->turn;
+    if (!t->is_on) return;
+    out->stun_urls = urls_text(d, name, true, buf_over(t->stun_urls, sizeof t->stun_urls));
+    out->relay_urls = urls_text(d, name, false, buf_over(t->relay_urls, sizeof t->relay_urls));
+    out->relay_key = t->key;
 }

@@ -18,25 +18,9 @@ static void give_answer(void *ctx, unsigned worker, uint64_t ticket, unsigned st
     if (e != ERR_OK) LOG(LOG_ERROR, "web.answer_lost", LOG_F_STR("why", err_text(e)));
 }
 
-/* RTCIceServer of W3C WebRTC: STUN without credentials, the relay with those of this account. */
 static void put_ice(void *ctx, struct json_writer *w, uint32_t account_id, uint32_t device_id,
                     wall_t until) {
-    struct daemon *d = ctx;
-    struct turn_credential made;
-    json_begin_array(w, "iceServers");
-    if (d->turn.is_on) {
-        turn_credential_make(d->turn.key, account_id, device_id, until, &made);
-        json_begin_object(w, NULL);
-        daemon_put_turn_urls(d, w, "urls", true);
-        json_end(w);
-        json_begin_object(w, NULL);
-        daemon_put_turn_urls(d, w, "urls", false);
-        json_put_str(w, "username", made.username);
-        json_put_str(w, "credential", made.password);
-        json_end(w);
-        crypto_wipe(&made, sizeof made);
-    }
-    json_end(w);
+    node_put_ice(((struct daemon *)ctx)->node, w, account_id, device_id, until);
 }
 
 /* The page's name: in the certificate, and in phones' routes too. */

@@ -18,6 +18,7 @@ struct daemon_turn { /* what the workers' relays point into */
     struct addr own[TURN_OWN_MAX];
     uint8_t key[32];
     slice realm;
+    char stun_urls[1024], relay_urls[2048]; /* for the node's next settings */
 };
 
 /* The key of credentials and nonces: it follows from the data directory's own, so that a command
@@ -31,8 +32,7 @@ void daemon_turn_fini(struct daemon *d); /* after the workers */
 void daemon_put_turn(struct daemon *d, struct json_writer *w);
 /* An array "uris": where a client finds the relay (RFC 7065). */
 void daemon_put_turn_uris(void *ctx, struct json_writer *w);
-/* The same under another name; is_stun: those that need no credentials instead (RFC 7064). */
-void daemon_put_turn_urls(struct daemon *d, struct json_writer *w, const char *member,
-                          bool is_stun);
+/* What the node tells clients of the relay; `name`: this host's. Once the listeners are open. */
+void daemon_turn_to_node(struct daemon *d, slice name, struct node_config *out);
 
 #endif

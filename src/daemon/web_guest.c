@@ -105,7 +105,6 @@ static void put_guest(struct web_call *c, const struct web_guest *g, const struc
     json_put_text(&c->answer, "to", click->aor);
     json_put_text(&c->answer, "ws", buf_slice(&ws));
     config->put_ice(config->ctx, &c->answer, g->account_id, 0, g->until);
-    json_put_wall(&c->answer, "until", g->until);
 }
 
 static void put_cors(struct web_call *c) {

@@ -122,6 +122,5 @@ unsigned web_turn(struct web_call *c) {
     const struct web_config *config = &c->web->config;
     config->put_ice(config->ctx, &c->answer, c->session.account_id, c->session.id,
                     c->session.until);
-    json_put_wall(&c->answer, "until", c->session.until);
     return 200;
 }

@@ -8,6 +8,7 @@ import socket
 import struct
 
 from cases import House, test
+from phone import Phone
 from rig import DOMAIN, TLS_PORT, V4, V6, Failure, have, wait
 from web import Authenticator, Browser, cookie_of, sign_in, sign_up
 
@@ -164,3 +165,22 @@ def turn_ends_with_session_and_account(r):
     wait(count(0), 15, "the end of what a disabled person had")
     if Client(V4).allocate(*mine[0]) != 403:
         raise Failure("a disabled person relays")
+
+
+@test()
+def turn_credential_from_register(r):
+    """A phone that asks by Accept hears from its registrar where the relay is; what it hears is good."""
+    h = House(r, tls=(V4, V6), four=V4).people("tom").start()
+    tom = Phone(r, h.kith, f"tom@{DOMAIN}", h.secrets["tom"])
+    if tom.register().body:
+        raise Failure("a body that was not asked for")
+    tom.send(tom.register_text() + "\nAccept: application/json")
+    answer = tom.expect(200, 15, method="REGISTER")
+    servers = json.loads(answer.body)["iceServers"]
+    if not any(url.startswith("turns:") for url in servers[1]["urls"]):
+        raise Failure(f"{servers}")
+    if Client(V4).allocate(servers[1]["username"], servers[1]["credential"]) != 200:
+        raise Failure(f"not good for an allocation: {servers}")
+    h.kith.cli("user", "disable", f"tom@{DOMAIN}")
+    wait(lambda: json.loads(h.kith.cli("status", "--json"))["turn"]["allocations"] == 0, 15,
+         "the end of what a disabled person had")

@@ -79,6 +79,13 @@ static bool cmd_set(struct world *w, slice rest, struct script *s) {
         w->config.name = text_keep(w, rest);
         return before_start(w);
     }
+    if (slice_eq(name, SLICE("relay_urls"))) {
+        static const uint8_t key[32] = "the key of a relay that is told.";
+        w->config.relay_key = key;
+        w->config.stun_urls = SLICE("[\"stun:example.org:3478\"]");
+        w->config.relay_urls = text_keep(w, rest);
+        return before_start(w);
+    }
     if (slice_eq(name, SLICE("recurse_own"))) {
         w->config.recurse_own = slice_eq(rest, SLICE("on"));
         return before_start(w);
