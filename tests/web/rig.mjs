@@ -18,7 +18,7 @@ import { writeScene, writeTone } from "./scene.mjs";
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 export const ROOT = path.join(HERE, "../..");
 const require = createRequire(path.join(ROOT, "web/package.json"));
-const { chromium } = require("playwright-core");
+const { chromium, firefox } = require("playwright-core");
 export const AXE = require.resolve("axe-core/axe.min.js");
 export const LIMIT_MS = 30_000;
 
@@ -194,6 +194,16 @@ export function startBrowser(server) {
   });
 }
 
+export const FIREFOX = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
+
+/** Debian's Firefox, by WebDriver BiDi; its own made-up camera and microphone. */
+export function startFirefox() {
+  return firefox.launch({
+    channel: "moz-firefox", executablePath: FIREFOX,
+    firefoxUserPrefs: { "media.navigator.streams.fake": true, "media.navigator.permission.disabled": true, "media.autoplay.default": 0 },
+  });
+}
+
 /** Runs in the page before anything else: lets the tests see the connections. */
 function spy() {
   window.spied = { pcs: [], sockets: [], notes: [], config: {} };
@@ -246,6 +256,19 @@ export class Person {
     await person.button("Make the passkey").click();
     await person.ready();
     return person;
+  }
+
+  /** The same person in another browser, which has no made-up authenticator: the session's cookie goes along. */
+  async in(browser) {
+    const there = Object.assign(new Person(), this, { errors: [] });
+    there.context = await browser.newContext({ ...DESK, ignoreHTTPSErrors: true });
+    there.context.setDefaultTimeout(LIMIT_MS);
+    await there.context.addCookies(await this.context.cookies());
+    await there.context.addInitScript(spy);
+    there.page = await there.open();
+    await there.page.goto(this.server.base + "/");
+    await there.ready();
+    return there;
   }
 
   async open() {

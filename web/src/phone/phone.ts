@@ -775,5 +775,11 @@ type AcceptReplaces = (init: (session: RTCSession) => void) => void;
 
 /** No bundle policy but the browser's own: with max-bundle it refuses phones that know no BUNDLE (RFC 9143). */
 function pcConfig(iceServers: RTCIceServer[]): RTCConfiguration {
-  return { iceServers };
+  return { iceServers: iceServers.flatMap(usable) };
+}
+
+/** The ports of SIP are among those that browsers open nothing to; Firefox refuses all the servers for one of them. */
+function usable(server: RTCIceServer): RTCIceServer[] {
+  const urls = [server.urls].flat().filter((url) => !/:506[01](\?|$)/.test(url));
+  return urls.length > 0 ? [{ ...server, urls }] : [];
 }
