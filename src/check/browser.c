@@ -1,10 +1,9 @@
 /* check/browser.c - a WebRTC client in a browser: its WebSocket, its descriptions, and how its
  * media begins. It registers with us and answers calls by itself (check/phone.h). */
-#include "check/browser_media.h"
-#include "check/caller.h"
 #include "check/link.h"
 #include "check/phone.h"
 #include "check/probe.h"
+#include "check/secure.h"
 #include "check/tests.h"
 #include "check/ws.h"
 
@@ -297,18 +296,7 @@ static bool start(struct test *t, struct start *s, bool answers) {
     s->media = media_open(s->up.a);
     if (!s->media) return false;
     s->media->answers = answers;
-    char host[64] = "";
-    struct buf b = buf_over(host, sizeof host - 1);
-    addr_put_host(&b, &s->media->at);
-    unsigned port = s->media->at.port;
-    const char *v = s->media->at.family == ADDR_V6 ? "IP6" : "IP4";
-    s->up.ok = ua_ask(
-        s->up.a,
-        CALL(text(t,
-                  "v=0\r\no=- 5 1 IN %s %s\r\ns=-\r\nc=IN %s %s\r\nt=0 0\r\na=ice-lite\r\n"
-                  "m=audio %u UDP/TLS/RTP/SAVPF 111\r\n" OPUS ICE
-                  "a=candidate:1 1 udp 2130706431 %s %u typ host\r\na=end-of-candidates\r\n" KEYED,
-                  v, host, v, host, port, host, port)));
+    s->up.ok = ua_ask(s->up.a, CALL(secure_sdp(s->media, "audio 111\r\n" OPUS, KEYED)));
     if (!t->verdict && !(s->up.ok && s->up.ok->status / 100 == 2))
         test_unclear(t, "the browser does not answer the call: %u",
                      s->up.ok ? s->up.ok->status : 0);

@@ -20,9 +20,11 @@
     X(ROLE_PHONE | ROLE_BROWSER, phone_core)                                                       \
     X(ROLE_PHONE | ROLE_BROWSER, phone_uac)                                                        \
     X(ROLE_PHONE | ROLE_BROWSER, phone_ice)                                                        \
+    X(ROLE_PHONE | ROLE_BROWSER, phone_dtls)                                                       \
     X(ROLE_PHONE, phone_rtp)                                                                       \
     X(ROLE_PHONE, phone_hands)                                                                     \
     X(ROLE_BROWSER, browser)                                                                       \
+    X(ROLE_BROWSER, browser_rate)                                                                  \
     X(ROLE_TRUNK, trunk_pbx)                                                                       \
     X(ROLE_TRUNK | ROLE_LISTENS, trunk_provider)
 

@@ -1,8 +1,8 @@
 /* check/ua.c - the user agent: writing what a test asks for, waiting for what it wants. */
 #include "check/ua.h"
 
-#include "check/browser_media.h"
 #include "check/link.h"
+#include "check/media.h"
 #include "check/phone.h"
 #include "check/run.h"
 #include "crypto/crypto.h"

@@ -1,15 +1,14 @@
 """A WebRTC client that registers over secure WebSocket and answers every call by itself: right by default,
 wrong where it is told to be; see fake.py. What it shares with a phone is proved there."""
 import asyncio
-import hmac
 import re
 import secrets
 import ssl
 import struct
-import zlib
 
 import fake_ws
-from fake_phone import FINGERPRINT, FakePhone
+from fake_phone import FakePhone
+from fake_secure import SecureMedia
 from sipmsg import Msg
 
 UFRAG, PWD = "fake", "fakefakefakefakefakefake"
@@ -17,43 +16,21 @@ ICE = [f"a=ice-ufrag:{UFRAG}", f"a=ice-pwd:{PWD}", "a=ice-options:ice2"]
 MID = "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid"
 
 
-class Media(asyncio.DatagramProtocol):
-    """ICE as the controlling agent, then a ClientHello again and again: its server never answers."""
-
-    def __init__(self, bad, theirs):
-        self.bad, self.theirs, self.proved = bad, theirs, False
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def datagram_received(self, data, peer):
-        self.proved = self.proved or data[:2] == b"\1\1"
+class WrongMedia(SecureMedia):
+    """ICE, then a ClientHello again and again, which is wrong where its own tests look, and never answered."""
+    TESTS = ("WEB-003/silent-candidate", "WEB-009/nothing-in-clear", "MSEC-009/suites", "MSEC-007/order",
+             "MSEC-008/versions")
 
     async def live(self):
         for _ in range(100):
             if not self.bad("WEB-009/nothing-in-clear") or not self.proved:
-                self.transport.sendto(self.check())
+                self.put(self.check())
             if self.proved and self.bad("WEB-009/nothing-in-clear"):
-                self.transport.sendto(b"\x80\x6f" + bytes(170))
+                self.put(b"\x80\x6f" + bytes(170))
             if self.proved or self.bad("WEB-003/silent-candidate"):
                 for part in self.hello():
-                    self.transport.sendto(part)
+                    self.put(part)
             await asyncio.sleep(0.1)
-        self.transport.close()
-
-    def check(self):
-        def attribute(kind, value):
-            return struct.pack(">HH", kind, len(value)) + value + bytes(-len(value) % 4)
-
-        def head(size):
-            return struct.pack(">HH", 1, size) + b"\x21\x12\xa4\x42" + ident
-        ident = secrets.token_bytes(12)
-        body = attribute(6, f"{self.theirs[0]}:{UFRAG}".encode()) + attribute(0x24, b"\x6e\0\1\xff")
-        body += attribute(0x802a, secrets.token_bytes(8))
-        key = b"another" if self.bad("WEB-001/full-ice") else self.theirs[1].encode()
-        body += attribute(8, hmac.digest(key, head(len(body) + 24) + body, "sha1"))
-        crc = zlib.crc32(head(len(body) + 8) + body) ^ 0x5354554e
-        return head(len(body) + 8) + body + attribute(0x8028, struct.pack(">I", crc))
 
     def hello(self):
         suites = [0x1301, 0xc02f] if self.bad("MSEC-009/suites") else [0x1301, 0xc02b]
@@ -75,10 +52,6 @@ class Media(asyncio.DatagramProtocol):
 
 
 class FakeBrowser(FakePhone):
-    def __init__(self, people, cert, broken=""):
-        super().__init__(people, cert, broken)
-        self.cert = cert
-
     async def live(self):
         context = ssl.create_default_context(cafile=self.cert.file)
         context.check_hostname = False
@@ -109,6 +82,9 @@ class FakeBrowser(FakePhone):
         finally:
             self.writer.close()
 
+    async def ping(self, seconds):
+        """RFC 7118 6: the frames of WebSocket do that, and not CRLFs beside them."""
+
     def send(self, m):
         data = m.bytes()
         if not m.start.startswith("SIP/2.0"):
@@ -130,31 +106,33 @@ class FakeBrowser(FakePhone):
             return False
         if "a=fingerprint" in offer:
             older = {"RTP/SAVPF": "WEB-006/older-savpf", "RTP/AVP": "WEB-006/older-avp"}
-            return not self.bad(older.get(re.search(r"m=audio \d+ (\S+)", offer).group(1), "-"))
+            return not self.bad(older.get(re.search(r"m=\S+ \d+ (\S+)", offer).group(1), "-"))
         return self.bad("MSEC-009/clear") if "RTP/AVP" in offer else self.bad(
             "WEB-005/sdes" if "a=crypto" in offer else "WEB-005/no-fingerprint")
 
     def describe(self, offer, dialog):
         media = re.findall(r"m=(\S+) (\d+) (\S+) ([^\r\n]*)((?:\r?\n(?!m=)[^\r\n]*)*)", offer)
         lines = self.own_offer() if not media else self.answer_lines(offer, media)
-        found = re.search(r"a=candidate:\S+ \S+ udp \S+ (\S+) (\d+)", offer)
-        if found:
-            theirs = [re.search(f"a=ice-{x}:(\\S+)", offer).group(1) for x in ("ufrag", "pwd")]
-            self.later(self.check_and_go(found.groups(), theirs))
+        self.keyed(dialog, offer)
         dialog["version"] = dialog.get("version", 0) + 1
         return "\r\n".join([f"v=0\r\no=- 9 {dialog['version']} IN IP4 127.0.0.1", "s=-", "t=0 0", *lines]) + "\r\n"
 
-    async def check_and_go(self, place, theirs):
-        _, media = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: Media(self.bad, theirs), remote_addr=(place[0], int(place[1])))
-        await media.live()
+    def secure(self, dialog):
+        if "secure" not in dialog and self.broken in WrongMedia.TESTS:
+            dialog["secure"] = WrongMedia(self.bad, self.cert.file)
+            self.ends.append(dialog["secure"])
+        return super().secure(dialog)
+
+    def keyed(self, dialog, sdp):
+        if re.search(r"a=candidate:\S+ \S+ udp ", sdp):
+            self.secure(dialog).begin(sdp, "a=setup:active" in sdp, UFRAG)
 
     def own_offer(self):
         profile = "RTP/AVP" if self.bad("WEB-006/offer") else "UDP/TLS/RTP/SAVPF"
         mux = [] if self.bad("WEB-007/offer") else ["a=rtcp-mux"]
         crypto = ["a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x"] if self.bad("MSEC-009/offer") else []
         return [f"m=audio 41000 {profile} 111 0 8 101", "c=IN IP4 192.0.2.7", "a=rtpmap:111 opus/48000/2",
-                "a=rtpmap:101 telephone-event/8000", "a=mid:0", *ICE, *mux, *crypto, "a=setup:actpass", FINGERPRINT,
+                "a=rtpmap:101 telephone-event/8000", "a=mid:0", *ICE, *mux, *crypto, "a=setup:actpass", self.fingerprint,
                 f"a=tls-id:{secrets.token_hex(16)}", "a=candidate:1 1 udp 2130706431 192.0.2.7 41000 typ host"]
 
     def answer_lines(self, offer, media):
@@ -166,7 +144,7 @@ class FakeBrowser(FakePhone):
             mid = re.search(r"a=mid:(\S+)", rest)
             if self.bad("WEB-009/answer"):
                 profile = "RTP/SAVPF"
-            lines += [f"m={kind} {port} {profile} {formats}", "c=IN IP4 192.0.2.7", *ICE, "a=setup:active", FINGERPRINT]
+            lines += [f"m={kind} {port} {profile} {formats}", "c=IN IP4 192.0.2.7", *ICE, "a=setup:active", self.fingerprint]
             lines += re.findall("a=rtpmap:[^\r\n]*", rest)
             if "a=rtcp-mux" in rest and not self.bad("WEB-007/answer") and (
                     kind == "audio" or not self.bad("MEET-005/bundled")):

@@ -8,10 +8,11 @@ import secrets
 import socket
 
 from fake_caller import Caller
+from fake_secure import SecureMedia, fingerprint_of
 from sipmsg import Msg, params, split, uri_of
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, INFO, REFER, SUBSCRIBE, NOTIFY, PRACK"
-FINGERPRINT = "a=fingerprint:SHA-256 " + ":".join(["AB"] * 32)
+NOWHERE = (9, 40000, 40002)  # ports of descriptions that no media is behind
 INSTANCE = '"<urn:uuid:00000000-0000-1000-8000-0000000000aa>"'
 
 
@@ -36,6 +37,7 @@ class FakePhone(Caller):
         self.number, self.call_id, self.gruu = 0, secrets.token_hex(6), None
         self.acked, self.pending, self.version = set(), {}, 7
         self.pinging, self.ponged = False, False
+        self.cert, self.fingerprint, self.ends = cert, fingerprint_of(cert.file), []
 
     def bad(self, *tests):
         return self.broken in tests
@@ -56,6 +58,8 @@ class FakePhone(Caller):
         for task in list(self.tasks):
             task.cancel()
         self.ice.close()
+        for end in self.ends:
+            end.close()
 
     def connect(self):
         return asyncio.open_connection("127.0.0.1", self.port)
@@ -192,6 +196,9 @@ class FakePhone(Caller):
             return self.reply(m, refusal) if m.method != "ACK" and refusal != "drop" else None
         if m.method == "ACK":
             self.acked.add((m.get("Call-ID"), m.cseq[0]))
+            dialog = self.dialogs.get((m.get("Call-ID"), params(m.get("To") or "").get("tag")))
+            if dialog and m.body:
+                self.keyed(dialog, m.body.decode(errors="replace"))
             return None
         branch = (m.branch(), m.method)
         if branch in self.last:
@@ -268,6 +275,8 @@ class FakePhone(Caller):
 
     def on_bye(self, m, dialog):
         self.dialogs.pop((m.get("Call-ID"), params(m.get("To"))["tag"]), None)
+        if "secure" in dialog:
+            dialog["secure"].close()
         gone = dialog.get("refused") and self.bad("SDP-004/refused-reinvite")
         return self.reply(m, 481 if gone or self.bad("SDP-008/bye") else 200)
 
@@ -333,6 +342,19 @@ class FakePhone(Caller):
             self.send(r)
             gap = min(gap * 2, 4)
 
+    def secure(self, dialog):
+        """The end of its media under keys: one for each call."""
+        if "secure" not in dialog:
+            dialog["secure"] = SecureMedia(self.bad, self.cert.file)
+            self.ends.append(dialog["secure"])
+        return dialog["secure"]
+
+    def keyed(self, dialog, sdp):
+        """Their description: an offer (we are active), or an answer (they are)."""
+        place = re.search(r"m=\S+ (\d+) UDP/TLS", sdp)
+        if place and int(place.group(1)) not in NOWHERE and "a=fingerprint" in sdp:
+            self.secure(dialog).begin(sdp, "a=setup:active" in sdp)
+
     def describe(self, offer, dialog):
         offer = offer.replace("\r\n", "\n")
         media = re.findall(r"m=(\S+) (\d+) (\S+) ([^\n]*)((?:\n(?!m=|--)[^\n]*)*)", offer)
@@ -340,7 +362,7 @@ class FakePhone(Caller):
         if not media:
             if self.bad("SDP-006/offers"):
                 return ""
-            keys = [] if self.bad("MSEC-001/phone-keys") else [FINGERPRINT]
+            keys = [] if self.bad("MSEC-001/phone-keys") else [self.fingerprint]
             setup = "active" if self.bad("MSEC-002/actpass") else "actpass"
             pcmu = "70" if self.bad("RTP-006/payload-range") else "0"
             candidate = "127.0.0.1" if self.bad("NAT-002/candidates") else "192.0.2.7"
@@ -348,7 +370,7 @@ class FakePhone(Caller):
                      "a=rtpmap:8 PCMA/8000"]
             if not self.bad("MEET-007/codecs"):
                 names.append("a=rtpmap:101 telephone-event/8000")
-            out = [f"m=audio 41000 UDP/TLS/RTP/SAVP 96 {pcmu} 8 101", *names, f"a=setup:{setup}", *keys,
+            out = [f"m=audio {self.secure(dialog).port} UDP/TLS/RTP/SAVP 96 {pcmu} 8 101", *names, f"a=setup:{setup}", *keys,
                    f"a=tls-id:{secrets.token_hex(16)}", "a=rtcp-mux",
                    f"a=candidate:1 1 UDP 2130706431 {candidate} 41000 typ host"]
             if not self.bad("NAT-003/ice2"):
@@ -364,7 +386,8 @@ class FakePhone(Caller):
                 self.later(self.media(self.message, offer, dialog))
                 continue
             setup = "actpass" if self.bad("MSEC-003/role") else "active"
-            out += [f"m=audio 41000 {profile} {formats}", f"a=setup:{setup}", FINGERPRINT]
+            self.keyed(dialog, offer)
+            out += [f"m=audio {self.secure(dialog).port} {profile} {formats}", f"a=setup:{setup}", self.fingerprint]
             if "sendonly" in lines and not self.bad("SDP-001/sendonly"):
                 out.append("a=recvonly")
             event = re.search(r"a=rtpmap:101 [^\n]*", lines)
@@ -372,7 +395,7 @@ class FakePhone(Caller):
                 other = self.bad("SDP-003/payload") and dialog["version"] > 1
                 out.append("a=rtpmap:101 opus/48000/2" if other else event.group(0))
             out += self.ice_lines(offer, dialog)
-            if self.bad("RTP-005/mux"):
+            if self.bad("RTP-005/mux") or "a=rtcp-mux" in lines:
                 out.append("a=rtcp-mux")
         text = "\r\n".join(["s=-", "c=IN IP4 127.0.0.1", "t=0 0", *out]) + "\r\n"
         version = dialog.get("version", 1)

@@ -91,7 +91,7 @@ async def check(kith, cert, directory, role, broken, tests):
 
 
 async def judge(kith, cert, directory, role, tests, limit, pattern):
-    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "fake_caller.py",
+    source = "".join((HERE / name).read_text() for name in ("fake.py", "fake_relay.py", "fake_phone.py", "fake_caller.py", "fake_secure.py",
                                                             "fake_ws.py", "fake_browser.py", "fake_trunk.py",
                                                             "run.py"))
     wrong, good = {}, {}
