@@ -11,10 +11,11 @@
 #define SDP_OF(c, media)                                                                           \
     "v=0\r\no=- 5 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 " c "\r\nt=0 0\r\n" media
 #define SDP(media) SDP_OF("127.0.0.1", media)
-#define KEYED                                                                                      \
-    "a=setup:actpass\r\na=fingerprint:SHA-256 "                                                    \
-    "4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD:B9:B1:3F:82:18:3B:54:02:"   \
-    "12:DF\r\n"
+/* Of no certificate. */
+#define FINGERPRINT                                                                                \
+    "SHA-256 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB:4A:AD:B9:B1:3F:82:18:3B:" \
+    "54:02:12:DF"
+#define KEYED "a=setup:actpass\r\na=fingerprint:" FINGERPRINT "\r\n"
 
 struct up { /* a call to the phone */
     struct ua *a;

@@ -81,8 +81,7 @@ class FakePhone(Caller):
         data = b""
         try:
             while more := await reader.read(65536):
-                self.ponged = self.ponged or more.startswith(b"\r\n")
-                data = (data + more).lstrip(b"\r\n")
+                data = self.without_pongs(data + more)
                 while (end := data.find(b"\r\n\r\n")) >= 0:
                     size = re.search(rb"(?i)\r\n(?:content-length|l)\s*: *(\d+)", data[:end + 2])
                     size = end + 4 + (int(size.group(1)) if size else 0)
@@ -90,10 +89,16 @@ class FakePhone(Caller):
                         break
                     if not (self.bad("PARSE-002/phone-many") and b"Call-ID: many" in data[:size]):
                         self.take(Msg.read(data[:size]))
-                    data = b"" if self.bad("PARSE-002/phone-two") else data[size:].lstrip(b"\r\n")
+                    data = b"" if self.bad("PARSE-002/phone-two") else self.without_pongs(data[size:])
         except (ConnectionError, asyncio.CancelledError):
             pass
         self.writer.close()
+
+    def without_pongs(self, data):
+        """What stands before the next message; a pong may come right behind one."""
+        rest = data.lstrip(b"\r\n")
+        self.ponged = self.ponged or len(rest) < len(data)
+        return rest
 
     def send(self, m):
         self.writer.write(m.bytes())

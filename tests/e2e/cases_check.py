@@ -3,6 +3,7 @@ import json
 import pathlib
 
 import rig
+import tones
 from cases import House, test
 from rig import DOMAIN, Failure
 
@@ -115,7 +116,7 @@ def check_coturn(r):
         raise Failure(f"only {len(passed)} requirements pass")
 
 
-@test(seconds=180)
+@test(seconds=240)
 def check_baresip(r):
     """`kith check phone` with a baresip that answers by itself, over UDP."""
     rig.have("baresip")
@@ -124,7 +125,7 @@ def check_baresip(r):
     tester.wait_text("Waiting for a phone", 10)
     r.dns()
     rig.Baresip(r, "bob", f"bob@{DOMAIN}", "x", port=5060, transport="udp", regint=60).start(register=False)
-    rig.wait(lambda: out.exists() or not tester.alive(), 150, "the report")
+    rig.wait(lambda: out.exists() or not tester.alive(), 210, "the report")
     if not out.exists():
         raise Failure(f"no report: {tester.text()[-400:]}")
     rig.wait(lambda: not tester.alive(), 10, "the tester to end")
@@ -162,7 +163,8 @@ def check_linphone(r):
                                 LINPHONE_AREAS, "--patience", "2", "--json", out])
     tester.wait_text("Waiting for a phone", 10)
     r.dns()
-    rig.Linphone(r, "lina", f"lina@{DOMAIN}", "x", chain, all_codecs=True).start(register=False)
+    tone = tones.write(r.dir / "tone.wav", 660)
+    rig.Linphone(r, "lina", f"lina@{DOMAIN}", "x", chain, tone, all_codecs=True).start(register=False)
     rig.wait(lambda: not tester.alive(), 230, "the report")
     if not out.exists():
         raise Failure(f"no report: {tester.text()[-400:]}")

@@ -453,6 +453,7 @@ reg_sendregister=1
 publish=0
 [rtp]
 audio_rtp_port={rtp}
+rtcp_mux={int(all_codecs)}
 [net]
 mtu=1300
 {codecs}[misc]
