@@ -173,6 +173,17 @@ static uint64_t sum(struct daemon *d, size_t at) {
     return n;
 }
 
+static void put_limits(const struct daemon *d, struct json_writer *w) {
+    const struct turn_config *c = &d->turn.relay.turn;
+    json_begin_object(w, "limits");
+    json_put_u64(w, "allocations_per_worker", c->allocations_max);
+    json_put_u64(w, "allocations_per_account", d->config->turn_per_account);
+    json_put_u64(w, "bytes_per_second", c->bytes_per_s);
+    json_put_u64(w, "lifetime_s", c->lifetime_s);
+    json_put_u64(w, "lifetime_max_s", c->lifetime_max_s);
+    json_end(w);
+}
+
 void daemon_put_turn(struct daemon *d, struct json_writer *w) {
 #define ROW(name)                                                                                  \
     { #name, offsetof(struct turn_counters, name) }
@@ -187,7 +198,10 @@ void daemon_put_turn(struct daemon *d, struct json_writer *w) {
     json_put_bool(w, "on", d->turn.is_on);
     for (size_t i = 0; i < ARRAY_LEN(rows) && d->turn.is_on; i++)
         json_put_u64(w, rows[i].name, sum(d, rows[i].at));
-    if (d->turn.is_on) daemon_put_turn_uris(d, w);
+    if (d->turn.is_on) {
+        put_limits(d, w);
+        daemon_put_turn_uris(d, w);
+    }
     json_end(w);
 }
 

@@ -58,6 +58,8 @@ def turn_over_everything(r):
     turn = json.loads(h.kith.cli("status", "--json"))["turn"]
     if turn["created"] < 6 or turn["bytes_up"] < 6 * 20 * 160:
         raise Failure(f"kith status counts otherwise: {turn}")
+    if turn["limits"]["allocations_per_account"] != 20 or turn["limits"]["lifetime_s"] != 600:
+        raise Failure(f"kith status says other limits: {turn}")
 
 
 @test()
