@@ -8,6 +8,7 @@ from rig import DOMAIN, V4, V6, Failure
 from zone import Zone
 
 FOUR, SIX = "198.51.100.2", "2001:db8:6::2"
+FIXED = "198.18.1.2"  # IPv4 for SIX, by a static mapping
 
 
 def phone_at(r, h, host, name):
@@ -93,3 +94,27 @@ def domain_behind_nat64(r):
     if not status["connects_ok"] or status["connects_up"] < 1:
         raise Failure(f"six.test has no connection of its own: {status}")
     talk(alice, bob)
+
+
+@test()
+def domain_called_through_nat64(r):
+    """An IPv4-only domain calls an IPv6-only server, at the IPv4 address a NAT64 keeps for it."""
+    ca = Authority(r)
+    four, six = Host("four", FOUR), Host("six", SIX)
+    translate(r, fixed=(FIXED, SIX))
+    six.cannot_reach(FOUR)
+    four.cannot_reach(SIX)
+    zone4, zone6 = Zone(at=(four.router,)), Zone(at=(six.router,), dns64=PREFIX)
+    for zone in (zone4, zone6):
+        publish(zone, "six.test", FIXED, SIX)
+        publish(zone, "four.test", FOUR)
+        zone.start()
+    a = domain_at(r, ca, "six.test", six, f"[{six.router}]:53").start("alice")
+    b = domain_at(r, ca, "four.test", four, f"{four.router}:53").start("bob")
+    alice, bob = a.phone("alice"), b.phone("bob")
+    request = talk(bob, alice)
+    if "bob@four.test" not in request.get("from"):
+        raise Failure(f"alice was called by {request.get('from')}")
+    ours, theirs = a.kith.status(), b.kith.status()
+    if theirs["connects_ok"] < 1 or theirs["connects_up"] < 1 or ours["connects_ok"]:
+        raise Failure(f"the connection is not four.test's own: {theirs}")

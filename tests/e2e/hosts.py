@@ -78,17 +78,20 @@ class Host(contextlib.AbstractContextManager):
         raise Failure(f"host {self.name} has a way to {address}")
 
 
-def translate(r, pool="198.18.0.0/24"):
-    """A NAT64 between the test's hosts: IPv6 to PREFIX becomes IPv4 from the pool."""
+def translate(r, pool="198.18.0.0/24", fixed=None):
+    """A NAT64 between the test's hosts: IPv6 to PREFIX becomes IPv4 from the pool. `fixed` is a
+    pair: what comes to that IPv4 address goes to that IPv6 one, by a static mapping."""
     have("tayga")
     conf = r.dir / "tayga.conf"
     first = ipaddress.ip_network(pool)[1]
     conf.write_text(f"tun-device nat64\nipv4-addr {first}\nipv6-addr 2001:db8:65::1\n"
-                    f"prefix {PREFIX}\ndynamic-pool {pool}\ndata-dir {r.dir}\n")
+                    f"prefix {PREFIX}\ndynamic-pool {pool}\ndata-dir {r.dir}\n" +
+                    (f"map {fixed[0]} {fixed[1]}\n" if fixed else ""))
     r.start("tayga", ["tayga", "--nodetach", "-c", conf])
     wait(lambda: "nat64" in net.ip("-br", "link"), 20, "tayga's device")
     net.ip("link", "set", "nat64", "up")
     net.ip("-6", "route", "add", PREFIX, "dev", "nat64")
-    net.ip("route", "add", pool, "dev", "nat64")
+    for inside in [pool] + ([fixed[0]] if fixed else []):
+        net.ip("route", "add", inside, "dev", "nat64")
     for family in ("ipv4", "ipv6"):
         pathlib.Path(f"/proc/sys/net/{family}/conf/all/forwarding").write_text("1\n")

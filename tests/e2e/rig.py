@@ -412,7 +412,8 @@ class Linphone:
     """linphonec 5.1 (Debian 12): TLS 1.2, SHA-256 digest, DTLS-SRTP; driven by its console."""
 
     def __init__(self, rig, name, aor, secret, ca, tone_file=None, auto=True, encryption="dtls",
-                 six=False, domain=DOMAIN, port=TLS_PORT, server=DOMAIN, all_codecs=False):
+                 six=False, domain=DOMAIN, port=TLS_PORT, server=DOMAIN, all_codecs=False,
+                 net="", more=""):  # lines of [net]; sections
         have("linphonec")
         self.rig, self.name, self.home = rig, name, rig.dir / name
         (self.home / ".local/share/linphone").mkdir(parents=True)
@@ -456,7 +457,7 @@ audio_rtp_port={rtp}
 rtcp_mux={int(all_codecs)}
 [net]
 mtu=1300
-{codecs}[misc]
+{net}{more}{codecs}[misc]
 uuid=00000000-0000-4000-8000-{rtp:012x}
 """)
 

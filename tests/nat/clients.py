@@ -1,10 +1,14 @@
-"""Who calls in the NAT laboratory. A client has a Side (its host and how it reaches Kith) and
+"""Who calls in the NAT laboratory. A client has a Side (its host and how it reaches Kith), an
+account of its own (`aor`), and
 
-  register()        connects to Kith; Failure when it cannot
+  register()        connects to Kith if it has not yet; Failure when it cannot
   call(aor), up()   calls, and waits until the call is up; the other side answers by itself
-  heard(hertz)      waits until the other side's tone is clearly there
+  hears(hertz)      whether the other side's tone is clearly there
   goes_on()         a condition: about a second of media has come since it was made
-  cannot(kind)      why it cannot do media on such a network at all; "" when it can
+  hang_up(), over() ends the call, and waits until it has ended here
+  close()           ends the client; one that STAYS is kept for the next call from its side instead
+  cannot(kind, other, make)  why it cannot do media between such networks at all; "" when it can
+  excuse()          why it does not in this call, proved by its own log; "" without such a proof
 """
 import json
 import os
@@ -22,14 +26,40 @@ SIX = ("ipv6", "nat64")
 PEER_PORT = 3480
 
 
-class Baresip(rig.Baresip):
+class Recorder:
+    """A phone that records what it hears."""
+
+    def hears(self, hertz):
+        files = self.recordings()
+        return bool(files) and files[-1].stat().st_size > 12000 and \
+            tones.share(files[-1], hertz) > 0.6
+
+    def goes_on(self):
+        return tones.grown(self.recordings, 2 * 8000)
+
+    def call(self, aor):
+        self.dial(aor)
+
+    def over(self):
+        self.closed(30)
+
+    def close(self):
+        self.process.stop(seconds=3)
+
+    def excuse(self):
+        return ""
+
+
+class Baresip(Recorder, rig.Baresip):
     """baresip 1.0 with ICE, its relay by UDP. With its like it is keyed by SDES: its ICE may choose
     one path for each direction, which its DTLS takes for two strangers."""
 
-    MAKE = "baresip"
-    KEYS = {"baresip": "srtp-mand", "chromium": "dtls_srtp"}
+    MAKE, STAYS = "baresip", False
+    KEYS = {"baresip": "srtp-mand", "chromium": "dtls_srtp", "linphone": "dtls_srtp",
+            "dual": "srtp-mand"}
     UDP_ONLY = "its TURN is UDP only"
     NAT64 = "behind NAT64 its reflexive address is of another family than the call"
+    TWO_PATHS = "its ICE takes another path than the browser's, which its DTLS takes for a stranger"
     ONE_FAMILY = "one address family a call, and no relayed address of the other one"
 
     def __init__(self, house, name, side, tone, other):
@@ -42,16 +72,19 @@ class Baresip(rig.Baresip):
             side.rig, name, f"{name}@{DOMAIN}",
             certificate=house.certificate(name), ca=house.kith.ca, port=port, server=DOMAIN,
             listen=side.address, tone=tone, mediaenc=self.KEYS[other.MAKE],
-            account=f";medianat=ice;stunserver=\"{helper}:{DOMAIN}:{TURN_PORT}\""
-                    f";stunuser={user};stunpass={password}")
+            account="" if other.MAKE == "dual" else  # which has no ICE
+            f";medianat=ice;stunserver=\"{helper}:{DOMAIN}:{TURN_PORT}\""
+            f";stunuser={user};stunpass={password}")
 
     @classmethod
-    def cannot(cls, kind, other):
+    def cannot(cls, kind, other, make):
         if kind in ("udp-blocked", "only-443"):
             return cls.UDP_ONLY
-        if "nat64" in (kind, other):
+        if kind == "nat64" or other == "nat64" and make.MAKE != "chromium":
             return cls.NAT64
-        if (kind in SIX) != (other in SIX):
+        # Chromium's relayed address is IPv4 everywhere.
+        if (kind in SIX) != (other in SIX) and make.MAKE != "dual" and \
+                (kind in SIX or make.MAKE != "chromium"):
             return cls.ONE_FAMILY
         return ""
 
@@ -63,17 +96,48 @@ class Baresip(rig.Baresip):
         self.start(register=False)
         self.registered(30)
 
-    def call(self, aor):
-        self.dial(aor)
-
-    def heard(self, hertz, seconds=60):
-        tones.heard(self.recordings, hertz, seconds=seconds)
-
     def tell(self):
         return f"bits a second: {self.receives()}"
 
-    def goes_on(self):
-        return tones.grown(self.recordings, 2 * 8000)
+    def excuse(self):
+        """It began DTLS with one address of the browser; others come again and again."""
+        refused = len(re.findall("dtls already accepted", self.process.text()))
+        return self.TWO_PATHS if refused >= 3 else ""
+
+
+class Linphone(Recorder, rig.Linphone):
+    """linphonec 5.1 with ICE, its relay by UDP, and what a browser asks of it (RTCP beside RTP)."""
+
+    MAKE, STAYS = "linphone", False
+    HELLO = "its DTLS (mbedTLS) cannot answer a browser's ClientHello, which takes two datagrams"
+    NET = "nat_policy_ref=relay\n"
+    RELAY = ("[nat_policy_0]\nref=relay\nstun_server={server}:{port}\nprotocols=stun,turn,ice\n"
+             "stun_server_username={user}\n[auth_info_1]\nusername={user}\npasswd={password}\n"
+             "realm={server}\n")
+
+    def __init__(self, house, name, side, tone, other):
+        user, password = house.credential(name)
+        self.side, self.aor = side, f"{name}@{DOMAIN}"
+        super().__init__(
+            side.rig, name, self.aor, house.secrets[name], house.kith.ca,
+            tones.write(side.rig.dir / f"{name}.wav", tone), six=side.six, net=self.NET,
+            more=self.RELAY.format(server=DOMAIN, port=TURN_PORT, user=user, password=password) +
+            "[rtp]\nrtcp_mux=1\n")
+
+    @classmethod
+    def cannot(cls, kind, other, make):
+        return ""
+
+    def register(self):
+        self.start(register=False)
+        self.state("LinphoneRegistrationOk", 60)
+
+    def tell(self):
+        return ", ".join(re.findall(r"ice: .*", self.text())[-3:])
+
+    def excuse(self):
+        refused = re.search("DTLS handhake returns -0x7080", self.text())
+        return self.HELLO if refused else ""
 
 
 class Devtools:
@@ -114,13 +178,24 @@ class Devtools:
 
 
 class Chromium:
-    """A browser: WebRTC with ICE and every kind of TURN, SIP over WebSocket, a session by passkey."""
+    """A browser: WebRTC with ICE and every TURN, SIP over WebSocket, a session by passkey."""
 
-    MAKE = "chromium"
+    MAKE, STAYS = "chromium", True
+    # What a page without pictures, extensions and updates can do without: it starts the faster.
+    FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-software-rasterizer",
+             "--remote-debugging-pipe", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-default-apps", "--disable-extensions",
+             "--disable-sync", "--renderer-process-limit=1",
+             "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+             "--autoplay-policy=no-user-gesture-required",
+             "--disable-features=WebRtcHideLocalIpsWithMdns,OptimizationHints,MediaRouter,"
+             "Translate,SpareRendererForSitePerProcess"]
+
+    WAYS = {"udp-blocked": "3478?transport=tcp", "only-443": ":443?transport=tcp"}
 
     def __init__(self, house, name, side, tone, other):
         rig.have("chromium", "certutil")
-        self.side, self.name, self.aor = side, name, f"{name}@{DOMAIN}"
+        self.side, self.name, self.aor, self.tools = side, name, f"{name}@{DOMAIN}", None
         self.home = side.rig.dir / name
         (self.home / ".pki/nssdb").mkdir(parents=True)
         store = f"sql:{self.home}/.pki/nssdb"
@@ -131,16 +206,11 @@ class Chromium:
         self.sound = tones.write(self.home / "tone.wav", tone)
 
     @classmethod
-    def cannot(cls, kind, other):
+    def cannot(cls, kind, other, make):
         return ""
 
     def _start(self, to_browser, from_browser):
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-                 "--no-first-run", "--disable-background-networking",
-                 "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-                 f"--use-file-for-fake-audio-capture={self.sound}",
-                 "--autoplay-policy=no-user-gesture-required",
-                 "--disable-features=WebRtcHideLocalIpsWithMdns",
+        flags = [*self.FLAGS, f"--use-file-for-fake-audio-capture={self.sound}",
                  f"--user-data-dir={self.home}/profile"]
         self.process = self.side.rig.start(
             self.name, ["bash", "-c", f"exec \"$@\" 3<&{to_browser} 4>&{from_browser}", "bash",
@@ -149,8 +219,9 @@ class Chromium:
             env={**os.environ, "HOME": str(self.home)})
 
     def run(self, script):
+        """The script's value; that of a promise when it has come."""
         result = self.tools.ask("Runtime.evaluate", self.page, expression=script,
-                                awaitPromise=False, returnByValue=True)
+                                awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
             raise rig.Failure(f"{self.name}: {result['exceptionDetails']}")
         return result["result"].get("value")
@@ -165,6 +236,13 @@ class Chromium:
         return now
 
     def register(self):
+        if not self.tools:
+            self._open()
+        self.run(f"labPhone.register({self.aor!r})")
+        rig.wait(lambda: self.look()["state"] == "registered", 60,
+                 lambda: f"{self.name} to register: {self.look()}")
+
+    def _open(self):
         self.tools = Devtools(self._start)
         target = self.tools.ask("Target.createTarget", url="about:blank")["targetId"]
         self.page = self.tools.ask("Target.attachToTarget", targetId=target,
@@ -175,35 +253,48 @@ class Chromium:
                        secure=True, httpOnly=True, path="/")
         self.tools.ask("Browser.grantPermissions", origin=origin, permissions=["audioCapture"])
         # A page of the origin without a script of its own: not the app, which would register too.
-        went = self.tools.ask("Page.navigate", self.page, url=f"{origin}/api/session")
-        if went.get("errorText"):
-            raise rig.Failure(f"{self.name} cannot open {origin}: {went['errorText']}")
-        rig.wait(lambda: self.run("location.origin") == origin, 60, f"{self.name} to open {origin}")
-        self.run((pathlib.Path(__file__).parent / "page.js").read_text())
-        self.run(f"labPhone.register({self.aor!r})")
-        rig.wait(lambda: self.look()["state"] == "registered", 60, f"{self.name} to register")
+        # A browser that has just started takes its first look at the network for a change of it.
+        def goes():
+            went = self.tools.ask("Page.navigate", self.page, url=f"{origin}/api/session")
+            error = went.get("errorText", "")
+            if error and error != "net::ERR_NETWORK_CHANGED":
+                raise rig.Failure(f"{self.name} cannot open {origin}: {error}")
+            return not error and self.run("location.origin") == origin
 
-    def call(self, aor):
-        self.run(f"labPhone.call({aor!r}); 0")
+        rig.wait(goes, 60, f"{self.name} to open {origin}")
+        self.run((pathlib.Path(__file__).parent / "page.js").read_text())
+
+    def call(self, aor, one_way=False):
+        """With `one_way` it knows one address of its own, a relayed one, as a page may ask for."""
+        way = self.WAYS.get(self.side.kind, "transport=udp") if one_way else ""
+        self.run(f"labPhone.call({aor!r}, {way!r}); 0")
 
     def up(self, seconds=60):
         rig.wait(lambda: self.look()["state"] == "up", seconds,
                  lambda: f"{self.name} to be up: {self.look()}")
 
-    def heard(self, hertz, seconds=60):
-        rig.wait(lambda: abs(self.look()["tone"] - hertz) < 20, seconds,
-                 lambda: f"{hertz} Hz at {self.name}: {self.look()}")
+    def hears(self, hertz):
+        return abs(self.look()["tone"] - hertz) < 20
+
+    def excuse(self):
+        return ""
+
+    def hang_up(self):
+        self.run("labPhone.hangUp(); 0")
+
+    def over(self):
+        rig.wait(lambda: self.look()["state"] == "registered", 30,
+                 lambda: f"{self.name}'s call to end: {self.look()}")
+
+    def close(self):
+        self.process.stop(seconds=3)
 
     def goes_on(self):
-        """A condition: a second of media has come since now."""
         began = self.packets()
         return lambda: self.packets() >= began + 50
 
     def packets(self):
-        self.run("(async () => { let n = 0; for (const r of (await labPhone.peer().getStats())"
-                 ".values()) if (r.type === 'inbound-rtp') n = r.packetsReceived;"
-                 " labPhone.received = n; })()")
-        return self.run("labPhone.received || 0")
+        return self.run("labPhone.received()")
 
 
 class Uclient:
@@ -219,7 +310,7 @@ class Uclient:
         peer.rig.start("peer", ["turnutils_peer", "-L", peer.address, "-p", PEER_PORT])
 
     def relay(self):
-        user, password = self.house.credential("alice")
+        user, password = self.house.credential(self.house.person("alice"))
         port = 443 if self.side.kind == "only-443" else TURN_PORT
         packets = 30
         told = self.side.rig.run(

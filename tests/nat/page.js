@@ -3,9 +3,10 @@
 // the session's cookie counts; what it needs of the network it asks the server for (/api/turn).
 (() => {
   const random = () => Math.random().toString(36).slice(2, 12);
-  const here = `${random()}.invalid`, instance = crypto.randomUUID();
+  const here = `${random()}.invalid`, instance = crypto.randomUUID(), callId = random();
   const phone = { state: "new", trouble: "", errors: [] };
-  let socket, aor, peer, analyser, cseq = 1;
+  let socket, aor, peer, sounds, analyser, cseq = 1;
+  let dialog = null; // of a call that was made here: what a BYE takes
 
   const via = () => `Via: SIP/2.0/WSS ${here};branch=z9hG4bK${random()}`;
   const contact = () => `<sip:${aor.split("@")[0]}@${here};transport=ws>`;
@@ -20,21 +21,39 @@
     return { first: lines[0], all, get: (n) => all(n)[0] || "", body: rest.join("\r\n\r\n") };
   }
 
-  async function makePeer() {
+  // `way`: the one relay to use, and nothing but it; else whatever there is.
+  async function makePeer(way = "") {
     const { iceServers } = await (await fetch("/api/turn")).json();
-    peer = new RTCPeerConnection({ iceServers });
+    for (const s of iceServers) s.urls = [s.urls].flat().filter((url) => url.includes(way));
+    peer = new RTCPeerConnection({ iceServers: iceServers.filter((s) => s.urls.length),
+      iceTransportPolicy: way ? "relay" : "all" });
     peer.onicecandidateerror = (e) => phone.errors.push(`${e.url} ${e.errorCode} ${e.errorText}`);
-    const media = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const media = await navigator.mediaDevices.getUserMedia({
+      audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
+    });
     media.getTracks().forEach((t) => peer.addTrack(t, media));
+    sounds = { media, element: document.createElement("audio"), context: new AudioContext() };
+    const { element, context } = sounds;
     peer.ontrack = ({ streams }) => {
-      const sound = document.createElement("audio"), context = new AudioContext();
-      sound.muted = true;
-      sound.srcObject = streams[0]; // without an element nothing is decoded
-      sound.play();
+      element.muted = true;
+      element.srcObject = streams[0]; // without an element nothing is decoded
+      element.play();
       analyser = context.createAnalyser();
       analyser.fftSize = 8192;
       context.createMediaStreamSource(streams[0]).connect(analyser);
     };
+  }
+
+  function end() {
+    if (peer) peer.close(); // its allocations end with it
+    if (sounds) {
+      sounds.media.getTracks().forEach((t) => t.stop());
+      sounds.element.srcObject = null;
+      sounds.context.close();
+    }
+    peer = sounds = analyser = dialog = null;
+    phone.errors = [];
+    phone.state = "registered";
   }
 
   // Everything is gathered before it is sent: nobody needs to know trickle ICE. Where UDP is blocked
@@ -55,33 +74,51 @@
     return peer.localDescription.sdp;
   }
 
+  const reply = (m, status, to = m.get("to"), body = "") => send([`SIP/2.0 ${status}`,
+    ...m.all("via").map((v) => `Via: ${v}`), ...m.all("record-route").map((v) => `Record-Route: ${v}`),
+    `From: ${m.get("from")}`, `To: ${to}`, `Call-ID: ${m.get("call-id")}`, `CSeq: ${m.get("cseq")}`,
+    `Contact: ${contact()}`], body);
+
+  // One more offer in the call: libre makes one when it knows its path.
+  async function answerAgain(m) {
+    await peer.setRemoteDescription({ type: "offer", sdp: m.body });
+    await peer.setLocalDescription(await peer.createAnswer());
+    reply(m, "200 OK", m.get("to"), peer.localDescription.sdp);
+  }
+
   async function answer(m) {
     const to = `${m.get("to")};tag=${random()}`;
-    const reply = (status, body) => send([`SIP/2.0 ${status}`, ...m.all("via").map((v) => `Via: ${v}`),
-      ...m.all("record-route").map((v) => `Record-Route: ${v}`), `From: ${m.get("from")}`, `To: ${to}`,
-      `Call-ID: ${m.get("call-id")}`, `CSeq: ${m.get("cseq")}`, `Contact: ${contact()}`], body);
-    reply("180 Ringing");
+    reply(m, "180 Ringing", to);
     await makePeer();
     await peer.setRemoteDescription({ type: "offer", sdp: m.body });
-    reply("200 OK", await describe(await peer.createAnswer()));
+    reply(m, "200 OK", to, await describe(await peer.createAnswer()));
     phone.state = "up";
   }
 
+  // ACK or BYE to the other side of the call that `ok` answered.
+  function inDialog(ok, method, number) {
+    const target = /<([^>]+)>/.exec(ok.get("contact"))[1];
+    const routes = ok.all("record-route").join(",").split(/,(?=\s*<)/).reverse();
+    send([`${method} ${target} SIP/2.0`, via(), "Max-Forwards: 70",
+      ...routes.map((r) => `Route: ${r.trim()}`), `From: ${ok.get("from")}`, `To: ${ok.get("to")}`,
+      `Call-ID: ${ok.get("call-id")}`, `CSeq: ${number} ${method}`]);
+  }
+
   async function answered(m) {
-    const target = /<([^>]+)>/.exec(m.get("contact"))[1];
-    const routes = m.all("record-route").join(",").split(/,(?=\s*<)/).reverse();
-    send([`ACK ${target} SIP/2.0`, via(), "Max-Forwards: 70", ...routes.map((r) => `Route: ${r.trim()}`),
-      `From: ${m.get("from")}`, `To: ${m.get("to")}`, `Call-ID: ${m.get("call-id")}`,
-      `CSeq: ${m.get("cseq").split(" ")[0]} ACK`]);
-    if (phone.state === "up") return; // a copy of the 200
+    inDialog(m, "ACK", m.get("cseq").split(" ")[0]);
+    if (phone.state !== "calling") return; // a copy of the 200
+    dialog = m;
     phone.state = "up";
     await peer.setRemoteDescription({ type: "answer", sdp: m.body });
   }
 
   async function hear({ data }) {
     const m = parse(data), status = Number(m.first.split(" ")[1]), kind = m.get("cseq").split(" ")[1];
-    if (m.first.startsWith("INVITE ") && !/;tag=/.test(m.get("to"))) await answer(m);
-    else if (!m.first.startsWith("SIP/2.0")) return;
+    if (m.first.startsWith("INVITE ")) await (/;tag=/.test(m.get("to")) ? answerAgain : answer)(m);
+    else if (m.first.startsWith("BYE ")) {
+      reply(m, "200 OK");
+      end();
+    } else if (!m.first.startsWith("SIP/2.0")) return;
     else if (kind === "REGISTER") {
       phone.state = status === 200 ? "registered" : phone.state;
       phone.trouble = status === 200 ? "" : m.first;
@@ -89,24 +126,37 @@
     else if (kind === "INVITE" && status >= 200) await answered(m);
   }
 
+  const sendRegister = () => send([`REGISTER sip:${aor.split("@")[1]} SIP/2.0`, via(),
+    "Max-Forwards: 70", `From: <sip:${aor}>;tag=${random()}`, `To: <sip:${aor}>`,
+    `Call-ID: ${callId}`, `CSeq: ${cseq++} REGISTER`,
+    `Contact: ${contact()};+sip.instance="<urn:uuid:${instance}>"`, "Supported: path", "Expires: 300"]);
+
+  // Once more before each call: the binding is fresh then.
   phone.register = (who) => {
     aor = who;
+    phone.state = "registering";
+    if (socket) {
+      sendRegister();
+      return;
+    }
     socket = new WebSocket(`wss://${location.host}/ws`, "sip");
     socket.onmessage = (e) => hear(e).catch((why) => { phone.trouble = String(why); });
     socket.onclose = (e) => { phone.trouble = phone.trouble || `the WebSocket closed (${e.code})`; };
-    socket.onopen = () => send([`REGISTER sip:${aor.split("@")[1]} SIP/2.0`, via(), "Max-Forwards: 70",
-      `From: <sip:${aor}>;tag=${random()}`, `To: <sip:${aor}>`, `Call-ID: ${random()}`,
-      `CSeq: ${cseq++} REGISTER`, `Contact: ${contact()};+sip.instance="<urn:uuid:${instance}>"`,
-      "Supported: path", "Expires: 300"]);
+    socket.onopen = sendRegister;
   };
 
-  phone.call = async (to) => {
+  phone.call = async (to, way) => {
     phone.state = "calling";
-    await makePeer();
+    await makePeer(way);
     const offer = await describe(await peer.createOffer());
     send([`INVITE sip:${to} SIP/2.0`, via(), "Max-Forwards: 70", `From: <sip:${aor}>;tag=${random()}`,
       `To: <sip:${to}>`, `Call-ID: ${random()}`, `CSeq: ${cseq++} INVITE`, `Contact: ${contact()}`],
     offer);
+  };
+
+  phone.hangUp = () => {
+    inDialog(dialog, "BYE", Number(dialog.get("cseq").split(" ")[0]) + 1);
+    end();
   };
 
   // The loudest frequency of what comes in, in hertz; 0: silence.
@@ -118,7 +168,11 @@
     return bins[best] < -60 ? 0 : Math.round(best * analyser.context.sampleRate / analyser.fftSize);
   };
 
-  phone.peer = () => peer;
+  phone.received = async () => {
+    const all = [...(await peer.getStats()).values()];
+    return all.reduce((n, r) => n + (r.type === "inbound-rtp" ? r.packetsReceived : 0), 0);
+  };
+
   phone.look = () => JSON.stringify({ state: phone.state, trouble: phone.trouble, tone: phone.tone(),
     ice: peer ? peer.iceConnectionState : "", dtls: peer ? peer.connectionState : "",
     own: peer && peer.localDescription ? peer.localDescription.sdp.match(/a=candidate.*/g) : [],

@@ -1,9 +1,9 @@
 """The networks of the NAT laboratory: an internet with one Kith in it, and homes behind devices
 that translate, block, lose and delay.
 
-  internet   203.0.113.10, 2001:db8:1::10   Kith, and the router between the two sides
-  side 1     198.51.100.2 outside, 10.1.0.2 the client    (IPv6: 2001:db8:101::2)
-  side 2     192.0.2.2 outside, 10.2.0.2 the client       (IPv6: 2001:db8:102::2)
+  internet   203.0.113.10, 2001:db8:1::10   Kith, and the router between all sides
+  side 1     198.51.100.6 outside, 10.1.0.2 the client    (IPv6: 2001:db8:101::2)
+  side 2     198.51.100.10 outside, 10.2.0.2 the client   (IPv6: 2001:db8:102::2), and so on
 
 Each namespace is a host. Nothing leads out of them; all of them end with the cell.
 """
@@ -20,7 +20,6 @@ from net import ip
 from rig import DOMAIN, Rig, Skip, have, wait
 
 SERVER4, SERVER6 = "203.0.113.10", "2001:db8:1::10"
-OUTSIDE = {1: "198.51.100", 2: "192.0.2"}
 NAT64 = "2001:db8:64::"
 HERE = pathlib.Path(__file__).resolve().parent
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -132,6 +131,15 @@ ONLY_443 = ("ct state established,related accept; iifname \"i*\" tcp dport 443 a
 APART = ("iifname \"i*\" oifname \"i*\" ct status dnat accept; iifname \"i*\" oifname \"i*\" drop;")
 
 
+def line_of(number):
+    """The public line of a side, a /30: the internet's end and the device's."""
+    return f"198.51.100.{4 * number + 1}", f"198.51.100.{4 * number + 2}"
+
+
+def six_of(number):
+    return f"2001:db8:1{number:02x}::"
+
+
 def rules_of(kind, outside):
     from_outside = 'iifname "o"'
     if kind == "full-cone":
@@ -192,20 +200,21 @@ class Side:
 
     def _line(self, device, slow=False):
         """The public address of a device."""
-        n, public, internet = self.number, OUTSIDE[self.number], self.world.internet
+        n, internet = self.number, self.world.internet
+        there, here = line_of(n)
         if slow:
             self.world.slow_cable(device, "o", internet, f"s{n}")
         else:
             cable(device, "o", internet, f"s{n}")
-        internet.address(f"s{n}", f"{public}.1/24")
-        device.address("o", f"{public}.2/24")
-        device.route(f"{public}.1")
+        internet.address(f"s{n}", f"{there}/30")
+        device.address("o", f"{here}/30")
+        device.route(there)
 
     def _translated(self, slow=False):
         device = self.world.space(f"n{self.number}")
         self._home(device)
         self._line(device, slow)
-        device.rules(rules_of(self.kind, f"{OUTSIDE[self.number]}.2"))
+        device.rules(rules_of(self.kind, line_of(self.number)[1]))
 
     def _poor(self):
         self._translated(slow=True)
@@ -225,21 +234,21 @@ class Side:
 
     def _hairpin(self):
         """Both clients are behind one device, in networks that do not see each other."""
-        if self.number == 1:
-            self.world.shared = self.world.space("n1")
-            self._home(self.world.shared, "i1")
+        first = not self.world.shared
+        if first:
+            self.world.shared = self.world.space(f"n{self.number}")
+        self._home(self.world.shared, f"i{self.number}")
+        if first:
             self._line(self.world.shared)
-            self.world.shared.rules(rules_of("hairpin", f"{OUTSIDE[1]}.2"))
-        else:
-            self._home(self.world.shared, "i2")
+            self.world.shared.rules(rules_of("hairpin", line_of(self.number)[1]))
 
     def _six_line(self, to, device, inner):
-        n = self.number
+        net6 = six_of(self.number)
         cable(to, device, self.host, "e0")
-        to.address(device, f"2001:db8:10{n}::1/64")
-        self.host.address("e0", f"2001:db8:10{n}::2/64")
-        self.host.route(f"2001:db8:10{n}::1")
-        self.address = f"2001:db8:10{n}::2"
+        to.address(device, f"{net6}1/64")
+        self.host.address("e0", f"{net6}2/64")
+        self.host.route(f"{net6}1")
+        self.address = f"{net6}2"
 
     def _open(self):
         """A public IPv4 address of its own, and no IPv6."""
@@ -247,8 +256,8 @@ class Side:
         ip("-n", self.host.name, "link", "set", "o", "down")
         ip("-n", self.host.name, "link", "set", "o", "name", "e0")
         ip("-n", self.host.name, "link", "set", "e0", "up")
-        self.host.route(f"{OUTSIDE[self.number]}.1")
-        self.address = f"{OUTSIDE[self.number]}.2"
+        there, self.address = line_of(self.number)
+        self.host.route(there)
 
     def _ipv6(self):
         """IPv6 and nothing else."""
@@ -297,7 +306,7 @@ class HostRig(Rig):
 class World:
     def __init__(self, directory, kith, label):
         self.dir, self.kith, self.label = pathlib.Path(directory), kith, label
-        self.spaces, self.rigs, self.shared = [], [], None
+        self.spaces, self.rigs, self.sides, self.count, self.shared = [], [], {}, 0, None
         self.internet = self.space("in")
         cable(self.internet, "e0", self.internet, "e1")
         self.internet.address("e1")
@@ -312,9 +321,16 @@ class World:
         self.spaces.append(space)
         return space
 
+    def side(self, end, kind):
+        """The caller's (end 0) or the callee's (1) network of a kind; it stays for later calls."""
+        if (end, kind) not in self.sides:
+            self.count += 1  # also of those that this kernel has no means for
+            self.sides[end, kind] = Side(self, self.count, kind)
+        return self.sides[end, kind]
+
     def rig_on(self, space):
         rig = HostRig(space, self.dir, self.kith)
-        rig.ports += 100 * len(self.rigs)  # no two phones of a cell with the same ports
+        rig.ports += 400 * len(self.rigs)  # no two phones of a world with the same ports
         self.rigs.append(rig)
         return rig
 
@@ -324,8 +340,8 @@ class World:
             raise Skip("this kernel has no tun device, which the slow line needs")
         r = Rig(self.dir, self.kith)
         self.rigs.append(r)
-        process = r.start("slow", [sys.executable, HERE / "slow.py", a.name, a_device, b.name,
-                                   b_device, "150", "5"])
+        process = r.start(f"slow-{b_device}", [sys.executable, HERE / "slow.py", a.name, a_device,
+                                               b.name, b_device, "150", "5"])
         process.wait_text("ready", 20)
 
     def close(self):
