@@ -312,7 +312,7 @@ class Baresip:
         if self.six:
             args.insert(1, "-6")
         self.process = self.rig.start(self.name, args, cwd=self.home)
-        self.socket = wait(self._connect, 20, f"{self.name} to open its control port")
+        self.socket = wait(self._connect, 60, f"{self.name} to open its control port")
         threading.Thread(target=self._read, daemon=True).start()
         if register:
             self.registered()

@@ -44,7 +44,8 @@ class Recorder:
         self.closed(30)
 
     def close(self):
-        self.process.stop(seconds=3)
+        if self.process:
+            self.process.stop(seconds=3)
 
     def excuse(self):
         return ""
@@ -57,6 +58,7 @@ class Baresip(Recorder, rig.Baresip):
     MAKE, STAYS = "baresip", False
     KEYS = {"baresip": "srtp-mand", "chromium": "dtls_srtp", "linphone": "dtls_srtp",
             "dual": "srtp-mand"}
+    BROWSER = "a browser's offer names its relayed IPv4 address, to which it answers 488 over IPv6"
     UDP_ONLY = "its TURN is UDP only"
     NAT64 = "behind NAT64 its reflexive address is of another family than the call"
     TWO_PATHS = "its ICE takes another path than the browser's, which its DTLS takes for a stranger"
@@ -80,11 +82,11 @@ class Baresip(Recorder, rig.Baresip):
     def cannot(cls, kind, other, make):
         if kind in ("udp-blocked", "only-443"):
             return cls.UDP_ONLY
-        if kind == "nat64" or other == "nat64" and make.MAKE != "chromium":
+        if make.MAKE == "chromium":
+            return cls.BROWSER if kind in SIX else ""
+        if "nat64" in (kind, other):
             return cls.NAT64
-        # Chromium's relayed address is IPv4 everywhere.
-        if (kind in SIX) != (other in SIX) and make.MAKE != "dual" and \
-                (kind in SIX or make.MAKE != "chromium"):
+        if (kind in SIX) != (other in SIX) and make.MAKE != "dual":
             return cls.ONE_FAMILY
         return ""
 
@@ -117,7 +119,7 @@ class Linphone(Recorder, rig.Linphone):
 
     def __init__(self, house, name, side, tone, other):
         user, password = house.credential(name)
-        self.side, self.aor = side, f"{name}@{DOMAIN}"
+        self.side, self.aor, self.process = side, f"{name}@{DOMAIN}", None
         super().__init__(
             side.rig, name, self.aor, house.secrets[name], house.kith.ca,
             tones.write(side.rig.dir / f"{name}.wav", tone), six=side.six, net=self.NET,
@@ -195,7 +197,8 @@ class Chromium:
 
     def __init__(self, house, name, side, tone, other):
         rig.have("chromium", "certutil")
-        self.side, self.name, self.aor, self.tools = side, name, f"{name}@{DOMAIN}", None
+        self.side, self.name, self.aor = side, name, f"{name}@{DOMAIN}"
+        self.tools = self.process = None
         self.home = side.rig.dir / name
         (self.home / ".pki/nssdb").mkdir(parents=True)
         store = f"sql:{self.home}/.pki/nssdb"
@@ -287,7 +290,8 @@ class Chromium:
                  lambda: f"{self.name}'s call to end: {self.look()}")
 
     def close(self):
-        self.process.stop(seconds=3)
+        if self.process:
+            self.process.stop(seconds=3)
 
     def goes_on(self):
         began = self.packets()
