@@ -98,6 +98,10 @@ static struct link *next_caller(struct phone *p) {
     return l;
 }
 
+/* RFC 5626 4.5: after one failure a phone waits up to a minute before it registers again. One that
+ * could not read the first challenge has failed once. */
+#define PHONE_BACKOFF_MS 70000
+
 /* Until the phone has a connection over which it logged in. */
 static bool phone_comes(struct run *run, int64_t until) {
     struct phone *p = run->phone;
@@ -107,7 +111,11 @@ static bool phone_comes(struct run *run, int64_t until) {
         if (!p->link) continue;
         if (link_message(p->link, 500, &size)) {
             slice raw = slice_of(p->link->in, size);
-            if (slice_starts(raw, SLICE("REGISTER "))) phone_register(run, p->link, raw);
+            if (slice_starts(raw, SLICE("REGISTER "))) {
+                phone_register(run, p->link, raw);
+                int64_t again = clock_ms() + PHONE_BACKOFF_MS;
+                if (p->strangers == 1 && again > until) until = again;
+            }
             link_drop(p->link, size);
         } else if (p->link->closed) {
             link_close(p->link);

@@ -118,7 +118,8 @@ def check_coturn(r):
 
 @test(seconds=240)
 def check_baresip(r):
-    """`kith check phone` with a baresip that answers by itself, over UDP."""
+    """`kith check phone` with a baresip that answers by itself, over UDP. Half of the time it waits:
+    an algorithm that it does not know makes it register again after 30 to 60 s."""
     rig.have("baresip")
     out = r.dir / "report.json"
     tester = r.start("tester", [r.kith_binary, "check", "phone", f"{rig.V4}:5060", "--json", out])
