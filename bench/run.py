@@ -6,8 +6,8 @@ jobs alternate between them (floor, Kith, floor, Kith ...), so that whatever els
 meets both. A row's figure is the median of the ratios of the pairs. Nothing leaves loopback.
 
   bench/run.py                       build what is needed (preset release) and run every row
-  bench/run.py --only call,memory    some rows (parse register refresh call outbound memory wss crowd
-                                     bindings restart failover overload relay)
+  bench/run.py --only call,memory    some rows (parse register refresh call outbound memory wss page
+                                     crowd bindings restart failover overload relay)
   bench/run.py --self                the floor against itself: what the rig adds (should print 1.0)
   bench/run.py --quick               3 pairs and small counts: a look, not a figure
 """
@@ -302,6 +302,28 @@ def rows_wss(rig, args):
              "connections": count, "bytes": bytes_of}]
 
 
+def rows_page(rig, args):
+    """The page in Chromium: what a first visit loads, its first paint, and a call's first picture."""
+    if not shutil.which("chromium") or not (ROOT / "web/node_modules/playwright-core").is_dir():
+        print("left out: the page; it needs chromium, and npm ci in web/")
+        return []
+    run = subprocess.run(["node", ROOT / "bench/page.mjs", "--kith", rig.tool("kith"), "--rounds",
+                          "3" if args.quick else "9"], capture_output=True, text=True,
+                         timeout=JOB_SECONDS)
+    if run.returncode != 0:
+        raise Failure(f"bench/page.mjs: {run.stderr.strip()[-400:]}")
+    found = json.loads(run.stdout)
+
+    def row(what, key, unit, target, scale=1):
+        return {"row": "page", "what": what, "target": target, "unit": unit,
+                "value": found[key]["value"] / scale, "browser": found["browser"],
+                "spread": [v / scale for v in found[key]["spread"]]}
+
+    return [row("the page's first visit, bytes on the wire", "bytes", "kB", 120, 1000),
+            row("from its address to the first paint", "paint_ms", "ms", 500),
+            row("from a press to the first picture of a video call", "call_ms", "ms", 2000)]
+
+
 def row_crowd(rig, make_kith, args):
     """What 18,000 connections add to a call, beside what they add to the floor's."""
     many, calls = (2000, 1000) if args.quick else (18000, 3000)
@@ -460,6 +482,8 @@ def rows(rig, args):
         yield lambda: row_memory(rig, make_kith, args)
     if want("wss") and not args.self:
         yield lambda: rows_wss(rig, args)
+    if want("page") and not args.self:
+        yield lambda: rows_page(rig, args)
     if want("crowd"):
         yield lambda: row_crowd(rig, make_kith, args)
     if want("bindings") and not args.self:

@@ -27,7 +27,7 @@ static struct bench {
     char lines[1024], body[WEB_BODY_MAX]; /* of the last */
 } bench;
 static const uint8_t seal_key[32] = { 7 };
-static char token[SESSION_TOKEN_CHARS + 1], cookie[100];
+static char token[SESSION_TOKEN_CHARS + 1], cookie[128];
 static uint32_t session_id;
 
 static enum err commit(void *ctx, const struct store_change *changes, size_t count) {
