@@ -158,6 +158,7 @@ void flow_on_idle(struct core *c, struct flow *flow);
 void flows_of_account(struct core *c, uint32_t account_id, uint32_t device_id);
 
 /* request.c */
+void core_refuse_stray(struct core *c, struct flow *flow, const struct sip_msg *m); /* no token */
 /* False: it was refused, for this account may call one other only and this is no such call. */
 bool core_may_call(struct core *c, struct flow *flow, const struct sip_msg *m, uint32_t account_id);
 struct answer { /* what we say ourselves */
@@ -210,7 +211,6 @@ bool core_who_registers(struct core *c, struct flow *flow, const struct sip_msg 
 /* Proxy-Authorization alone, for a flow that has proved nothing: false: answered. */
 bool core_who_digest(struct core *c, struct flow *flow, const struct sip_msg *m, slice realm,
                      enum sip_header_id which, struct account *out, uint32_t *out_device);
-
 /* The account's address as it stands in a URI: alice@example.org. Nothing when it is gone. */
 void core_put_aor(struct core *c, uint32_t account_id, struct buf *b);
 

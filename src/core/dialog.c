@@ -162,7 +162,7 @@ void core_in_dialog(struct core *c, struct flow *flow, const struct sip_msg *m) 
     enum dialog_side from;
     unsigned routes;
     if (!read_token(c, m, &token, &routes) || !token_side(c, &token, m, &from)) {
-        core_refuse(c, flow, m, 403, "This request does not belong to a call of this server");
+        core_refuse_stray(c, flow, m);
         return;
     }
     if (!may_speak(c, flow, m, &token, from)) return;

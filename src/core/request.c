@@ -404,6 +404,17 @@ static void core_for_us(struct core *c, struct flow *flow, const struct sip_msg 
                                       .lines = SLICE(ALLOWED) });
 }
 
+/* RFC 3261 12.2.2, RFC 6665 4.1.3: one for this server itself finds no dialog and no subscription
+ * here, and is told so. Towards anybody else it would need a token of ours, and has no right. */
+void core_refuse_stray(struct core *c, struct flow *flow, const struct sip_msg *m) {
+    enum route last;
+    (void)own_routes(c, m, &last);
+    if (is_for_us(c, m) && last == ROUTE_OURS)
+        core_refuse(c, flow, m, 481, NULL);
+    else
+        core_refuse(c, flow, m, 403, "This request does not belong to a call of this server");
+}
+
 /* ---- the way of a request ---- */
 
 /* ACK and CANCEL of an INVITE that another worker has: it came over another connection. */
