@@ -2,6 +2,7 @@
 #include "check/link.h"
 
 #include "base/mem.h"
+#include "check/probe.h"
 #include "check/run.h"
 #include "check/ws.h"
 #include "os/socket.h"
@@ -222,7 +223,7 @@ struct link *link_take(int fd, enum wire w, const char *certificate) {
         socklen_t len = sizeof from;
         char peek;
         good = recvfrom(fd, &peek, 1, MSG_PEEK, (struct sockaddr *)&from, &len) >= 0 &&
-               connect(fd, (struct sockaddr *)&from, len) == 0;
+               addr_from_sockaddr((struct sockaddr *)&from, &l->remote) == ERR_OK;
     }
     if (w == WIRE_TLS || w == WIRE_WSS) good = shake_as_server(l, certificate);
     if (w == WIRE_WSS) good = good && link_ws_answer(l);
@@ -251,11 +252,33 @@ bool link_send(struct run *run, struct link *l, slice bytes) {
     return l->ws ? link_ws_send(l, bytes) : link_write(l, bytes);
 }
 
+/* UDP that we serve is not connected: a phone may come back from another port. */
+static ssize_t give(const struct link *l, slice bytes) {
+    struct sockaddr_storage to;
+    if (l->ssl) return SSL_write(l->ssl, bytes.ptr, (int)bytes.len);
+    if (l->wire != WIRE_UDP || !l->serves) return send(l->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+    socklen_t len = addr_to_sockaddr(&l->remote, &to);
+    return sendto(l->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL, (struct sockaddr *)&to, len);
+}
+
+static ssize_t get(struct link *l, char *into, size_t room) {
+    struct sockaddr_storage from;
+    struct addr peer;
+    socklen_t len = sizeof from;
+    if (l->ssl) return SSL_read(l->ssl, into, (int)room);
+    if (l->wire != WIRE_UDP || !l->serves) return recv(l->fd, into, room, 0);
+    for (;;) {
+        ssize_t n = recvfrom(l->fd, into, room, 0, (struct sockaddr *)&from, &len);
+        if (n <= 0 || addr_from_sockaddr((struct sockaddr *)&from, &peer) != ERR_OK) return n;
+        if (slice_starts(slice_of(into, (size_t)n), SLICE("REGISTER "))) l->remote = peer;
+        if (addr_eq(&peer, &l->remote)) return n;
+    }
+}
+
 bool link_write(struct link *l, slice bytes) {
     int64_t until = clock_ms() + CONNECT_MS;
     while (bytes.len) {
-        ssize_t n = l->ssl ? SSL_write(l->ssl, bytes.ptr, (int)bytes.len)
-                           : send(l->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        ssize_t n = give(l, bytes);
         if (n > 0) {
             bytes = slice_from(bytes, (size_t)n);
         } else if (l->ssl) {
@@ -274,8 +297,7 @@ bool link_read(struct link *l, int64_t until) {
     while (!l->closed) {
         size_t room = cap - *len;
         ERR_clear_error();
-        ssize_t n =
-            l->ssl ? SSL_read(l->ssl, into + *len, (int)room) : recv(l->fd, into + *len, room, 0);
+        ssize_t n = get(l, into + *len, room);
         if (n > 0) {
             *len += (size_t)n;
             return true;
@@ -309,6 +331,20 @@ static void take_blank(struct link *l) {
     }
 }
 
+/* RFC 5626 4.4.2: a phone asks over UDP where it is seen. */
+static void take_binding(struct link *l) {
+    bool asks = l->serves && l->wire == WIRE_UDP && l->len >= 20 && l->in[0] == 0 && l->in[1] == 1;
+    if (!asks) return;
+    char mem[64];
+    struct buf b = buf_over(mem, sizeof mem);
+    struct addr seen = l->remote;
+    if (l->moved) seen.port ^= 1;
+    probe_put_binding(&b, slice_of(l->in, l->len), &seen);
+    if (!l->mute) (void)!link_write(l, buf_slice(&b));
+    l->pings++;
+    link_drop(l, l->len);
+}
+
 bool link_message(struct link *l, int64_t ms, size_t *size) {
     if (l->ws) return link_ws_message(l, clock_ms() + ms, size);
     for (int64_t until = clock_ms() + ms;;) {
@@ -318,6 +354,7 @@ bool link_message(struct link *l, int64_t ms, size_t *size) {
             *size = l->len >= whole ? whole : 0;
             if (*size) return true;
         }
+        take_binding(l);
         take_blank(l);
         *size = l->wire == WIRE_UDP ? l->len : msg_frame(slice_of(l->in, l->len));
         if (*size) return true;

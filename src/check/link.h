@@ -42,8 +42,10 @@ struct link {
     char *hello;   /* WSS, as the server: the head of the client's handshake */
     bool whole;    /* WSS: in[] holds a whole message */
     bool closed;   /* by the other side */
-    bool serves;   /* we accepted it: a ping (RFC 5626 4.4.1) is answered */
+    bool serves;   /* we accepted it: a ping is answered, CRLFs or, over UDP, a Binding request
+                      (RFC 5626 4.4) */
     bool mute;     /* it is not: the flow looks dead */
+    bool moved;    /* it is, with another port than before: a router has forgotten the flow */
     unsigned pings;
     bool verified; /* credentials may go over it */
     unsigned pongs;
@@ -60,7 +62,7 @@ NODISCARD enum err link_open(struct run *run, enum wire w, const struct tls_wish
 NODISCARD enum err link_open_to(struct run *run, enum wire w, const struct addr *to,
                                 struct link **out);
 /* What we accepted (TCP, TLS as the server), or a bound UDP socket on which a datagram waits: from
- * now on only its sender is heard. NULL: it went away. */
+ * now on only its sender is heard, until a REGISTER comes from elsewhere. NULL: it went away. */
 struct link *link_take(int fd, enum wire w, const char *certificate);
 void link_close(struct link *l); /* NULL is allowed */
 NODISCARD bool link_send(struct run *run, struct link *l, slice bytes);

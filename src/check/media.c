@@ -93,15 +93,9 @@ static void put(const struct media *m, slice s, const struct addr *at) {
 
 /* A success response with XOR-MAPPED-ADDRESS. */
 static void answer(const struct media *m, slice check, const struct addr *from) {
-    char mem[256], mapped[20] = { 0, from->family == ADDR_V4 ? 1 : 2 };
+    char mem[256];
     struct buf b = buf_over(mem, sizeof mem);
-    size_t len = from->family == ADDR_V4 ? 8 : 20;
-    mapped[2] = (char)((from->port >> 8) ^ 0x21);
-    mapped[3] = (char)((from->port & 0xff) ^ 0x12);
-    for (size_t i = 4; i < len; i++) mapped[i] = (char)(from->ip[i - 4] ^ (uint8_t)check.ptr[i]);
-    buf_lit(&b, "\1\1\0\0");
-    buf_put(&b, slice_of(check.ptr + 4, 16));
-    probe_put(&b, STUN_MAPPED, slice_of(mapped, len));
+    probe_put_binding(&b, check, from);
     uint8_t mac[20];
     integrity(buf_slice(&b), mac);
     probe_put(&b, STUN_INTEGRITY, slice_of((const char *)mac, sizeof mac));

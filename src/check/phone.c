@@ -34,9 +34,9 @@ static void put_challenge(struct buf *b, slice realm, bool only_md5) {
     }
 }
 
-static void put_binding(struct buf *b, const struct msg *m, const char *aor) {
+static void put_binding(struct buf *b, const struct msg *m, const char *aor, unsigned granted_s) {
     slice c = msg_value(m, "Contact", 0), instance = value_param(c, "+sip.instance");
-    buf_fmt(b, "Contact: <" SLICE_FMT ">;expires=%d", SLICE_ARG(value_uri(c)), PHONE_GRANTED_S);
+    buf_fmt(b, "Contact: <" SLICE_FMT ">;expires=%u", SLICE_ARG(value_uri(c)), granted_s);
     if (instance.len > 2 && msg_lists(m, "Supported", "gruu"))
         buf_fmt(b, ";+sip.instance=" SLICE_FMT ";pub-gruu=\"%s;gr=kithcheck\"", SLICE_ARG(instance),
                 aor);
@@ -74,7 +74,7 @@ void phone_register(struct run *run, struct link *l, slice raw) {
         take_contact(run, value_uri(msg_value(&m, "Contact", 0)));
         (void)!slice_cstr(value_uri(msg_header(&m, "To")), p->aor, sizeof p->aor);
         buf_lit(&b, "SIP/2.0 200 OK\r\n");
-        put_binding(&b, &m, p->aor);
+        put_binding(&b, &m, p->aor, p->granted_s);
     } else {
         put_challenge(&b, uri_host(value_uri(msg_header(&m, "To"))), p->strangers > 1);
     }
@@ -172,6 +172,7 @@ bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char
     (void)snprintf(why, why_len, "cannot listen on %s", run->target.given);
     if (!p) return false;
     p->tcp = p->udp = -1;
+    p->granted_s = PHONE_GRANTED_S;
     p->certificate = certificate;
     p->stream = stream;
     if (socket_listen_tcp(at, &p->tcp, &bound) != ERR_OK ||

@@ -21,6 +21,7 @@ struct phone {
     size_t seen_len[PHONE_SEEN_MAX];
     unsigned seen_count;
     unsigned strangers; /* REGISTERs in a row without credentials */
+    unsigned granted_s; /* what its next registration gets: PHONE_GRANTED_S */
     unsigned wait_s;    /* for a person to answer */
     int tcp, udp;       /* where we listen; a phone that closed its connection comes back there */
     enum wire stream;   /* what is spoken over `tcp` */

@@ -1,4 +1,5 @@
 /* check/phone_core.c - how a phone registers, and what it answers outside calls. */
+#include "check/link.h"
 #include "check/phone.h"
 #include "check/tests.h"
 
@@ -103,6 +104,46 @@ static void refresh(struct test *t) {
     MUST(t, m->at, slice_eq(msg_header(m, "Call-ID"), msg_header(before, "Call-ID")),
          "another Call-ID");
     MUST(t, m->at, msg_cseq(m) > msg_cseq(before), "the CSeq does not rise");
+    PASS(t, m->at);
+}
+
+/* RFC 5626 4.4.2 and, of the time until it is back, 4.5: it waits only when that failed too. */
+static bool pinged(struct ua *a) {
+    const struct link *l = ua_link(a);
+    unsigned before = l->pings;
+    for (int64_t until = ua_until(a, (PHONE_FLOW_S + 1) * 1000);
+         l->pings == before && clock_ms() < until;)
+        (void)ua_wait(a, "-", 100);
+    return l->pings > before;
+}
+static struct msg *login(struct ua *a, int64_t ms) {
+    for (struct msg *m; (m = ua_wait(a, "REGISTER", ms));)
+        if (msg_header(m, "Authorization").ptr) return m;
+    return NULL;
+}
+static void stun_pings(struct test *t) {
+    struct msg *m = last_registered(t);
+    struct phone *p = t->run->phone;
+    struct ua *a = ua_new(t, WIRE_UDP, NOBODY);
+    OVER(t);
+    CAPABLE(
+        t, value_has(msg_value(m, "Contact", 0), "reg-id") && msg_lists(m, "Supported", "outbound"),
+        "outbound");
+    p->granted_s = 600; /* no refresh shall be taken for a registration anew */
+    m = login(a, (PHONE_GRANTED_S + 1) * 1000);
+    p->granted_s = PHONE_GRANTED_S;
+    GIVEN(t, m, "%d s were granted, and no refresh came", PHONE_GRANTED_S);
+    bool asks = pinged(a);
+    unsigned at = test_note(t, "Flow-Timer was %d s: %s", PHONE_FLOW_S,
+                            asks ? "a Binding request" : "no Binding request");
+    MUST(t, at, asks, "no Binding request on its socket in the %d s of Flow-Timer", PHONE_FLOW_S);
+    ua_link(a)->moved = true;
+    bool told = pinged(a);
+    at = test_note(t, "the answer names another port than the one before");
+    ua_link(a)->moved = false;
+    GIVEN(t, told, "no second Binding request came");
+    m = login(a, 8000);
+    MUST(t, at, m, "its address has changed on the way, and it does not register anew");
     PASS(t, m->at);
 }
 
@@ -258,6 +299,7 @@ static void compact(struct test *t) {
 
 #define BAD(want, ...) ASK(want, WIRE_BEST, .req = { __VA_ARGS__ })
 AREA(phone_core, T(REG_006, "refresh", refresh, .seconds = PHONE_GRANTED_S),
+     T(OUTB_004, "stun", stun_pings, .needs = NEEDS_UDP, .seconds = PHONE_GRANTED_S - 1),
      T(CORE_001, "branches", branches), T(TXN_011, "cseq", cseqs),
      T(TRANS_018, "contact", no_transport_tls), T(OUTB_001, "instance", instance),
      T(OUTB_002, "reg-id", reg_id), T(PUSH_001, "parameters", push_parameters),

@@ -51,6 +51,13 @@ void probe_put_fingerprint(struct buf *b) {
     probe_put(b, 0x8028, slice_of(v, 4));
 }
 
+void probe_put_binding(struct buf *b, slice request, const struct addr *seen) {
+    buf_lit(b, "\1\1\0\0");
+    buf_put(b, slice_head(slice_from(request, 4), 16));
+    put_address(b, STUN_MAPPED, seen, request.ptr + 8);
+    probe_set_length(b, b->len - 20);
+}
+
 /* RFC 8489 14.5: HMAC-SHA1 with MD5(user:realm:password), over a length that counts itself. */
 static void put_integrity(struct buf *b, const struct probe *u) {
     char mem[512];

@@ -66,6 +66,8 @@ struct ask_stun { /* what a request has beside the log-in */
 void probe_put(struct buf *b, unsigned type, slice value);
 void probe_set_length(struct buf *b, size_t body);
 void probe_put_fingerprint(struct buf *b); /* the last one: RFC 8489 14.7 */
+/* The head of a success response to this Binding request, and XOR-MAPPED-ADDRESS. */
+void probe_put_binding(struct buf *b, slice request, const struct addr *seen);
 struct probe probe_new(struct test *t, enum wire w, int account);
 /* Sends and waits 2 s for the answer; over UDP once more after 500 ms. NULL: none. */
 struct msg *probe_once(struct probe *u, const struct ask_stun *r);
