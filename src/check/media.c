@@ -41,7 +41,7 @@ struct media *media_open(struct ua *a) {
     struct media *m = arena_zalloc(&t->arena, sizeof *m);
     struct addr at = ua_link(a)->local;
     at.port = 0;
-    if (m) *m = (struct media){ .t = t, .a = a, .fd = -1 };
+    if (m) *m = (struct media){ .t = t, .a = a, .fd = -1, .ice = t->run->role == ROLE_BROWSER };
     if (m && socket_bind_udp(&at, &m->fd, &m->at) == ERR_OK) return m;
     test_unclear(t, "no UDP port for media");
     return NULL;
@@ -194,7 +194,6 @@ void media_begin(struct media *m, slice theirs, bool we_answer) {
     bool passive = is(setup, "passive") || (we_answer && is(setup, "actpass"));
     m->client = passive;
     m->theirs_said = theirs;
-    m->ice = t->run->role == ROLE_BROWSER;
     m->payload = first_format(theirs);
     GIVEN(t, sdp_line(theirs, "a=fingerprint:").ptr && (passive || is(setup, "active")),
           "its description names no role in DTLS and fingerprint");
@@ -211,7 +210,10 @@ static void note_first(struct media *m, unsigned *count, unsigned *at, slice s) 
 
 static void take_check(struct media *m, slice s, const struct addr *from) {
     if (s.ptr[0] != 0 || s.ptr[1] != 1) return; /* no request */
+    struct checked *c = &m->checked[m->checks % MEDIA_CHECKED];
     note_first(m, &m->checks, &m->check_at, s);
+    c->ms = clock_ms();
+    memcpy(c->id, s.ptr + 8, sizeof c->id);
     if (m->checks == 1 && arena_copy(&m->t->arena, s, &m->check) != ERR_OK) m->checks = 0;
     if (!m->answers) return;
     answer(m, s, from);
@@ -289,7 +291,10 @@ static void take(struct media *m, slice s, const struct addr *from) {
     unsigned first = s.len ? (uint8_t)s.ptr[0] : 0;
     if (first < 4 && s.len >= 20) {
         take_check(m, s, from);
-    } else if (first >= 20 && first < 64) {
+        return;
+    }
+    m->spoke_ms = clock_ms();
+    if (first >= 20 && first < 64) {
         take_dtls(m, s, from);
     } else if (first >= 128 && first < 192) {
         take_media(m, s);

@@ -23,10 +23,11 @@
 #include "check/dtls.h"
 #include "check/test.h"
 
-#define MEDIA_UFRAG "kith"
-#define MEDIA_PWD   "kithkithkithkithkithkith"
-#define MEDIA_HELLO 8192u
-#define MEDIA_SSRC  0x6b697468u /* ours */
+#define MEDIA_UFRAG   "kith"
+#define MEDIA_PWD     "kithkithkithkithkithkith"
+#define MEDIA_HELLO   8192u
+#define MEDIA_CHECKED 16u
+#define MEDIA_SSRC    0x6b697468u /* ours */
 
 /* A description as browsers take it: with ICE, rtcp-mux and a name for each media line, where it
  * has none. What is no description comes back as it is. */
@@ -58,16 +59,20 @@ struct media {
     size_t hello_have, hello_len;
     char hello[MEDIA_HELLO]; /* the body of the ClientHello; whole when have == len */
 
-    struct dtls *dtls_end; /* NULL: we take no part */
-    slice theirs_said;     /* their description */
-    bool client, ice, started, keyed;
-    unsigned payload; /* of what we say */
-    uint32_t said;    /* the highest index of it */
+    struct dtls *dtls_end;            /* NULL: we take no part */
+    slice theirs_said;                /* their description */
+    bool client, ice, started, keyed; /* ice: a browser; for a phone if a test wants it */
+    unsigned payload;                 /* of what we say */
+    uint32_t said;                    /* the highest index of it */
     struct srtp ours, theirs;
     struct heard heard;
     struct reports reports;
     uint32_t sent_reports;
-    int64_t polled;
+    int64_t polled, spoke_ms; /* spoke_ms: when the last packet came that is not of STUN */
+    struct checked {          /* the checks, the last ones */
+        int64_t ms;
+        char id[12];
+    } checked[MEDIA_CHECKED];
 };
 
 /* On the address of the agent's connection; unclear when that fails. */

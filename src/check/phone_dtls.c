@@ -1,5 +1,6 @@
-/* check/phone_dtls.c - media under DTLS keys: the handshake (RFC 5763, 5764, 8842) and what its
- * keys protect (RFC 3711). What a phone does with our packets is seen in its reports about them. */
+/* check/phone_dtls.c - media under DTLS keys: the handshake (RFC 5763, 5764, 8842), what its keys
+ * protect (RFC 3711), and that it flows by consent (RFC 7675). What a phone does with our packets
+ * is seen in its reports about them. */
 #include "check/link.h"
 #include "check/secure.h"
 #include "check/tests.h"
@@ -232,9 +233,64 @@ static void plain_bye(struct test *t) {
     PASS(t, at);
 }
 
+/* ---- consent --------------------------------------------------------------------------------- */
+
+#define WATCHED_MS 13000
+#define CONSENT_MS 30000
+#define SLACK_MS   2000
+
+/* Of the checks since this time: how many, and is one's id that of another? */
+static unsigned checks_since(const struct media *m, int64_t ms, int64_t *first, int64_t *last,
+                             bool *same_id) {
+    unsigned n = m->checks < MEDIA_CHECKED ? m->checks : MEDIA_CHECKED, count = 0;
+    *same_id = false;
+    for (unsigned i = 0; i < n; i++) {
+        const struct checked *c = &m->checked[i];
+        if (c->ms < ms) continue;
+        if (!count || c->ms < *first) *first = c->ms;
+        if (!count || c->ms > *last) *last = c->ms;
+        count++;
+        for (unsigned k = 0; k < i; k++)
+            if (memcmp(m->checked[k].id, c->id, sizeof c->id) == 0) *same_id = true;
+    }
+    return count;
+}
+
+/* RFC 7675 5.1: the pace as a mean, since a busy machine sees one check late and the next in time.
+ * 16 checks in 13 s are more than right. */
+static void consent(struct test *t) {
+    struct secure s;
+    if (!secure_up(t, &s, &(struct secure_wish){ CM, .ice = true })) return;
+    struct media *m = s.m;
+    bool heard = secure_heard(&s), same_id = false;
+    int64_t first = 0, last = 0, began = clock_ms() + 1000;
+    unsigned n = 0;
+    if (heard && m->checks) {
+        media_listen(m, WATCHED_MS);
+        n = checks_since(m, began, &first, &last, &same_id);
+    }
+    m->answers = false;
+    int64_t stopped = clock_ms();
+    unsigned at = test_note(t, "%u checks in %d s; from now on none is answered", n,
+                            (WATCHED_MS - 1000) / 1000);
+    bool spoke = stopped - m->spoke_ms < SLACK_MS;
+    if (heard && spoke && n) media_listen(m, CONSENT_MS + 2 * SLACK_MS);
+    int64_t after = m->spoke_ms - stopped;
+    secure_down(&s);
+    CAPABLE(t, m->checks, "ice");
+    GIVEN(t, heard && spoke, "no media comes");
+    MUST(t, at, n, "no check of consent comes");
+    MUST(t, at, n < 2 || (last - first) / (n - 1) >= 3500, "%u checks in %d ms: 4 s apart at least",
+         n, (int)(last - first));
+    MUST(t, at, !same_id, "two checks have the same transaction id");
+    at = test_note(t, "the last packet came %d ms after the last answer", (int)after);
+    MUST(t, at, after <= CONSENT_MS + SLACK_MS, "it sends on without consent");
+    PASS(t, at);
+}
+
 AREA(phone_dtls, T(MSEC_004, "stranger", strange_server),
      T(MSEC_004, "stranger-active", strange_client), T(MSEC_006, "chosen", chosen),
      T(MSEC_006, "none-common", none_common), T(MSEC_006, "unknown-only", unknown_only),
      T(MSEC_010, "replayed", replayed), T(MSEC_010, "forged", forged),
      T(MSEC_010, "window", window), T(MSEC_011, "protected", protects),
-     T(MSEC_011, "plain-bye", plain_bye));
+     T(MSEC_011, "plain-bye", plain_bye), T(NAT_007, "consent", consent, .seconds = 45));

@@ -1,13 +1,16 @@
-/* check/phone_ice.c - ICE of a phone that answers: RFC 8445, 8839. Its checks are those that we
- * send to the candidate in its answer; none of ours has to succeed. */
+/* check/phone_ice.c - ICE of a phone that answers: RFC 8445, 8838 to 8840, 8863. Its checks are
+ * seen at sockets of ours that it is told of, ours go to the candidate in its answer. */
 #include "check/caller.h"
+#include "check/media.h"
 #include "check/probe.h"
 #include "check/tests.h"
 #include "crypto/crypto.h"
 #include "os/socket.h"
 
-#define OUR_UFRAG "kith"
-#define OUR_PWD   "kithkithkithkithkithkith"
+#define OUR_UFRAG MEDIA_UFRAG
+#define OUR_PWD   MEDIA_PWD
+#define UP_MS     10000
+#define LATE_MS   20000 /* of the 39.5 s of RFC 8863 4 */
 #define ICE(ufrag, pwd, candidate)                                                                 \
     "m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\na=ice-options:ice2\r\na=ice-ufrag:" ufrag               \
     "\r\na=ice-pwd:" pwd "\r\na=candidate:1 1 UDP 2130706431 " candidate " typ host\r\n" KEYED
@@ -40,9 +43,10 @@ static bool read_candidate(slice line, struct addr *out) {
 }
 
 /* A call with an offer of ICE; not applicable when the answer has none. */
-static bool ice_up(struct test *t, struct ice_call *c, const char *offer) {
+static bool ice_up_with(struct test *t, struct ice_call *c, const char *offer,
+                        const char *headers) {
     *c = (struct ice_call){ 0 };
-    if (!phone_up(t, &c->up, &(struct req){ .body = offer })) return false;
+    if (!phone_up(t, &c->up, &(struct req){ .body = offer, .headers = headers })) return false;
     slice s = c->up.ok->body, line;
     c->ufrag = slice_from(sdp_line(s, "a=ice-ufrag:"), strlen("a=ice-ufrag:"));
     c->pwd = slice_from(sdp_line(s, "a=ice-pwd:"), strlen("a=ice-pwd:"));
@@ -53,6 +57,10 @@ static bool ice_up(struct test *t, struct ice_call *c, const char *offer) {
     (void)phone_down(&c->up);
     test_na(t, "ice");
     return false;
+}
+
+static bool ice_up(struct test *t, struct ice_call *c, const char *offer) {
+    return ice_up_with(t, c, offer, NULL);
 }
 
 /* ---- what stands in the answer -------------------------------------------------------------- */
@@ -126,6 +134,13 @@ static struct msg *check(struct ua *peer, const struct ice_call *c, slice key, u
     return NULL;
 }
 
+static const char *place_of(const struct media *m) {
+    char host[64] = "";
+    struct buf b = buf_over(host, sizeof host - 1);
+    addr_put_host(&b, &m->at);
+    return text(m->t, "%s %u", host, m->at.port);
+}
+
 #define HIGHEST "\xff\xff\xff\xff\xff\xff\xff\xff"
 #define LOWEST  "\0\0\0\0\0\0\0\1"
 
@@ -161,5 +176,172 @@ static void conflict(struct test *t) {
     PASS(t, high->at);
 }
 
+/* RFC 8863 4: none of our candidates answers, and a check from elsewhere comes late. */
+static void late_check(struct test *t) {
+    struct ice_call c;
+    struct media *silent = media_open(ua_new(t, WIRE_BEST, NOBODY));
+    OVER(t);
+    bool up =
+        ice_up(t, &c,
+               text(t, OFFER("127.0.0.1 40000") "a=candidate:2 1 UDP 2130706175 %s typ host\r\n",
+                    place_of(silent)));
+    struct ua *peer = up && c.at.family ? ua_towards(t, &c.at) : NULL;
+    if (up && peer) media_listen(silent, LATE_MS);
+    if (up) (void)test_note(t, "%u checks came to our candidate, unanswered", silent->checks);
+    struct msg *ended = up ? ua_wait(c.up.a, "BYE", 0) : NULL;
+    struct msg *r = up && !ended ? check(peer, &c, c.pwd, ICE_CONTROLLING, HIGHEST) : NULL, *back;
+    while ((back = ua_wait(peer, "any", 2000)) &&
+           (back->raw.len < 20 || back->raw.ptr[0] || back->raw.ptr[1] != 1)) {}
+    media_close(silent);
+    if (!up) return;
+    if (ended) {
+        ua_reply(c.up.a, ended, 200, NULL);
+    } else {
+        (void)phone_down(&c.up);
+    }
+    GIVEN(t, peer, "the answer has no candidate over UDP");
+    CAPABLE(t, !sdp_lines(c.up.ok->body, "a=ice-lite"), "full ICE (it is ICE-lite)");
+    MUST(t, ended ? ended->at : 0, !ended, "it gives up before %d s are over", LATE_MS / 1000);
+    MUST(t, r ? r->at : t->event_count, probe_is_success(r),
+         "a check %d s after the answer gets no success", LATE_MS / 1000);
+    MUST(t, r->at, back, "it does not check where that check came from: it has given up");
+    PASS(t, back->at);
+}
+
+/* ---- trickled candidates: RFC 8838, 8840 ----------------------------------------------------- */
+
+#define TRICKLE "Supported: trickle-ice\r\nRecv-Info: trickle-ice\r\n"
+/* Its default is among its candidates: no mismatch. */
+#define TRICKLED                                                                                   \
+    SDP_OF("127.0.0.1",                                                                            \
+           "m=audio 40000 UDP/TLS/RTP/SAVP 0 8\r\na=mid:0\r\na=ice-options:ice2 trickle\r\n"       \
+           "a=ice-ufrag:" OUR_UFRAG "\r\na=ice-pwd:" OUR_PWD "\r\n"                                \
+           "a=candidate:9 1 UDP 2130706000 127.0.0.1 40000 typ host\r\n%s" KEYED)
+#define QUIET_MS 2000
+
+struct trickle {
+    struct ice_call c;
+    struct media *first, *second, *third; /* in the offer, in an INFO, in one that does not count */
+    unsigned infos, wrong, late;          /* of the phone: the evidence of what is wrong */
+    bool ended;                           /* it has said that it has no more */
+    const char *fault;
+};
+
+/* Answers the INFOs of the phone, and looks at them: RFC 8840 4.4, RFC 8838 13. */
+static void take_infos(struct trickle *k) {
+    for (struct msg *m; (m = ua_wait(k->c.up.a, "INFO", 0)); k->infos++) {
+        const char *fault = NULL;
+        ua_reply(k->c.up.a, m, 200, NULL);
+        if (!is_i(msg_header(m, "Info-Package"), "trickle-ice")) fault = "Info-Package";
+        if (!sdp_lines(m->body, "a=ice-ufrag:") || !sdp_lines(m->body, "a=ice-pwd:"))
+            fault = "ice-ufrag and ice-pwd";
+        if (!sdp_lines(m->body, "a=mid:") && !sdp_lines(m->body, "a=end-of-cand")) fault = "mid";
+        if (fault && !k->wrong) k->wrong = m->at, k->fault = fault;
+        if (k->ended && !k->late && sdp_lines(m->body, "a=candidate:")) k->late = m->at;
+        k->ended = k->ended || sdp_lines(m->body, "a=end-of-candidates");
+    }
+}
+
+/* An INFO of the generation with these keys; `lines` are of our media line. */
+static struct msg *inform(struct trickle *k, const char *ufrag, const char *pwd,
+                          const char *lines) {
+    struct msg *r =
+        ua_ask(k->c.up.a,
+               &(struct req){ .method = "INFO",
+                              .in = &k->c.up.d,
+                              .headers = "Info-Package: trickle-ice\r\nContent-Disposition: "
+                                         "Info-Package\r\n",
+                              .type = "application/trickle-ice-sdpfrag",
+                              .body = text(ua_test(k->c.up.a),
+                                           "a=ice-pwd:%s\r\na=ice-ufrag:%s\r\nm=audio 9 RTP/AVP "
+                                           "0\r\na=mid:0\r\n%s",
+                                           pwd, ufrag, lines) });
+    take_infos(k);
+    return r;
+}
+
+static const char *candidate(const struct media *m, unsigned n) {
+    return text(m->t, "a=candidate:%u 1 UDP %u %s typ host\r\n", n, 2130706431u - n, place_of(m));
+}
+
+static void trickle_down(struct trickle *k) {
+    take_infos(k);
+    (void)phone_down(&k->c.up);
+    media_close(k->first);
+    media_close(k->second);
+    media_close(k->third);
+}
+
+/* A call with a phone that checks a candidate which it was told in an INFO. */
+static bool trickle_up(struct test *t, struct trickle *k) {
+    *k = (struct trickle){ 0 };
+    struct ua *a = ua_new(t, WIRE_BEST, NOBODY);
+    k->first = media_open(a);
+    k->second = media_open(a);
+    k->third = media_open(a);
+    if (t->verdict) return false;
+    if (!ice_up_with(t, &k->c, text(t, TRICKLED, candidate(k->first, 1)), TRICKLE)) return false;
+    const struct msg *ok = k->c.up.ok;
+    if (!has(sdp_line(ok->body, "a=ice-options:"), "trickle") ||
+        !(msg_lists(ok, "Recv-Info", "trickle-ice") || msg_lists(ok, "Supported", "trickle-ice")))
+        test_na(t, "trickle");
+    k->ended = sdp_lines(ok->body, "a=end-of-candidates") > 0;
+    struct msg *r = inform(k, OUR_UFRAG, OUR_PWD,
+                           text(t, "%s%s", candidate(k->first, 1), candidate(k->second, 2)));
+    if (!t->verdict && !(r && r->status == 200))
+        test_unclear(t, "an INFO with a candidate gets %u", r ? r->status : 0);
+    media_wait(k->second, 1, 0, UP_MS);
+    if (!t->verdict && !k->second->checks)
+        test_unclear(t, "a candidate that was told in an INFO is not checked");
+    if (t->verdict) trickle_down(k);
+    return !t->verdict;
+}
+
+/* The third candidate is in this INFO, and gets no check: the phone answers after that time. */
+static void passes_over(struct test *t, struct trickle *k, struct msg *r, const char *why) {
+    media_wait(k->third, 1, 0, QUIET_MS);
+    struct msg *life = ua_ask(k->c.up.a, &(struct req){ 0 });
+    media_wait(k->third, 1, 0, 100);
+    unsigned checks = k->third->checks, at = k->third->check_at;
+    trickle_down(k);
+    GIVEN(t, r && life, "the phone does not answer any more");
+    MUST(t, at, !checks, "%s, and it is checked", why);
+    at = test_note(t, "no check came to the last candidate");
+    MUST(t, k->late, !k->late, "after end-of-candidates it sends one more");
+    PASS(t, at);
+}
+
+static void after_the_end(struct test *t) {
+    struct trickle k;
+    if (!trickle_up(t, &k)) return;
+    const char *both = text(t, "%s%s", candidate(k.first, 1), candidate(k.second, 2));
+    struct msg *r = inform(&k, OUR_UFRAG, OUR_PWD, text(t, "%sa=end-of-candidates\r\n", both));
+    if (r && r->status == 200)
+        r = inform(&k, OUR_UFRAG, OUR_PWD,
+                   text(t, "%s%sa=end-of-candidates\r\n", both, candidate(k.third, 0)));
+    passes_over(t, &k, r, "the candidate came after end-of-candidates");
+}
+
+static void old_generation(struct test *t) {
+    struct trickle k;
+    if (!trickle_up(t, &k)) return;
+    struct msg *r = inform(&k, "gone", "gonegonegonegonegonegone", candidate(k.third, 0));
+    MUST(t, r ? r->at : t->event_count, r && r->status == 200,
+         "an INFO of another generation gets %u", r ? r->status : 0);
+    passes_over(t, &k, r, "the candidate is of another generation");
+}
+
+static void informs(struct test *t) {
+    struct trickle k;
+    if (!trickle_up(t, &k)) return;
+    trickle_down(&k);
+    CAPABLE(t, k.infos, "trickle of its own candidates (they all stand in the answer)");
+    MUST(t, k.wrong, !k.wrong, "its INFO has no %s", k.fault);
+    PASS(t, test_note(t, "%u INFOs of the phone", k.infos));
+}
+
 AREA(phone_ice, T(NAT_016, "restart", restart), T(NAT_004, "mismatch", mismatch),
-     T(NAT_001, "unproved", unproved), T(NAT_018, "conflict", conflict));
+     T(NAT_001, "unproved", unproved), T(NAT_018, "conflict", conflict),
+     T(NAT_008, "late-check", late_check, .seconds = LATE_MS / 1000),
+     T(NAT_005, "after-the-end", after_the_end), T(NAT_006, "old-generation", old_generation),
+     T(NAT_006, "informs", informs));

@@ -20,16 +20,15 @@ static const char *session(const struct media *m) {
     slice ip = buf_slice(&b);
     bool six = m->at.family == ADDR_V6;
     if (six) ip = slice_of(ip.ptr + 1, ip.len - 2); /* SDP has no brackets */
-    return text(m->t,
-                "v=0\r\no=- 5 1 IN IP%u " SLICE_FMT "\r\ns=-\r\nc=IN IP%u " SLICE_FMT
-                "\r\nt=0 0\r\n%s",
-                six ? 6u : 4u, SLICE_ARG(ip), six ? 6u : 4u, SLICE_ARG(ip),
-                browser(m) ? "a=ice-lite\r\n" : "");
+    return text(
+        m->t,
+        "v=0\r\no=- 5 1 IN IP%u " SLICE_FMT "\r\ns=-\r\nc=IN IP%u " SLICE_FMT "\r\nt=0 0\r\n%s",
+        six ? 6u : 4u, SLICE_ARG(ip), six ? 6u : 4u, SLICE_ARG(ip), m->ice ? "a=ice-lite\r\n" : "");
 }
 
 /* What the line of our place has beside its formats. */
 static const char *place(const struct media *m, slice session) {
-    if (!browser(m)) return "a=rtcp-mux\r\n";
+    if (!m->ice) return "a=rtcp-mux\r\n";
     slice ip = slice_from(sdp_line(session, "c=IN IP"), strlen("c=IN IP4 "));
     return text(m->t,
                 ICE_KEYS "a=rtcp-mux\r\na=candidate:1 1 udp 2130706431 " SLICE_FMT
@@ -44,7 +43,7 @@ const char *secure_sdp(const struct media *m, const char *media, const char *lin
     return text(m->t, "%sm=" SLICE_FMT " %u UDP/TLS/RTP/SAVP%s" SLICE_FMT "%s%s%s%s", top,
                 SLICE_ARG(slice_head(s, space)), m->at.port, browser(m) ? "F" : "",
                 SLICE_ARG(slice_head(slice_from(s, space), end - space)), media + end,
-                end == s.len ? "\r\n" : "", browser(m) ? text(m->t, "a=mid:0\r\n%s", where) : where,
+                end == s.len ? "\r\n" : "", m->ice ? text(m->t, "a=mid:0\r\n%s", where) : where,
                 lines);
 }
 
@@ -112,6 +111,7 @@ bool secure_up(struct test *t, struct secure *s, const struct secure_wish *w) {
     *s = (struct secure){ .up.a = ua_new(t, WIRE_BEST, NOBODY) };
     s->m = media_open(s->up.a);
     media_key(s->m, &w->dtls);
+    if (s->m && w->ice) s->m->ice = true;
     if (!t->verdict) call(t, s, w);
     if (!t->verdict) judge_peer(t, s);
     if (t->verdict) media_close(s->m);

@@ -5,7 +5,8 @@
  *   ... secure_heard(&s), media_say(s.m, ...)
  *   secure_down(&s);
  *
- * To a browser we are an ICE-lite agent; a phone gets no ICE, and media where its answer says.
+ * To a browser we are an ICE-lite agent; a phone gets no ICE (but by `ice`), and media where its
+ * answer says.
  *
  * Memory: the test's arena. Threads: the test's own. */
 #ifndef CHECK_SECURE_H
@@ -17,6 +18,7 @@
 struct secure_wish {
     struct dtls_wish dtls;
     bool late;         /* the phone offers, we answer: and are the client of DTLS */
+    bool ice;          /* for a phone too; then it may have none */
     bool stranger;     /* our description names another certificate */
     const char *media; /* the m= line without its place, and its lines; NULL: audio */
 };

@@ -13,6 +13,7 @@ from sipmsg import Msg, params, uri_of
 
 OFFER = ("m=audio 41000 UDP/TLS/RTP/SAVP 0\r\na=setup:actpass\r\na=fingerprint:SHA-256 " + ":".join(["AB"] * 32)
          + "\r\n")
+CANDIDATE = r"a=candidate:\S+ 1 UDP \d+ (\S+) (\d+)"
 COOKIE = b"\x21\x12\xa4\x42"
 
 
@@ -254,9 +255,48 @@ class Caller:
         trickle = place == ("0.0.0.0", "9") and not self.bad("NAT-004/mismatch")
         if not trickle and place not in re.findall(r"a=candidate:\S+ 1 UDP \d+ (\S+) (\d+)", offer):
             return lines + ["a=ice-mismatch"]
-        return lines + ["a=ice-options:ice2", f"a=candidate:1 1 UDP 2130706431 127.0.0.1 {self.ice_port} typ host"]
+        self.ice_calls[ufrag] = dialog
+        dialog["places"] = re.findall(CANDIDATE, offer)
+        if "a=ice-lite" not in offer:
+            self.later(self.look(dialog))
+        mine = f"a=candidate:1 1 UDP 2130706431 127.0.0.1 {self.ice_port} typ host"
+        if "a=ice-options:ice2 trickle\n" in offer and not trickle:
+            dialog["trickle"] = dialog["ended"] = False
+            self.later(self.inform(dialog, mine))
+            return lines + ["a=ice-options:ice2 trickle"]
+        return lines + ["a=ice-options:ice2", mine]
+
+    async def look(self, dialog):
+        """Checks what it knows of, until something answers or the PAC timer of RFC 8863 is over."""
+        limit = 5 if self.bad("NAT-008/late-check") else 39.5
+        began = asyncio.get_running_loop().time()
+        while not dialog.get("over") and asyncio.get_running_loop().time() < began + limit:
+            for host, port in list(dialog["places"]):
+                self.ice.sendto(b"\0\1\0\0" + COOKIE + secrets.token_bytes(12), (host, int(port)))
+            await asyncio.sleep(0.3)
+        dialog["over"] = True
+
+    async def inform(self, dialog, candidate):
+        """Its own candidate, and that there is no other: RFC 8840 4.4."""
+        while not dialog.get("acked"):
+            await asyncio.sleep(0.05)
+        ufrag, pwd = dialog["ice"]
+        keys = "" if self.bad("NAT-006/informs") else f"a=ice-pwd:{pwd}\r\na=ice-ufrag:{ufrag}\r\n"
+        body = f"{keys}m=audio 9 RTP/AVP 0\r\na=mid:0\r\n{candidate}\r\na=end-of-candidates\r\n"
+        self.ask("INFO", dialog["target"], dialog, [("Info-Package", "trickle-ice")], body)
+
+    def trickled(self, m, dialog):
+        text = m.body.decode()
+        known = re.search(r"a=ice-ufrag:(\S+)", text).group(1) == dialog["theirs"]
+        if (known or self.bad("NAT-006/old-generation")) and (
+                not dialog["ended"] or self.bad("NAT-005/after-the-end")):
+            dialog["places"] += [p for p in re.findall(CANDIDATE, text) if p not in dialog["places"]]
+            dialog["ended"] = known and "a=end-of-candidates" in text
+        return self.reply(m, 200)
 
     def check(self, transport, data, peer):
+        if data[:2] != b"\0\1":
+            return None
         attributes, at = {}, 20
         while at + 4 <= len(data):
             kind, size = struct.unpack(">HH", data[at:at + 4])
@@ -278,6 +318,11 @@ class Caller:
                 return refuse(401)
         if 0x8029 in attributes and attributes[0x8029][1] > b"\x7f" * 8 and not self.bad("NAT-018/conflict"):
             return refuse(487)
+        dialog = self.ice_calls.get(user, {})
+        if dialog.get("over"):
+            return None
+        if dialog and (peer[0], str(peer[1])) not in dialog["places"]:
+            dialog["places"].append((peer[0], str(peer[1])))
         if 0x8028 in attributes:
             start, crc = attributes[0x8028]
             if struct.pack(">I", zlib.crc32(data[:start]) ^ 0x5354554e) != crc:

@@ -52,6 +52,7 @@ class FakePhone(Caller):
 
     def __init__(self, people, cert, broken="", hands=""):
         self.hands, self.calls, self.up, self.keys, self.ice_keys = str(hands), {}, None, [], {}
+        self.ice_calls = {}
         self.broken, self.user, self.password = broken, *next(iter(people.items()))
         self.dialogs, self.last, self.tasks = {}, {}, set()
         self.number, self.call_id, self.gruu = 0, secrets.token_hex(6), None
@@ -249,6 +250,7 @@ class FakePhone(Caller):
             return self.reply(m, refusal) if m.method != "ACK" and refusal != "drop" else None
         if m.method == "ACK":
             self.acked.add((m.get("Call-ID"), m.cseq[0]))
+            self.dialogs.get((m.get("Call-ID"), params(m.get("To") or "").get("tag")), {})["acked"] = True
             dialog = self.dialogs.get((m.get("Call-ID"), params(m.get("To") or "").get("tag")))
             if dialog and m.body:
                 self.keyed(dialog, m.body.decode(errors="replace"))
@@ -317,7 +319,9 @@ class FakePhone(Caller):
     def on_subscribe(self, m, _):
         return self.reply(m, 489, [] if self.bad("EVENT-002/phone-event") else [("Allow-Events", "refer")])
 
-    def on_info(self, m, _):
+    def on_info(self, m, dialog):
+        if dialog and "trickle" in dialog and m.get("Info-Package") == "trickle-ice":
+            return self.trickled(m, dialog)
         return self.reply(m, 200 if self.bad("CORE-042/info") else 469, [("Recv-Info", "")])
 
     def on_prack(self, m, _):
@@ -330,6 +334,7 @@ class FakePhone(Caller):
         self.dialogs.pop((m.get("Call-ID"), params(m.get("To"))["tag"]), None)
         if "secure" in dialog:
             dialog["secure"].close()
+        dialog["over"] = True
         gone = dialog.get("refused") and self.bad("SDP-004/refused-reinvite")
         return self.reply(m, 481 if gone or self.bad("SDP-008/bye") else 200)
 
@@ -380,6 +385,8 @@ class FakePhone(Caller):
                 **self.dialog_from(m, self.tag_of(m)), "version": 1, "own": 5}
             self.up = dialog
         self.message = m
+        if "trickle-ice" in (m.get("Recv-Info") or ""):
+            headers.append(("Recv-Info", "trickle-ice"))
         body = self.describe(m.body.decode(errors="replace"), dialog)
         r = self.reply(m, 200, headers, body.encode())
         if not self.bad("CORE-013/repeats-200"):
@@ -406,7 +413,8 @@ class FakePhone(Caller):
         """Their description: an offer (we are active), or an answer (they are)."""
         place = re.search(r"m=\S+ (\d+) UDP/TLS", sdp)
         if place and int(place.group(1)) not in NOWHERE and "a=fingerprint" in sdp:
-            self.secure(dialog).begin(sdp, "a=setup:active" in sdp)
+            ufrag = dialog["ice"][0] if "a=ice-lite" in sdp else ""
+            self.secure(dialog).begin(sdp, "a=setup:active" in sdp, ufrag)
 
     def describe(self, offer, dialog):
         offer = offer.replace("\r\n", "\n")
@@ -439,6 +447,7 @@ class FakePhone(Caller):
                 self.later(self.media(self.message, offer, dialog))
                 continue
             setup = "actpass" if self.bad("MSEC-003/role") else "active"
+            ice = self.ice_lines(offer, dialog)
             self.keyed(dialog, offer)
             out += [f"m=audio {self.secure(dialog).port} {profile} {formats}", f"a=setup:{setup}", self.fingerprint]
             if "sendonly" in lines and not self.bad("SDP-001/sendonly"):
@@ -447,7 +456,7 @@ class FakePhone(Caller):
             if event:
                 other = self.bad("SDP-003/payload") and dialog["version"] > 1
                 out.append("a=rtpmap:101 opus/48000/2" if other else event.group(0))
-            out += self.ice_lines(offer, dialog)
+            out += ice
             if self.bad("RTP-005/mux") or "a=rtcp-mux" in lines:
                 out.append("a=rtcp-mux")
         text = "\r\n".join(["s=-", "c=IN IP4 127.0.0.1", "t=0 0", *out]) + "\r\n"

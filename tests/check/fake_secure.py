@@ -212,7 +212,8 @@ class SecureMedia:
         if not self.dtls or not data:
             return
         if data[0] < 4:
-            self.proved = self.proved or data[:2] == b"\1\1"
+            if data[:2] == b"\1\1":
+                self.proved, self.consented = True, asyncio.get_running_loop().time()
         elif data[0] < 64:
             if self.bad("MSEC-006/unknown-only"):  # it takes what nobody knows for what it knows
                 data = data.replace(b"\0\x0e\0\5\0\2\x7f\1", b"\0\x0e\0\5\0\2\0\1")
@@ -285,6 +286,10 @@ class SecureMedia:
         payload = bytes(1000 if self.video and not self.limited else 100)
         for i in range(5000):
             head = struct.pack(">BBHI", 0x80, 96 if self.video else 8, i & 0xffff, i * 160) + self.mine
+            if self.ufrag and i % 250 == 249:
+                self.put(self.check())
+            if self.ufrag and asyncio.get_running_loop().time() > self.consented + 30 and not self.bad("NAT-007/consent"):
+                break
             if not self.gone and (self.stalled < 5 or self.bad("WEB-008/media-timeout")):
                 self.put(self.keys[0].seal(head + payload, i >> 16))
             if i % 10 == 9:

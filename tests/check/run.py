@@ -53,7 +53,8 @@ ALSO_OF = {"trunk": ("server",), "pbx": ("phone",), "browser": ("phone",)}
 async def check(kith, cert, directory, role, broken, tests):
     """The verdicts of these tests against a fake that is broken so: {id: (verdict, why)}."""
     f = FAKES[role](PEOPLE, cert, broken)
-    out = directory / f"{role}_{broken.replace('/', '_') or 'good'}.json"
+    alone = tests[0] if len(tests) == 1 else ""
+    out = directory / f"{role}_{(broken or 'good ' + alone).replace('/', '_')}.json"
     common = ["--quiet", "--patience", 4, "--json", out]  # no verdict because this machine is busy
     if role == "phone":
         f.udp = tests == ["OUTB-004/stun"]
@@ -81,8 +82,8 @@ async def check(kith, cert, directory, role, broken, tests):
             args[3] = f"sip:127.0.0.1:{f.ports['TCP']};transport=tcp"
         if "TLS6" in f.ports:
             args += ["--also", f"[::1]:{f.ports['TLS6']}"]
-    if len(tests) == 1:
-        args += ["--row", tests[0]]
+    if alone:
+        args += ["--row", alone]
     process = await asyncio.create_subprocess_exec(*[str(a) for a in args], stdout=subprocess.PIPE,
                                                    stderr=subprocess.STDOUT)
     said, _ = await process.communicate()
