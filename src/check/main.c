@@ -330,7 +330,7 @@ static bool chosen(const struct wishes *w, const struct check_test *t) {
     char id[128];
     return (row->roles & w->run->role) && (!w->area || listed(w->area, row->area)) &&
            (!w->level || is_i(slice_str(row_level_name(row->level)), w->level)) &&
-           (!w->row || is(slice_str(row->id), w->row) || is(slice_str(test_id(t, id)), w->row));
+           (!w->row || listed(w->row, row->id) || listed(w->row, test_id(t, id)));
 }
 
 static bool goes_before(const struct check_test *a, const struct check_test *b) {

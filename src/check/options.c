@@ -25,7 +25,7 @@ const struct check_option check_options[] = {
       "role phone: where is written what the phone shall do (hold, press 5, dial sip:...)" },
     { "area", "AREA,...", "only requirements of these areas, such as parse,auth" },
     { "level", "LEVEL", "only MUST, SHOULD or MAY" },
-    { "row", "ID", "only this requirement, or this test (PARSE-011/unknown-version)" },
+    { "row", "ID,...", "only these requirements, or tests (PARSE-011/unknown-version)" },
     { "allow-writes", NULL, "also tests that remove bindings which they did not make" },
     { "load", "N", "also tests that send a burst: at most 2000 messages each, N a second" },
     { "yes-i-may-test-this", NULL, "the target may have a public address" },

@@ -82,8 +82,7 @@ async def check(kith, cert, directory, role, broken, tests):
             args[3] = f"sip:127.0.0.1:{f.ports['TCP']};transport=tcp"
         if "TLS6" in f.ports:
             args += ["--also", f"[::1]:{f.ports['TLS6']}"]
-    if alone:
-        args += ["--row", alone]
+    args += ["--row", ",".join(tests)]
     process = await asyncio.create_subprocess_exec(*[str(a) for a in args], stdout=subprocess.PIPE,
                                                    stderr=subprocess.STDOUT)
     said, _ = await process.communicate()
