@@ -29,6 +29,7 @@ static const char style[] =
     "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;"
     "color:#1c2530;background:#fff}h1{font-size:1.6rem}details{border-top:1px solid #dde3ea;"
     "padding:.3rem 0}summary{cursor:pointer;display:flex;gap:1rem}summary b{min-width:7.5rem}"
+    ".id{flex:none;width:12rem}"
     ".pass b{color:#0a7a3d}.fail b{color:#b3261e}.inconclusive b{color:#8a5a00}"
     ".not-applicable b{color:#5b6673}pre{background:#f4f6f8;padding:.6rem;overflow:auto;"
     "font-size:.8rem;white-space:pre-wrap;overflow-wrap:anywhere}pre.proof{outline:2px solid "
@@ -76,8 +77,8 @@ static void put_test(struct buf *b, const struct result *r) {
 static void put_row(struct buf *b, const struct run *run, enum row_id id) {
     const struct row *row = &rows[id];
     const char *v = verdict_name(row_verdict(run, id));
-    buf_fmt(b, "<details class=%s id=%s><summary><b>%s</b><span>%s %s</span><span>", v, row->id, v,
-            row->id, row_level_name(row->level));
+    buf_fmt(b, "<details class=%s id=%s><summary><b>%s</b><span class=id>%s %s</span><span>", v,
+            row->id, v, row->id, row_level_name(row->level));
     put_escaped(b, slice_str(row->text));
     buf_fmt(b, "</span></summary><p class=why>%s %s</p>\n", row->source, row->section);
     for (unsigned i = 0; i < run->result_count; i++)
@@ -105,9 +106,13 @@ static void put_page(struct buf *b, const struct run *run) {
     static const enum verdict order[] = { VERDICT_FAIL, VERDICT_INCONCLUSIVE, VERDICT_PASS,
                                           VERDICT_NA };
     for (unsigned o = 0; o < ARRAY_LEN(order); o++) {
-        buf_fmt(b, "<h2>%s</h2>\n", verdict_name(order[o]));
-        for (unsigned r = 0; r < ROW_COUNT; r++)
-            if (row_verdict(run, r) == order[o]) put_row(b, run, r);
+        bool first = true;
+        for (unsigned r = 0; r < ROW_COUNT; r++) {
+            if (row_verdict(run, r) != order[o]) continue;
+            if (first) buf_fmt(b, "<h2>%s</h2>\n", verdict_name(order[o]));
+            first = false;
+            put_row(b, run, r);
+        }
     }
     buf_lit(b, "</html>\n");
 }
