@@ -143,7 +143,7 @@ static void stun_pings(struct test *t) {
     ua_link(a)->moved = false;
     GIVEN(t, told, "no second Binding request came");
     m = login(a, 8000);
-    MUST(t, at, m, "its address has changed on the way, and it does not register anew");
+    MUST(t, at, m, "its address has changed on the way, and it does not register anew in 8 s");
     PASS(t, m->at);
 }
 
