@@ -174,7 +174,7 @@ static slice client_read(struct client *c) {
 }
 
 static void client_send(struct client *c, slice bytes) {
-    assert_int_equal(send(c->fd, bytes.ptr, bytes.len, 0), bytes.len);
+    assert_int_equal(send(c->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL), bytes.len);
 }
 
 static struct stun_writer ask(struct client *c, enum stun_method method) {
@@ -584,7 +584,7 @@ static unsigned joined(struct client *data, struct house *h, uint32_t account_id
 static void passes(int from, int to, const char *text) {
     char mem[64];
     size_t have = 0, len = strlen(text);
-    assert_int_equal(send(from, text, len, 0), len);
+    assert_int_equal(send(from, text, len, MSG_NOSIGNAL), len);
     while (have < len) {
         assert_int_equal(wait_for(to), 1);
         ssize_t n = recv(to, mem + have, sizeof mem - have, 0);
@@ -617,7 +617,7 @@ static void a_tcp_peer_is_joined_from_any_worker(void **state) { /* RFC 6062 5.2
         assert_int_equal(connect_peer(&c, &peer_at[i], &connection), 200);
         assert_int_equal(connect_peer(&c, &peer_at[i], &connection), 446);
         peer[i] = accepted(listener[i]);
-        assert_int_equal(send(peer[i], "early ", 6, 0), 6); /* it waits for the client */
+        assert_int_equal(send(peer[i], "early ", 6, MSG_NOSIGNAL), 6); /* it waits for the client */
         assert_int_equal(joined(&data[i], &h, 42, connection), 200);
         while (data[i].in_len < 6) { /* it may have come with the answer */
             struct client *d = &data[i];
@@ -682,7 +682,7 @@ static void flows(int from, int to, size_t total) {
     while (read < total) {
         size_t at = sent % sizeof mem, piece = sizeof mem - at;
         if (piece > total - sent) piece = total - sent;
-        ssize_t n = piece ? send(from, mem + at, piece, MSG_DONTWAIT) : -1;
+        ssize_t n = piece ? send(from, mem + at, piece, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
         if (n > 0) {
             sent += (size_t)n;
             continue;
