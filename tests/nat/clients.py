@@ -9,6 +9,7 @@ account of its own (`aor`), and
   close()           ends the client; one that STAYS is kept for the next call from its side instead
   cannot(kind, other, make)  why it cannot do media between such networks at all; "" when it can
   excuse()          why it does not in this call, proved by its own log; "" without such a proof
+  broken()          the same of a fault that is not there in each call: one more may do
 """
 import json
 import os
@@ -50,6 +51,9 @@ class Recorder:
     def excuse(self):
         return ""
 
+    def broken(self):
+        return ""
+
 
 class Baresip(Recorder, rig.Baresip):
     """baresip 1.0 with ICE, its relay by UDP. With its like it is keyed by SDES: its ICE may choose
@@ -61,6 +65,7 @@ class Baresip(Recorder, rig.Baresip):
     BROWSER = "a browser's offer names its relayed IPv4 address, to which it answers 488 over IPv6"
     UDP_ONLY = "its TURN is UDP only"
     NAT64 = "behind NAT64 its reflexive address is of another family than the call"
+    FAILED_PAIR = "its ICE chose a pair that it had given up"
     TWO_PATHS = "its ICE takes another path than the browser's, which its DTLS takes for a stranger"
     ONE_FAMILY = "one address family a call, and no relayed address of the other one"
 
@@ -100,6 +105,11 @@ class Baresip(Recorder, rig.Baresip):
 
     def tell(self):
         return f"bits a second: {self.receives()}"
+
+    def broken(self):
+        """Its ICE chose a pair whose check it had given up (late answers on a busy machine), and gave
+        back what the other side had chosen: no packet passes, whatever the network is like."""
+        return self.FAILED_PAIR if "set_selected: invalid state 'Failed'" in self.process.text() else ""
 
     def excuse(self):
         """It began DTLS with one address of the browser; others come again and again."""
@@ -280,6 +290,9 @@ class Chromium:
         return abs(self.look()["tone"] - hertz) < 20
 
     def excuse(self):
+        return ""
+
+    def broken(self):
         return ""
 
     def hang_up(self):

@@ -282,6 +282,9 @@ class Dual:
     def excuse(self):
         return ""
 
+    def broken(self):
+        return ""
+
     def tell(self):
         return f"{self.count} packets came"
 
