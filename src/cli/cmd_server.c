@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "cli/ask.h"
+#include "cli/metrics.h"
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include <stdio.h>
@@ -152,14 +153,26 @@ static void show_status(const struct json *s) {
                      SLICE_ARG(json_text(json_member(store, "trouble"))));
 }
 
+static int show_metrics(const struct cli *c, const struct json *status) {
+    static char mem[METRICS_TEXT_MAX];
+    struct buf b = buf_over(mem, sizeof mem);
+    metrics_put(&b, status);
+    if (b.full) return cli_fail(c, "the figures are too many to be told");
+    return fwrite(mem, 1, b.len, stdout) == b.len ? CLI_DONE : CLI_FAILED;
+}
+
 int cli_status(struct cli *c) {
     struct ask *a;
     const struct json *answer;
+    bool metrics = cli_has(c, "openmetrics");
+    if (metrics && c->json) return cli_wrong(c, "--json or --openmetrics, not both");
     int code = ask_open(c, false, &a);
     if (code != CLI_DONE) return code;
     (void)ask_begin(a, "status");
     code = ask_send(a, NULL, NULL, &answer);
-    if (code == CLI_DONE && c->json)
+    if (code == CLI_DONE && metrics)
+        code = show_metrics(c, answer);
+    else if (code == CLI_DONE && c->json)
         ask_print_answer(a);
     else if (code == CLI_DONE)
         show_status(answer);

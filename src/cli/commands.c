@@ -55,6 +55,10 @@ static const struct cli_option doctor_options[] = {
     { "dns", "ADDRESS", "ask this DNS server (default: those of /etc/resolv.conf)", false },
     END,
 };
+static const struct cli_option status_options[] = {
+    { "openmetrics", NULL, "all figures as OpenMetrics text, for a collector", false },
+    END,
+};
 static const struct cli_option yes_options[] = {
     { "yes", NULL, "do not ask", false },
     END,
@@ -154,8 +158,10 @@ const struct cli_command cli_commands[] = {
       "clock. With DOMAIN: the same from wherever you are, without a server here. Each line says\n"
       "what is so, and below it what to do. The exit code is 1 when something is to be mended.",
       "kith doctor example.org", doctor_options, cli_doctor },
-    { "status", "", 0, 0, "how the running server is", NULL, "kith status --json", NULL,
-      cli_status },
+    { "status", "", 0, 0, "how the running server is",
+      "With --openmetrics: the figures of --json for a collector such as node_exporter's of text\n"
+      "files; write them to another name first and rename, so that no half file is read.",
+      "kith status --openmetrics > kith.tmp && mv kith.tmp kith.prom", status_options, cli_status },
     { "bindings", "AOR", 1, 1, "where a person is registered", NULL,
       "kith bindings alice@example.org", NULL, cli_bindings },
     { "trace", "", 0, 0, "follow calls with the decisions taken",

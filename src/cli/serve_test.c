@@ -26,6 +26,10 @@ static void a_server_serves_commands(void **state) {
     assert_says(run.out, "\"accounts\":1,\"bindings\":0,\"calls\":0");
     assert_int_equal(kith("status"), 0);
     assert_says(run.out, "legacy lane  nobody");
+    assert_int_equal(kith("status", "--openmetrics"), 0);
+    assert_says(run.out, "\nkith_accounts 1\n");
+    assert_says(run.out, "\n# EOF\n");
+    assert_int_equal(kith("status", "--openmetrics", "--json"), 2);
     assert_int_equal(kith("bindings", "alice@example.org"), 0);
     assert_says(run.out, "not registered anywhere");
     assert_int_equal(kith("user", "disable", "alice@example.org"), 0);

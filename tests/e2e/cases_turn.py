@@ -169,6 +169,26 @@ def turn_ends_with_session_and_account(r):
         raise Failure("a disabled person relays")
 
 
+def numbers(value, name):
+    """Every figure of the status, under the name its metric has."""
+    if isinstance(value, dict):
+        return {n: v for key, inner in value.items() for n, v in numbers(inner, f"{name}_{key}").items()}
+    return {re.sub("_s$", "_seconds", name): int(value)} if isinstance(value, (bool, int)) else {}
+
+
+def figures_agree(h):
+    """kith status --openmetrics: all figures of --json, and no others."""
+    told = h.kith.cli("status", "--openmetrics")
+    want = set(numbers(json.loads(h.kith.cli("status", "--json")), "kith")) - {"kith_ok", "kith_pid"}
+    kinds = dict(re.findall(r"^# TYPE (\S+) (gauge|counter)$", told, re.M))
+    found = {n.removesuffix("_total"): int(v)
+             for n, v in re.findall(r"^(kith_\S+) (\d+)$", told, re.M)}
+    if set(found) != want or set(kinds) != want or not told.endswith("\n# EOF\n"):
+        raise Failure(f"not the same: {want ^ set(found)} {want ^ set(kinds)}")
+    if found["kith_turn_allocations"] != 1 or found["kith_turn_created"] != 1:
+        raise Failure(f"other figures: {told}")
+
+
 @test()
 def turn_credential_from_register(r):
     """A phone that asks by Accept hears from its registrar where the relay is; what it hears is good."""
@@ -183,6 +203,7 @@ def turn_credential_from_register(r):
         raise Failure(f"{servers}")
     if Client(V4).allocate(servers[1]["username"], servers[1]["credential"]) != 200:
         raise Failure(f"not good for an allocation: {servers}")
+    figures_agree(h)
     h.kith.cli("user", "disable", f"tom@{DOMAIN}")
     wait(lambda: json.loads(h.kith.cli("status", "--json"))["turn"]["allocations"] == 0, 15,
          "the end of what a disabled person had")
