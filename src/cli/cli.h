@@ -78,6 +78,7 @@ int cli_user_set(struct cli *c);
 int cli_user_show(struct cli *c);
 int cli_doctor(struct cli *c);
 int cli_turn_credential(struct cli *c);
+int cli_turn_list(struct cli *c);
 int cli_invite(struct cli *c);
 int cli_click_add(struct cli *c);
 int cli_click_list(struct cli *c);

@@ -152,6 +152,11 @@ const struct cli_command cli_commands[] = {
     { "turn credential", "AOR", 1, 1, "a user name and password for the relay, for a while",
       "For a phone that cannot fetch them by itself. They end by themselves, and with the person.",
       "kith turn credential alice@example.org --for 12h", credential_options, cli_turn_credential },
+    { "turn list", "[AOR]", 0, 1, "who uses the relay: allocations, bytes, time left",
+      "Bytes are what the relay carried to peers (up) and from them (down). Whom somebody reaches "
+      "is\n"
+      "not told.",
+      "kith turn list alice@example.org", NULL, cli_turn_list },
     { "doctor", "[DOMAIN]", 0, 1, "what others can reach, and what to mend",
       "Without DOMAIN: looks at the server that runs on this data directory as others would: what\n"
       "the DNS says of its domains, ports, certificates, the relay with a fresh credential, the\n"

@@ -32,6 +32,7 @@ static const struct {
     { "clicktocall.list", call_click_list, false, false },
     { "clicktocall.remove", call_click_remove, false, false },
     { "turn.credential", call_turn_credential, false, false },
+    { "turn.list", call_turn_list, true, true },
     { "status", call_status, true, false },
     { "bindings", call_bindings, true, false },
     { "trace", call_trace, true, true },

@@ -79,6 +79,8 @@ const char *device_kind_name(unsigned kind); /* enum device_kind, for people */
 /* turn_credential.c */
 #define TURN_CREDENTIAL_MAX_S (30 * 86400)
 enum err call_turn_credential(struct admin_call *c);
+/* turn_list.c */
+enum err call_turn_list(struct admin_call *c);
 /* live.c */
 enum err call_status(struct admin_call *c);
 enum err call_bindings(struct admin_call *c);

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "crypto/crypto.h"
+#include "nat/turn.h"
 
 static const struct hash_key key = { 1, 2 };
 static uint8_t seal_key[32];
@@ -167,6 +168,48 @@ static void workers_are_told(void **state) {
     bench_free(b);
 }
 
+static enum err three_allocations(void *ctx, uint32_t account_id, turn_visit_fn *visit,
+                                  void *visit_ctx) {
+    (void)ctx;
+    static const uint32_t accounts[] = { 2, 1, 2 };
+    struct turn_use use = { .tuple.peer.family = ADDR_V6,
+                            .relayed = { { .family = ADDR_V4 }, { .family = ADDR_V6 } },
+                            .bytes_up = 5,
+                            .until = admin_now() + 90500,
+                            .permissions = 3,
+                            .is_tcp = true };
+    for (size_t i = 0; i < ARRAY_LEN(accounts); i++) {
+        use.account_id = accounts[i];
+        if (account_id && account_id != use.account_id) continue;
+        if (!visit(visit_ctx, &use, FLOW_TLS)) break;
+    }
+    return ERR_OK;
+}
+
+/* Each person's stand together, whatever order they come in. */
+static void who_uses_the_relay(void **state) {
+    (void)state;
+    struct bench *b = bench_new();
+    b->face = (struct server_face){ .ctx = b, .turn_each = three_allocations };
+    assert_answer(b, "{\"cmd\":\"user.add\",\"aor\":\"alice\",\"generate\":true}", "\"ok\":true");
+    assert_answer(b, "{\"cmd\":\"user.add\",\"aor\":\"bob\",\"generate\":true}", "\"ok\":true");
+    assert_answer(b, "{\"cmd\":\"turn.list\"}", "no server is running");
+    b->world.server = &b->face;
+    assert_answer(b, "{\"cmd\":\"turn.list\"}",
+                  "\"client_transport\":\"tls\",\"client_family\":\"IPv6\","
+                  "\"relay_transport\":\"tcp\",\"relay_families\":[\"IPv4\",\"IPv6\"],"
+                  "\"bytes_up\":5,");
+    assert_non_null(strstr(heard, "\"seconds_left\":90,\"peers\":3,\"channels\":0"));
+    const char *alice = strstr(heard, "alice@example.org\",\"number\":1,\"allocations\":1,");
+    const char *bob = strstr(heard, "bob@example.org\",\"number\":1,\"allocations\":2,");
+    assert_true(alice && bob && alice < bob);
+    assert_non_null(strstr(bob, "bob@example.org\",\"number\":2,"));
+    assert_non_null(strstr(heard, "\"count\":3,\"people\":2}"));
+    assert_answer(b, "{\"cmd\":\"turn.list\",\"aor\":\"alice\"}", "\"count\":1,\"people\":1}");
+    assert_answer(b, "{\"cmd\":\"turn.list\",\"aor\":\"zoe\"}", "there is no zoe@example.org");
+    bench_free(b);
+}
+
 static uint32_t id_of(struct bench *b, const char *user) {
     struct account a;
     return accounts_find(b->world.accounts, slice_str(user), SLICE("example.org"), &a) == ERR_OK
@@ -250,6 +293,7 @@ int main(void) {
         cmocka_unit_test(people),
         cmocka_unit_test(what_people_set),
         cmocka_unit_test(workers_are_told),
+        cmocka_unit_test(who_uses_the_relay),
         cmocka_unit_test(a_removed_id_never_comes_back),
         cmocka_unit_test(a_full_disk_changes_nothing),
         cmocka_unit_test(every_failed_allocation_is_survived),

@@ -174,6 +174,7 @@ static enum err make_world(struct daemon *d, struct buf *why) {
                                     .node = d->node,
                                     .put_status = daemon_put_status,
                                     .put_turn_uris = daemon_put_turn_uris,
+                                    .turn_each = daemon_turn_each,
                                     .put_page = daemon_put_page,
                                     .account_changed = account_changed,
                                     .device_changed = device_changed,

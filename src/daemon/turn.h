@@ -3,11 +3,11 @@
 #define DAEMON_TURN_H
 
 #include "daemon/config.h"
+#include "daemon/world.h"
 #include "io/relay.h"
 
 struct daemon;
 struct json_writer;
-struct world;
 
 #define TURN_OWN_MAX 64u
 
@@ -30,6 +30,9 @@ void turn_key(const uint8_t seal_key[static 32], uint8_t out[static 32]);
 NODISCARD enum err daemon_turn_prepare(struct daemon *d, struct buf *why);
 void daemon_turn_fini(struct daemon *d); /* after the workers */
 void daemon_put_turn(struct daemon *d, struct json_writer *w);
+/* Asks each worker for its allocations: server_face.turn_each. */
+NODISCARD enum err daemon_turn_each(void *ctx, uint32_t account_id, turn_visit_fn *visit,
+                                    void *visit_ctx);
 /* An array "uris": where a client finds the relay (RFC 7065). */
 void daemon_put_turn_uris(void *ctx, struct json_writer *w);
 /* What the node tells clients of the relay; `name`: this host's. Once the listeners are open. */

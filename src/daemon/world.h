@@ -13,11 +13,16 @@
 #include "daemon/click.h"
 #include "daemon/datadir.h"
 #include "os/pki.h"
+#include "sip/flow.h"
 #include <pthread.h>
 
 struct world;
 struct json_writer;
 struct location;
+struct turn_use;
+
+/* An allocation, and what its client came by. */
+typedef bool turn_visit_fn(void *ctx, const struct turn_use *use, enum flow_transport by);
 
 /* What only a running server can do. */
 struct server_face {
@@ -27,6 +32,9 @@ struct server_face {
     struct node *node;
     void (*put_status)(void *ctx, struct json_writer *w);
     void (*put_turn_uris)(void *ctx, struct json_writer *w);
+    /* The relay's allocations of that account (0: of everybody), in no order, until `visit` gives
+     * false. Waits for the workers: not with the world's lock held. FULL, MEMORY. */
+    enum err (*turn_each)(void *ctx, uint32_t account_id, turn_visit_fn *visit, void *visit_ctx);
     void (*put_page)(void *ctx, struct buf *out); /* "https://HOST:PORT" */
     /* Tell the workers to look again at an account's or a device's flows. */
     void (*account_changed)(void *ctx, uint32_t account_id);

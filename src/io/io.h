@@ -38,6 +38,7 @@ struct tls_client;
 struct tls_server;
 struct relay_config; /* io/relay.h */
 struct turn_counters;
+struct turn_use;
 
 struct io_listen {
     struct addr at;
@@ -161,5 +162,8 @@ struct io_counters {              /* written by the worker, read by anybody: rel
 };
 const struct io_counters *io_counters(const struct io *io);
 const struct turn_counters *io_turn_counters(const struct io *io); /* NULL: no relay */
+/* The relay's allocations one after the other, from *slot 0 on, and what their clients came by; on
+ * the worker's thread (io_post_call). false: no more. */
+bool io_turn_each(struct io *io, uint32_t *slot, struct turn_use *out, enum flow_transport *out_by);
 
 #endif

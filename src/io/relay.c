@@ -24,10 +24,13 @@ struct relay_socket *relay_socket_of(struct relay *r, pool_id allocation, unsign
 
 static void open_allocation(struct relay *r, const struct turn_out *out, struct now now);
 
-void relay_say_by_stream(struct relay *r, const struct turn_out *out) {
-    uint64_t stream = out->tuple->stream;
+static struct conn *conn_of_stream(struct io *io, uint64_t stream) {
     pool_id id = { (uint32_t)(stream >> 32), (uint32_t)stream };
-    struct conn *c = pool_get(&r->io->conn_pool, id);
+    return pool_get(&io->conn_pool, id);
+}
+
+void relay_say_by_stream(struct relay *r, const struct turn_out *out) {
+    struct conn *c = conn_of_stream(r->io, out->tuple->stream);
     if (!c || c->state != CONN_TURN) return;
     size_t waiting = c->outbox ? c->outbox->len - c->outbox->at : 0;
     if (waiting >= STREAM_WAIT_MAX) return;
@@ -324,6 +327,17 @@ void relay_device_gone(struct io *io, uint32_t device_id) {
 
 const struct turn_counters *io_turn_counters(const struct io *io) {
     return io->relay ? turn_counters(io->relay->turn) : NULL;
+}
+
+bool io_turn_each(struct io *io, uint32_t *slot, struct turn_use *out,
+                  enum flow_transport *out_by) {
+    if (!io->relay || !turn_each(io->relay->turn, slot, io->now, out)) return false;
+    *out_by = FLOW_UDP;
+    if (out->tuple.stream) {
+        const struct conn *c = conn_of_stream(io, out->tuple.stream);
+        *out_by = c && c->tls.ssl ? FLOW_TLS : FLOW_TCP;
+    }
+    return true;
 }
 
 /* ---- making ---- */

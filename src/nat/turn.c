@@ -382,6 +382,7 @@ bool turn_each(struct turn *t, uint32_t *slot, struct now now, struct turn_use *
                               .packets_down = a->packets_down,
                               .until = now.wall + (a->expiry.at - now.mono),
                               .permissions = a->permission_count,
-                              .channels = a->channel_count };
+                              .channels = a->channel_count,
+                              .is_tcp = a->is_tcp };
     return true;
 }

@@ -125,6 +125,7 @@ struct turn_use { /* of one allocation, for status and metrics */
     uint64_t bytes_up, bytes_down, packets_up, packets_down;
     wall_t until;
     unsigned permissions, channels;
+    bool is_tcp; /* RFC 6062 */
 };
 
 struct turn_counters { /* read by anybody: relaxed */

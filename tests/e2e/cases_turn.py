@@ -204,6 +204,13 @@ def turn_credential_from_register(r):
     if Client(V4).allocate(servers[1]["username"], servers[1]["credential"]) != 200:
         raise Failure(f"not good for an allocation: {servers}")
     figures_agree(h)
+    row = json.loads(h.kith.cli("turn", "list", f"tom@{DOMAIN}", "--json"))
+    how = [row[n] for n in ("aor", "allocations", "client_transport", "client_family",
+                            "relay_transport", "relay_families", "bytes_up", "peers")]
+    if how != [f"tom@{DOMAIN}", 1, "udp", "IPv4", "udp", ["IPv4"], 0, 0] or not 0 < row["seconds_left"] <= 600:
+        raise Failure(f"kith turn list: {row}")
+    if not h.kith.cli("turn", "list").startswith(f"tom@{DOMAIN}  allocations: 1\n    udp over IPv4, relays udp"):
+        raise Failure(f"kith turn list: {h.kith.cli('turn', 'list')}")
     h.kith.cli("user", "disable", f"tom@{DOMAIN}")
     wait(lambda: json.loads(h.kith.cli("status", "--json"))["turn"]["allocations"] == 0, 15,
          "the end of what a disabled person had")
