@@ -33,6 +33,7 @@ import relay
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOMAIN = "bench.test"
 JOB_SECONDS = 300  # no job of the generator takes longer
+STOLEN_MAX = 0.05  # of the machine's time, taken by its host; more, and a figure tells of the host
 
 # What others reached on the same kind of machine (two cores, load from the same machine), as
 # measured when Kith was designed. Shown for orientation; the targets are ratios of this run.
@@ -444,6 +445,8 @@ def show(row):
             print(f"      {key.replace('_', ', in '):14} {row[key]:10.2f}")
     for key, us in row.get("us", {}).items():
         print(f"      {key:14} {us:10.2f} us")
+    if row["stolen"] > STOLEN_MAX:
+        print(f"      the host took {row['stolen']:.0%} of the machine meanwhile: no figure to keep")
     if PEERS.get(row["row"]):
         print(f"      {PEERS[row['row']]}")
     sys.stdout.flush()
@@ -559,13 +562,16 @@ def main():
     rig, failed = Rig(args.build, args.keep), 0
     try:
         for step in rows(rig, args):
+            before = overload.machine_times()
             try:
                 made = step()
             except (Failure, OSError, subprocess.CalledProcessError) as why:
                 print(f"FAIL  {why}")
                 failed += 1
                 continue
+            whole, stolen, _ = (b - a for a, b in zip(before, overload.machine_times()))
             for row in made if isinstance(made, list) else [made]:
+                row["stolen"] = stolen / whole
                 show(row)
                 result["rows"].append(row)
     except Failure as why:
