@@ -86,13 +86,21 @@ static bool whole_visit(void *ctx, const struct device_row *row) {
     return false;
 }
 
+/* The table first, which may be short of memory: what is stored as revoked is never known as good.
+ * It stays revoked when there is no memory to take that back, either. */
 static enum err revoke(struct world *w, const struct device *device) {
     struct whole_walk walk = { .id = device->id };
     accounts_each_device_of(w->accounts, device->account_id, whole_visit, &walk);
     if (!walk.copy) return ERR_MEMORY;
-    walk.copy->device.revoked = true;
-    enum err e = w->commit(w->commit_ctx, walk.copy, 1);
-    if (e == ERR_OK) e = accounts_put_device(w->accounts, &walk.copy->device);
+    struct device_row *row = &walk.copy->device;
+    bool before = row->revoked;
+    row->revoked = true;
+    enum err e = accounts_put_device(w->accounts, row);
+    if (e == ERR_OK) {
+        e = w->commit(w->commit_ctx, walk.copy, 1);
+        row->revoked = before;
+        if (e != ERR_OK) (void)!accounts_put_device(w->accounts, row);
+    }
     if (e == ERR_OK && w->server) w->server->device_changed(w->server->ctx, device->id);
     mem_free(walk.copy);
     return e;

@@ -220,6 +220,30 @@ static void a_full_disk_changes_nothing(void **state) {
     bench_close();
 }
 
+static enum err revoked_visit(void *ctx, const struct device_row *row) {
+    if (row->revoked) (*(unsigned *)ctx)++;
+    return ERR_OK;
+}
+
+/* A phone's key: what is stored as revoked is never known as good. */
+static enum err key_ends(void) {
+    struct device_row row = { .id = accounts_free_device_id(bench.world.accounts),
+                              .account_id = 1,
+                              .kind = DEVICE_CERTIFICATE,
+                              .key_hash = { 3 } };
+    unsigned revoked = 0;
+    const struct store_reader reader = { .ctx = &revoked, .on_device = revoked_visit };
+    struct device d;
+    enum err e = session_put_device(&bench.world, &row);
+    if (e != ERR_OK) return e;
+    e = session_end(&bench.world, row.id);
+    assert_ok(store_load(bench.store, &reader));
+    assert_ok(accounts_device(bench.world.accounts, row.id, &d));
+    assert_int_equal(d.revoked, revoked);
+    assert_int_equal(d.revoked, e == ERR_OK);
+    return e;
+}
+
 /* Whichever allocation fails, table and store say the same afterwards. */
 static enum err whole_life(void *ctx) {
     char token[SESSION_TOKEN_CHARS + 1];
@@ -233,6 +257,7 @@ static enum err whole_life(void *ctx) {
         assert_int_equal(devices_of(1), 0);
         assert_int_equal(devices_stored(), 0);
     }
+    if (e == ERR_OK) e = key_ends();
     bench_close();
     return e;
 }
