@@ -8,6 +8,7 @@
 #include "daemon/datadir.h"
 #include "os/pki.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -28,12 +29,15 @@ static bool is_program(const char *name) {
     return false;
 }
 
-/* Runs a program and waits; true when it ended with 0. No shell is involved. */
+/* Runs a program and waits; true when it ended with 0. No shell is involved, and nobody is asked:
+ * certutil would wait for a password for ever. (sudo asks the terminal itself.) */
 static bool run(const char *const argv[]) {
     (void)fflush(stdout);
     pid_t pid = fork();
     if (pid < 0) return false;
     if (pid == 0) {
+        int nothing = open("/dev/null", O_RDONLY);
+        if (nothing >= 0) (void)dup2(nothing, STDIN_FILENO);
         (void)execvp(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }
@@ -100,18 +104,19 @@ static bool make_browser_store(const char *home, const char *folder, const char 
     const char *const argv[] = { "certutil", "-N", "-d", db, "--empty-password", NULL };
     int n = snprintf(parent, sizeof parent, "%s/.pki", home);
     return n > 0 && (size_t)n < sizeof parent && (mkdir(parent, 0700) == 0 || errno == EEXIST) &&
-           mkdir(folder, 0700) == 0 && run(argv);
+           (mkdir(folder, 0700) == 0 || errno == EEXIST) && run(argv);
 }
 
 static bool browser_store(struct cli *c, const char *ca, bool install) {
     const char *home = getenv("HOME");
-    char folder[512], db[520];
+    char folder[512], db[520], file[528];
     int n = snprintf(folder, sizeof folder, "%s/.pki/nssdb", home ? home : "");
     if (!home || n < 0 || (size_t)n >= sizeof folder) {
         (void)printf("browser: there is no home directory to look for its store; skipped\n");
         return true;
     }
-    bool is_there = access(folder, F_OK) == 0;
+    (void)snprintf(file, sizeof file, "%s/cert9.db", folder); /* an empty folder is no store */
+    bool is_there = access(file, F_OK) == 0;
     if (!install && !is_there) {
         (void)printf("browser: nothing to remove\n");
         return true;
