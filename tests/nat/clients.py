@@ -121,7 +121,7 @@ class Linphone(Recorder, rig.Linphone):
     """linphonec 5.1 with ICE, its relay by UDP, and what a browser asks of it (RTCP beside RTP)."""
 
     MAKE, STAYS = "linphone", False
-    HELLO = "its DTLS (mbedTLS) cannot answer a browser's ClientHello, which takes two datagrams"
+    HELLO = "its DTLS handshake as the server of a browser fails"
     NET = "nat_policy_ref=relay\n"
     RELAY = ("[nat_policy_0]\nref=relay\nstun_server={server}:{port}\nprotocols=stun,turn,ice\n"
              "stun_server_username={user}\n[auth_info_1]\nusername={user}\npasswd={password}\n"
