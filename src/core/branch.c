@@ -287,6 +287,7 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
         return 503;
     bool must_arrive = x->is_in_dialog && m->method != SIP_INVITE;
     if (!core_send(c, to->flow, bytes, must_arrive, owner_of(b->tx))) return 480;
+    if (x->is_in_dialog && !to->ticket) peer_sends_in_dialog(c, to);
     b->is_in_call = m->method == SIP_INVITE && !x->is_in_dialog;
     if (b->is_in_call) node_flow_call(c->node, to->flow, 1);
     return 0;

@@ -360,7 +360,7 @@ void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip
     struct branch *b = x ? context_branch(x, tx) : NULL;
     if (!b) return;
     b->is_heard = true;
-    if (b->to.ticket) peer_heard(c, &b->to, m);
+    peer_heard(c, &b->to, m);
     if (m->status == 503) b->retry_after_s = retry_after(m);
     if (m->status == 100) return; /* 16.7 step 5: a 100 is hop by hop */
     if (refuse_response(c, x, b, m)) return;

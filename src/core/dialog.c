@@ -136,6 +136,7 @@ static void forward_ack(struct core *c, const struct sip_msg *m, const struct ta
     struct buf out = core_out_begin(c, m->all.len + body.len + 1024);
     if (via.full || forward_write(&f, &out) != ERR_OK) return;
     core_send(c, to->flow, core_out_end(c, &out), true, 0);
+    peer_sends_in_dialog(c, to);
     core_trace(c, m, "relayed", 0, NULL);
 }
 

@@ -253,8 +253,25 @@ static int64_t hop_silent_ms(struct hop *h, const struct addr *server) {
     return more >= SILENCE_STEPS ? SILENCE_LAST_MS : (int64_t)SILENCE_FIRST_MS << more;
 }
 
+/* Inside a dialog no flow had to be found: then it is the hop that was found to have this one. */
+static struct hop *hop_of(const struct core *c, const struct target *to) {
+    uint32_t at = 0;
+    pool_id id;
+    if (to->ticket) return hop_get(c, to->ticket);
+    if (to->account_id || !to->bid) return NULL; /* a phone */
+    for (struct hop *h; (h = pool_each(&c->domains->hops, &at, &id));)
+        if (h->flow == to->flow && h->domain_id == to->bid) return h;
+    return NULL;
+}
+
+void peer_sends_in_dialog(struct core *c, const struct target *to) {
+    struct hop *h = hop_of(c, to);
+    /* RFC 7339 7.2: the mix is of all requests, also of those that are never held back. */
+    if (h) (void)overload_client_sheds(&h->load, false, 0, c->now.mono);
+}
+
 void peer_heard(struct core *c, const struct target *to, const struct sip_msg *m) {
-    struct hop *h = hop_get(c, to->ticket);
+    struct hop *h = hop_of(c, to);
     struct overload_told told = { .oc = SLICE_NONE };
     if (!h) return;
     h->silences = 0;

@@ -54,6 +54,9 @@ unsigned peer_side_targets(struct core *c, const struct route_side *side, uint32
                            const struct sip_msg *m, unsigned own_routes, struct target *out);
 /* Its server has answered: it lives, and may tell how much it can bear (RFC 7339). */
 void peer_heard(struct core *c, const struct target *to, const struct sip_msg *m);
+/* A request inside a dialog has been sent to it: it counts for what share of all is new (RFC 7339).
+ */
+void peer_sends_in_dialog(struct core *c, const struct target *to);
 /* Have its flow found for those who come later. */
 void peer_prepare(struct core *c, const struct target *to, uint32_t account_id);
 /* RFC 3261 18.2.2: the connection of this context's sender, another domain, has broken: have one

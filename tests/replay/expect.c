@@ -206,6 +206,18 @@ static bool is_wanted(const struct sip_msg *m, slice what, slice to) {
     return m->is_request && slice_eq(m->method_name, what);
 }
 
+/* Where the next message stands that is not passed over. */
+static unsigned next_at(const struct agent *a, slice what) {
+    unsigned at = 0;
+    while (!slice_eq(what, SLICE("100")) && at < a->inbox_count && is_trying(&a->inbox[at])) at++;
+    return at;
+}
+
+bool expect_is_next(const struct agent *a, slice what) {
+    unsigned at = next_at(a, what);
+    return at < a->inbox_count && is_wanted(a->inbox[at].msg, what, SLICE_NONE);
+}
+
 bool expect(struct world *w, struct agent *a, slice rest, struct script *s) {
     slice what = text_word(&rest), to = SLICE_NONE, as = SLICE_NONE;
     while (rest.len) {
@@ -217,8 +229,7 @@ bool expect(struct world *w, struct agent *a, slice rest, struct script *s) {
         else
             return complain(w, "what is \"" SLICE_FMT "\" here?", SLICE_ARG(word));
     }
-    unsigned at = 0;
-    while (!slice_eq(what, SLICE("100")) && at < a->inbox_count && is_trying(&a->inbox[at])) at++;
+    unsigned at = next_at(a, what);
     if (at == a->inbox_count || !is_wanted(a->inbox[at].msg, what, to))
         return show_all(w, at == a->inbox_count ? "it did not come" : "something else came first");
     struct message m = a->inbox[at];

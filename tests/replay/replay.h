@@ -27,6 +27,7 @@ enum {
     ROUTES_MAX = 8,
     USERS_MAX = 20,
     VARS_MAX = 64,
+    TALLIES_MAX = 8,
     MAILS_MAX = 256,
     STORES_MAX = 256,
     ROUNDS_MAX = 10000,
@@ -140,6 +141,10 @@ struct question {
     slice name;
     enum dns_type type;
 };
+struct tally { /* of `when ... counts NAME` */
+    slice name;
+    unsigned count;
+};
 struct world {
     const char *file;
     unsigned line;                     /* being carried out */
@@ -158,7 +163,8 @@ struct world {
     struct phone phones[USERS_MAX];
     struct agent agents[AGENTS_MAX];
     struct field vars[VARS_MAX];
-    unsigned user_count, phone_count, agent_count, var_count;
+    struct tally tallies[TALLIES_MAX];
+    unsigned user_count, phone_count, agent_count, var_count, tally_count;
 
     struct mail mails[MAILS_MAX];
     struct stored stored[STORES_MAX];
@@ -260,6 +266,8 @@ bool cmd_tried(struct world *w, slice rest, struct script *s);
 
 bool say(struct world *w, struct agent *a, slice rest, struct script *s);
 bool expect(struct world *w, struct agent *a, slice rest, struct script *s);
+/* The next message to it, a 100 aside, is this one; nothing is taken. */
+bool expect_is_next(const struct agent *a, slice what);
 bool expect_silence(struct world *w, const struct agent *a);
 bool expect_all_quiet(struct world *w);
 

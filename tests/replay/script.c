@@ -589,20 +589,67 @@ static bool cmd_hangup(struct world *w, slice rest, struct script *s) {
     return run_text(w, hangup_text, args);
 }
 
+/* The lines under a command. */
+static struct script block_of(struct script *s) {
+    struct script block = { .lines = &s->lines[s->at] };
+    for (slice line; script_more(s, &line);) block.count++;
+    if (block.count) block.indent = block.lines[0].indent;
+    return block;
+}
+
 /* repeat N: the indented lines so often; {round} counts from 1. */
 static bool cmd_repeat(struct world *w, slice rest, struct script *s) {
     uint32_t rounds;
-    struct script block = { .lines = &s->lines[s->at] };
-    for (slice line; script_more(s, &line);) block.count++;
+    struct script block = block_of(s);
     if (slice_u32(rest, ROUNDS_MAX, &rounds) != ERR_OK || !rounds || !block.count)
         return complain(w, "repeat 1 to %d, and lines under it", ROUNDS_MAX);
-    block.indent = block.lines[0].indent;
     for (uint32_t i = 1; i <= rounds; i++) {
         block.at = 0;
         text_set(w, SLICE("round"), text_make(w, "%u", i));
         if (!script_run(w, &block)) return complain(w, "    in round %u of %u", i, rounds);
     }
     return true;
+}
+
+static struct tally *tally_named(struct world *w, slice name) {
+    for (unsigned i = 0; i < w->tally_count; i++)
+        if (slice_eq(w->tallies[i].name, name)) return &w->tallies[i];
+    return NULL;
+}
+
+/* when FLOW <- WHAT [counts NAME]: the indented lines if that is what comes next, else nothing. */
+static bool cmd_when(struct world *w, slice rest, struct script *s) {
+    struct script block = block_of(s);
+    struct agent *a = world_agent(w, text_word(&rest));
+    slice arrow = text_word(&rest), what = text_word(&rest), counts = text_word(&rest);
+    bool ok = a && block.count && what.len && slice_eq(arrow, SLICE("<-")) &&
+              (!counts.len || (slice_eq(counts, SLICE("counts")) && rest.len));
+    if (!ok) return complain(w, "when FLOW <- WHAT [counts NAME], and lines under it");
+    bool is_next = expect_is_next(a, what);
+    struct tally *t = tally_named(w, rest);
+    if (counts.len && !t && w->tally_count < TALLIES_MAX) {
+        t = &w->tallies[w->tally_count++];
+        *t = (struct tally){ .name = text_keep(w, rest) };
+    }
+    if (counts.len && !t) return complain(w, "too many names to count");
+    if (t) t->count += is_next;
+    return !is_next || script_run(w, &block);
+}
+
+/* counted NAME LOW to HIGH: so often; then it begins at 0 again. */
+static bool cmd_counted(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    slice name = text_word(&rest), low = text_word(&rest), to = text_word(&rest);
+    uint32_t least, most;
+    if (slice_u32(low, ROUNDS_MAX, &least) != ERR_OK || !slice_eq(to, SLICE("to")) ||
+        slice_u32(rest, ROUNDS_MAX, &most) != ERR_OK)
+        return complain(w, "counted NAME LOW to HIGH");
+    struct tally *t = tally_named(w, name);
+    if (!t) return complain(w, "nothing counts " SLICE_FMT, SLICE_ARG(name));
+    unsigned got = t->count;
+    t->count = 0;
+    return (got >= least && got <= most) ||
+           complain(w, SLICE_FMT ": %u times, not %u to %u", SLICE_ARG(name), got, least, most);
 }
 
 /* ---- running ---- */
@@ -625,6 +672,7 @@ static const struct {
     { "server", cmd_server },     { "peers", cmd_peers },     { "peer", cmd_peer },
     { "dns", cmd_dns },           { "asked", cmd_asked },     { "become", cmd_become },
     { "connects", cmd_connects }, { "tried", cmd_tried },     { "calls", cmd_calls },
+    { "when", cmd_when },         { "counted", cmd_counted },
 };
 
 /* A -> ..., A <- ..., A closed */
