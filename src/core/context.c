@@ -27,17 +27,23 @@ struct context *context_get(const struct core *c, uint64_t owner) {
 
 /* ---- the end of a context ---- */
 
+static bool is_from_domain(const struct context *x) {
+    return !x->account_id && x->bid;
+}
+
 static void context_forget_request(struct context *x) {
-    if (x->is_sender_sought) return; /* its Via tells where to look next */
-    mem_free(x->request);
     mem_free(x->best);
     mem_free(x->challenges);
     mem_free(x->best_why);
-    x->request = x->best = x->challenges = x->best_why = NULL;
+    x->best = x->challenges = x->best_why = NULL;
+    /* RFC 3261 18.2.2: its Via tells where its sender can be found, should his connection break. */
+    if (is_from_domain(x) && (x->is_server_live || x->is_sender_sought)) return;
+    mem_free(x->request);
+    x->request = NULL;
 }
 
 void context_fini(struct context *x) {
-    x->is_sender_sought = false;
+    x->is_server_live = x->is_sender_sought = false;
     context_forget_request(x);
     branches_fini(x);
     mem_free(x->held);
@@ -63,7 +69,7 @@ static void context_free(struct core *c, struct context *x) {
 }
 
 static void context_free_if_idle(struct core *c, struct context *x) {
-    if (x->is_server_live) return;
+    if (x->is_server_live || x->is_sender_sought) return;
     for (const struct branch *b = &x->first; b; b = b->next)
         if (b->is_live) return;
     context_free(c, x);
@@ -84,16 +90,24 @@ void context_tx_end(struct core *c, uint64_t owner, tx_id tx) {
 
 /* ---- answers to the caller ---- */
 
+/* RFC 3261 18.2.2: a connection is made to another domain's server, for this answer if there is
+ * one. */
+static void context_seek_sender(struct core *c, struct context *x, slice answer) {
+    if (!x->is_sender_sought)
+        x->is_sender_sought = is_from_domain(x) && peer_seek_sender(c, owner_of(x->id));
+    if (!x->is_sender_sought || !answer.len) return;
+    mem_free(x->held); /* a later answer says more than an earlier one */
+    x->held = mem_dup(answer.ptr, answer.len);
+    x->held_len = x->held ? (uint32_t)answer.len : 0;
+}
+
 /* Over the flow that the request came on, or where its sender can be reached by now. */
 static void context_send(struct core *c, struct context *x, unsigned status, slice bytes) {
     if (!bytes.len) return;
     if (tx_server_respond(c->txs, x->server, status, bytes, c->now.mono) != ERR_OK)
         return; /* a final answer went before: this one is late */
     struct route_side sender = { x->flow, x->account_id, x->bid };
-    if (core_send(c, side_flow(c, &sender), bytes, true, 0) || !x->is_sender_sought) return;
-    mem_free(x->held); /* a later answer says more than an earlier one */
-    x->held = mem_dup(bytes.ptr, bytes.len);
-    x->held_len = x->held ? (uint32_t)bytes.len : 0;
+    if (!core_send(c, side_flow(c, &sender), bytes, true, 0)) context_seek_sender(c, x, bytes);
 }
 
 void context_sender_found(struct core *c, uint64_t owner, flow_id flow) {
@@ -108,6 +122,7 @@ void context_sender_found(struct core *c, uint64_t owner, flow_id flow) {
     x->held = NULL;
     x->held_len = 0;
     if (x->sent_status) context_forget_request(x);
+    context_free_if_idle(c, x);
 }
 
 static void context_final_sent(struct core *c, struct context *x, unsigned status) {
@@ -479,13 +494,16 @@ void context_on_timer(struct core *c, struct context *x) {
         context_arm(c, x);
 }
 
-/* The caller's connection broke. He may be back in a moment; if not, phones stop ringing. */
+/* The caller's connection broke. He may be back in a moment; if not, phones stop ringing. What he
+ * was answered last and has not acknowledged may have been lost with it (RFC 3261 17.2.4). */
 void context_caller_gone(struct core *c, uint64_t owner) {
     struct context *x = context_get(c, owner);
-    if (!x || x->sent_status) return;
-    x->grace_at = c->now.mono + CALLER_GRACE_MS;
-    context_arm(c, x);
-    if (!x->account_id && x->bid) x->is_sender_sought = peer_seek_sender(c, owner);
+    if (!x) return;
+    if (!x->sent_status && x->method == SIP_INVITE) {
+        x->grace_at = c->now.mono + CALLER_GRACE_MS;
+        context_arm(c, x);
+    }
+    context_seek_sender(c, x, x->sent_status ? tx_answer(c->txs, x->server) : SLICE_NONE);
 }
 
 /* RFC 4320 4.1: a non-INVITE that takes long gets its 100 late, when no final answer can be near.

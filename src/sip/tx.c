@@ -55,7 +55,8 @@
  *   COMPLETED     any response absorbed                               17.1.2.2   other_response
  *   COMPLETED  -> (gone)      K                                       17.1.2.2   expire
  *
- * The flow broke: tx_flow_gone. Clients and Other servers -> (gone); INVITE servers stay, 6026 7.1.
+ * The flow broke: tx_flow_gone. Clients -> (gone), and Other servers that have answered; INVITE
+ * servers stay (6026 7.1), and Other servers until they have answered (18.2.2) or the time is over.
  *
  * Invariants: what is alive has a state above TX_FREE, stands in the flow's ring if it has a flow
  * that is not gone, and, when a server, in the map. What ended is in none of them, has no timer,
@@ -515,17 +516,23 @@ enum err tx_client_cancel(struct tx_table *t, tx_id id, slice reason_value, mono
 
 /* ---- ends ---- */
 
+static bool is_unanswered(const struct tx *tx) {
+    return tx->kind == TX_OTHER_SERVER && tx->state != TX_COMPLETED;
+}
+
 void tx_flow_gone(struct tx_table *t, uint64_t flow, mono_t now) {
     (void)now;
     turn_begin(t);
     for (struct tx *tx; (tx = tx_flow_head(t, flow));) {
-        if (tx->kind == TX_INVITE_SERVER) {
+        if (tx->kind == TX_INVITE_SERVER || is_unanswered(tx)) {
             /* RFC 6026 7.1: a transport error does not end it, so that copies of the INVITE that
-             * come another way are still known. It only stops sending by itself. */
+             * come another way are still known. It only stops sending by itself. RFC 3261 18.2.2:
+             * what is answered from now on goes another way. */
+            bool is_heard = tx->state == TX_ACCEPTED || tx->state == TX_CONFIRMED;
             tx_flow_leave(t, tx);
-            tx->resend_at = MONO_NEVER;
+            if (!is_unanswered(tx)) tx->resend_at = MONO_NEVER;
             arm(t, tx);
-            if (tx->state == TX_PROCEEDING) tell(t, tx, PENDING_FLOW_GONE);
+            if (!is_heard) tell(t, tx, PENDING_FLOW_GONE);
             continue;
         }
         bool is_waiting =
@@ -683,6 +690,12 @@ unsigned tx_status(const struct tx_table *t, tx_id id) {
 slice tx_request(const struct tx_table *t, tx_id id) {
     const struct tx *tx = tx_alive(t, id);
     if (!tx || tx->kind < TX_INVITE_CLIENT || !tx->kept) return SLICE_NONE;
+    return slice_of(tx->kept->text, tx->kept->len);
+}
+
+slice tx_answer(const struct tx_table *t, tx_id id) {
+    const struct tx *tx = tx_alive(t, id);
+    if (!tx || tx->kind > TX_OTHER_SERVER || !tx->kept) return SLICE_NONE;
     return slice_of(tx->kept->text, tx->kept->len);
 }
 

@@ -14,8 +14,8 @@
  *           its END is taken out: drain after every input.
  * Memory:   a table is born with its maximum; ERR_FULL is answered with 503. What must be sent
  *           again (the last response, the request of a client transaction) is copied in.
- *           Bytes in an effect, and tx_request(), live until the first call that takes `now` after
- *           tx_next_effect() returned false.
+ *           Bytes in an effect, tx_request() and tx_answer() live until the first call that takes
+ *           `now` after tx_next_effect() returned false.
  * States:   the transition table, with the RFC line of each arrow, heads tx.c.             */
 #ifndef SIP_TX_H
 #define SIP_TX_H
@@ -53,8 +53,10 @@ enum tx_do {
     TX_DO_TIMED_OUT, /* client: timer B or F, 64*T1 after CANCEL, or the flow broke before a final
                       * response. The owner treats it as 408 (16.8), sends none itself */
     TX_DO_NO_ACK,    /* server: timer H, the ACK never came */
-    TX_DO_FLOW_GONE, /* INVITE server without final response: the caller's flow broke. RFC 6026 7.1:
-                      * the transaction stays; whoever owns it may cancel what it started */
+    TX_DO_FLOW_GONE, /* server: the flow of who asked broke, and he may not know the final response
+                      * (none was sent, or a non-2xx to INVITE without its ACK). RFC 6026 7.1: the
+                      * transaction stays; its owner may cancel what it started, or answer another
+                      * way (RFC 3261 18.2.2) */
     TX_DO_SLOW,      /* other server: no answer for as long as timer E takes to reach T2 (3.5 s).
                       * RFC 4320 4.1: answer 100 now */
     TX_DO_END        /* the transaction is gone; its id is stale */
@@ -136,8 +138,8 @@ enum tx_response tx_client_response(struct tx_table *t, tx_id id, const struct s
 NODISCARD enum err tx_client_cancel(struct tx_table *t, tx_id id, slice reason_value, mono_t now);
 
 /* The flow broke. Client transactions without a final response end as TIMED_OUT, those with one and
- * non-INVITE server ones just END. INVITE server ones stay until their timers (RFC 6026 7.1), send
- * no more on their own, and say FLOW_GONE if no final response was sent. */
+ * non-INVITE server ones that have answered just END. Other server ones stay until their timers
+ * (RFC 6026 7.1), send no more on their own, and say FLOW_GONE. */
 void tx_flow_gone(struct tx_table *t, uint64_t flow, mono_t now);
 /* Drop at once, without effects but END (reserved or running). A stale id is ignored. */
 void tx_drop(struct tx_table *t, tx_id id);
@@ -150,6 +152,7 @@ uint64_t tx_owner(const struct tx_table *t, tx_id id);         /* 0 when stale *
 uint64_t tx_flow(const struct tx_table *t, tx_id id);
 unsigned tx_status(const struct tx_table *t, tx_id id); /* last status sent or received, 0 */
 slice tx_request(const struct tx_table *t, tx_id id);   /* client: the bytes that were sent */
+slice tx_answer(const struct tx_table *t, tx_id id);    /* server: those kept to be sent again */
 /* "Proceeding" and so on, for people. */
 const char *tx_state_text(enum tx_state state);
 
