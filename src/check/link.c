@@ -40,12 +40,16 @@ static int take_any(int ok, X509_STORE_CTX *store) {
     return 1;
 }
 
-/* Called when the server asks for a certificate; NULL or not, we have none to give. */
-static int asked_for(SSL *ssl, X509 **cert, EVP_PKEY **key) {
+static bool shows(SSL *ssl, const char *certificate) {
+    return SSL_use_certificate_chain_file(ssl, certificate) == 1 &&
+           SSL_use_PrivateKey_file(ssl, certificate, SSL_FILETYPE_PEM) == 1;
+}
+
+/* Called when the server asks for a certificate; NULL: we have none to give. */
+static int asked_for(SSL *ssl, void *certificate) {
     struct tls_seen *seen = SSL_get_app_data(ssl);
-    (void)cert, (void)key;
     if (seen) seen->asked = true;
-    return 0;
+    return !certificate || shows(ssl, certificate);
 }
 
 static bool wish_apply(SSL *ssl, const struct tls_wish *w) {
@@ -55,9 +59,6 @@ static bool wish_apply(SSL *ssl, const struct tls_wish *w) {
     bool good = true;
     if (w->ciphers) good = SSL_set_cipher_list(ssl, w->ciphers) == 1;
     if (w->groups) good = good && SSL_set1_groups_list(ssl, w->groups) == 1;
-    if (w->certificate)
-        good = good && SSL_use_certificate_chain_file(ssl, w->certificate) == 1 &&
-               SSL_use_PrivateKey_file(ssl, w->certificate, SSL_FILETYPE_PEM) == 1;
     if (w->alpn)
         (void)SSL_set_alpn_protos(ssl, (const unsigned char *)w->alpn, (unsigned)strlen(w->alpn));
     return good;
@@ -121,14 +122,22 @@ static bool shake_hands(struct run *run, struct link *l, const struct tls_wish *
     return true;
 }
 
-struct ssl_ctx_st *tls_context(const char *ca_file, char *why, size_t why_len) {
+struct ssl_ctx_st *tls_context(const char *ca_file, const char *certificate, char *why,
+                               size_t why_len) {
     SSL_CTX *c = SSL_CTX_new(TLS_client_method());
-    if (c && (ca_file ? SSL_CTX_load_verify_locations(c, ca_file, NULL)
-                      : SSL_CTX_set_default_verify_paths(c)) == 1) {
-        SSL_CTX_set_client_cert_cb(c, asked_for);
+    SSL *ssl = c ? SSL_new(c) : NULL;
+    bool shown = ssl && (!certificate || shows(ssl, certificate));
+    SSL_free(ssl);
+    if (!shown) {
+        (void)snprintf(why, why_len, "%s is no PEM file with a certificate and its key",
+                       certificate ? certificate : "");
+    } else if ((ca_file ? SSL_CTX_load_verify_locations(c, ca_file, NULL)
+                        : SSL_CTX_set_default_verify_paths(c)) == 1) {
+        SSL_CTX_set_cert_cb(c, asked_for, (char *)certificate);
         return c;
+    } else {
+        (void)snprintf(why, why_len, "the CA certificates in %s cannot be read", ca_file);
     }
-    (void)snprintf(why, why_len, "the CA certificates in %s cannot be read", ca_file);
     SSL_CTX_free(c);
     return NULL;
 }
@@ -199,19 +208,23 @@ enum err link_open_to(struct run *run, enum wire w, const struct addr *to, struc
     return open_any(run, w, to, NULL, NULL, out);
 }
 
-static bool shake_as_server(struct link *l, const char *certificate) {
+static bool shake_as_server(struct link *l, const char *certificate, struct run *asks) {
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
-    bool good = c && SSL_CTX_use_certificate_chain_file(c, certificate) == 1 &&
-                SSL_CTX_use_PrivateKey_file(c, certificate, SSL_FILETYPE_PEM) == 1 &&
-                (l->ssl = SSL_new(c));
+    bool good = c && (l->ssl = SSL_new(c)) && shows(l->ssl, certificate);
+    if (good && asks) { /* RFC 5922 asks for no extended key usage, so none is judged */
+        (void)SSL_set1_verify_cert_store(l->ssl, SSL_CTX_get_cert_store(asks->tls));
+        (void)SSL_set_purpose(l->ssl, X509_PURPOSE_ANY);
+        SSL_set_verify(l->ssl, SSL_VERIFY_PEER, take_any);
+    }
     SSL_CTX_free(c);
     int64_t until = clock_ms() + CONNECT_MS;
     if (good) (void)SSL_set_fd(l->ssl, l->fd);
     for (int n; good && (n = SSL_accept(l->ssl)) != 1;) good = ssl_step(l, n, until);
+    if (good && asks) look(l->ssl, asks->target.name, l, &(struct tls_seen){ 0 });
     return good;
 }
 
-struct link *link_take(int fd, enum wire w, const char *certificate) {
+struct link *link_take(int fd, enum wire w, const char *certificate, struct run *asks) {
     struct link *l = mem_zalloc(sizeof *l);
     if (!l) return NULL;
     l->fd = fd;
@@ -225,7 +238,7 @@ struct link *link_take(int fd, enum wire w, const char *certificate) {
         good = recvfrom(fd, &peek, 1, MSG_PEEK, (struct sockaddr *)&from, &len) >= 0 &&
                addr_from_sockaddr((struct sockaddr *)&from, &l->remote) == ERR_OK;
     }
-    if (w == WIRE_TLS || w == WIRE_WSS) good = shake_as_server(l, certificate);
+    if (w == WIRE_TLS || w == WIRE_WSS) good = shake_as_server(l, certificate, asks);
     if (w == WIRE_WSS) good = good && link_ws_answer(l);
     good = good && socket_local(fd, &l->local) == ERR_OK;
     if (good) return l;
@@ -304,7 +317,9 @@ bool link_read(struct link *l, int64_t until) {
         }
         if (l->ssl) {
             int e = SSL_get_error(l->ssl, (int)n);
+            const char *alert = ERR_reason_error_string(ERR_peek_error());
             l->closed = e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE;
+            if (l->closed) (void)snprintf(l->why, sizeof l->why, "%s", alert ? alert : "closed");
         } else {
             l->closed = l->wire != WIRE_UDP && (n == 0 || (errno != EAGAIN && errno != EINTR));
         }

@@ -19,9 +19,8 @@ struct ws_frame;
 struct tls_wish { /* how to shake hands; zero: as a good client */
     int min, max; /* OpenSSL's TLS1_2_VERSION and the like */
     const char *ciphers, *groups;
-    const char *sni;         /* NULL: the target's name; "": none */
-    const char *certificate; /* PEM file with key; NULL: none */
-    const char *alpn;        /* with length octets; NULL: none, for WSS http/1.1 */
+    const char *sni;     /* NULL: the target's name; "": none */
+    const char *alpn;    /* with length octets; NULL: none, for WSS http/1.1 */
     const char *upgrade; /* WSS: header lines of the handshake; NULL: Sec-WebSocket-Protocol and,
                             if the run has one, Origin */
 };
@@ -47,7 +46,7 @@ struct link {
     bool mute;     /* it is not: the flow looks dead */
     bool moved;    /* it is, with another port than before: a router has forgotten the flow */
     unsigned pings;
-    bool verified; /* credentials may go over it */
+    bool verified; /* the other side is the target: credentials may go over it */
     unsigned pongs;
     struct addr local, remote;
     char why[160];
@@ -62,8 +61,10 @@ NODISCARD enum err link_open(struct run *run, enum wire w, const struct tls_wish
 NODISCARD enum err link_open_to(struct run *run, enum wire w, const struct addr *to,
                                 struct link **out);
 /* What we accepted (TCP, TLS as the server), or a bound UDP socket on which a datagram waits: from
- * now on only its sender is heard, until a REGISTER comes from elsewhere. NULL: it went away. */
-struct link *link_take(int fd, enum wire w, const char *certificate);
+ * now on only its sender is heard, until a REGISTER comes from elsewhere. `asks` (may be NULL):
+ * over TLS the other side is asked for its certificate, and `verified` tells whether it is that of
+ * this run's target. NULL: it went away. */
+struct link *link_take(int fd, enum wire w, const char *certificate, struct run *asks);
 void link_close(struct link *l); /* NULL is allowed */
 NODISCARD bool link_send(struct run *run, struct link *l, slice bytes);
 /* The next message (in l->in, *size bytes: link_drop() them), or false after ms. */
@@ -82,8 +83,10 @@ NODISCARD bool link_ws_send(struct link *l, slice message);
 NODISCARD bool link_ws_put(struct link *l, const struct ws_frame *f, slice payload);
 bool link_ws_message(struct link *l, int64_t until, size_t *size);
 
-/* A context with these roots (NULL: the system's), or NULL and why. */
-struct ssl_ctx_st *tls_context(const char *ca_file, char *why, size_t why_len);
+/* A context with these roots (NULL: the system's), which shows our certificate (NULL: none) where
+ * it is asked for one; or NULL and why. */
+struct ssl_ctx_st *tls_context(const char *ca_file, const char *certificate, char *why,
+                               size_t why_len);
 void tls_context_free(struct ssl_ctx_st *c);
 
 int64_t clock_ms(void);

@@ -1,6 +1,7 @@
 /* check/main.c - the command line of `kith check`. */
 #include "base/mem.h"
 #include "check/check.h"
+#include "check/gate.h"
 #include "check/link.h"
 #include "check/locate.h"
 #include "check/phone.h"
@@ -21,7 +22,7 @@ enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 
 struct wishes {
     struct run *run;
     const char *also, *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name,
-        *cert, *wait, *hands, *numbers, *listen, *udp, *tcp, *wss;
+        *cert, *wait, *hands, *numbers, *listen, *fixed, *udp, *tcp, *wss;
     bool resume, list, yes;
 };
 
@@ -32,7 +33,7 @@ static int usage(FILE *to) {
         "kith check verify REPORT.json [PUBLIC-KEY] - is the signature of a report right?\n"
         "kith check key FILE - make a key for --sign\n\n"
         "ROLE is server, relay or trunk (TARGET: where it is); phone, browser or trunk --listen "
-        "(TARGET: where we listen for it).\n"
+        "(TARGET: where we listen for it). With --static the PBX of a trunk does not register.\n"
         "TARGET is sips:example.org, sip:host:port, host:port or wss://host:port/path. Each "
         "requirement gets a "
         "verdict:\n"
@@ -45,8 +46,9 @@ static int usage(FILE *to) {
         (void)fprintf(to, "  %-24s %s\n", left, check_options[i].help);
     }
     (void)fprintf(to,
-                  "\nExample:\n  kith check server sips:example.org --accounts people.csv --html "
-                  "report.html\n");
+                  "\nExamples:\n  kith check server sips:example.org --accounts people.csv --html "
+                  "report.html\n  kith check trunk sips:provider.example --static pbx.example:5061 "
+                  "--cert pbx.pem --numbers +4930100,+4930101\n");
     return to == stdout ? EXIT_GOOD : EXIT_WRONG;
 }
 
@@ -74,6 +76,7 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "hands", &w->hands, NULL },
         { "numbers", &w->numbers, NULL },
         { "listen", &w->listen, NULL },
+        { "static", &w->fixed, NULL },
         { "also", &w->also, NULL },
         { "tcp", &w->tcp, NULL },
         { "wss", &w->wss, NULL },
@@ -399,6 +402,43 @@ static int finish(struct wishes *w, const char *part) {
                : EXIT_FAILS;
 }
 
+/* What goes with --static, and what does not; NULL: all is well. */
+static const char *static_wish(const struct wishes *w) {
+    if (!w->fixed) return NULL;
+    if (w->run->role != ROLE_TRUNK)
+        return "--static is for the role trunk, where the tester is the PBX: not with --listen";
+    if (!w->run->numbers[1][0]) return "--static needs --numbers N1,N2: two numbers of the PBX";
+    return NULL;
+}
+
+/* The PBX's place. Its only account lets one test at a time take what comes there. */
+static bool static_open(struct wishes *w, char *why, size_t why_len) {
+    struct run *run = w->run;
+    struct addr at;
+    char host[256], place[300];
+    if (!resolve(slice_str(w->fixed), 5061, host, &at, NULL)) {
+        (void)snprintf(why, why_len, "--static %s: no such place", w->fixed);
+        return false;
+    }
+    bool v6 = strchr(host, ':') != NULL;
+    (void)snprintf(place, sizeof place, "%s%s%s:%u", v6 ? "[" : "", host, v6 ? "]" : "", at.port);
+    struct account *a = &run->accounts[0];
+    if (!run->account_count) (void)snprintf(a->user, sizeof a->user, "%s", run->numbers[0]);
+    run->account_count = 1;
+    return gate_open(run, place, &at, why, why_len);
+}
+
+/* It answers; can a PBX in static mode be with it? */
+static bool static_fits(const struct run *run, char *why, size_t why_len) {
+    bool tls = run->target.at[WIRE_TLS].family, tcp = run->target.at[WIRE_TCP].family;
+    if (!run->gate || (run->certificate ? tls : tcp && !tls)) return true;
+    (void)snprintf(why, why_len, "%s",
+                   run->certificate ? "--static with --cert needs a trunk that answers over TLS"
+                   : tls ? "--static over TLS needs --cert FILE, by which the trunk knows the PBX"
+                         : "--static needs a trunk that answers over TLS (with --cert) or TCP");
+    return false;
+}
+
 static int check_target(struct wishes *w, const char *given) {
     struct run *run = w->run;
     char why[512], part[1024] = "";
@@ -409,6 +449,8 @@ static int check_target(struct wishes *w, const char *given) {
     }
     if (w->numbers && !read_numbers(run, w->numbers)) return wrong("bad value for --numbers", "");
     if (w->accounts && !read_accounts(run, w->accounts, why, sizeof why)) return wrong(why, "");
+    if (static_wish(w)) return wrong(static_wish(w), "");
+    if (run->role != ROLE_SERVER && run->role != ROLE_RELAY) run->certificate = w->cert;
     choose(w);
     if (w->list) return list(w);
     if (!given) return wrong("which target?", "");
@@ -416,7 +458,9 @@ static int check_target(struct wishes *w, const char *given) {
     if (!run->todo_count) return wrong("no test fits that choice", "");
     if (!find_target(w, given, why, sizeof why)) return wrong(why, "");
     if (w->sign && !w->json) return wrong("--sign needs --json", "");
-    if (!(run->tls = tls_context(run->ca_file, why, sizeof why))) return wrong(why, "");
+    if (!(run->tls = tls_context(run->ca_file, run->certificate, why, sizeof why)))
+        return wrong(why, "");
+    if (w->fixed && !static_open(w, why, sizeof why)) return wrong(why, "");
     if (w->json) (void)snprintf(part, sizeof part, "%s.part", w->json);
     if (w->resume && w->json) (void)!report_resume(run, part);
     (void)clock_gettime(CLOCK_REALTIME, &now);
@@ -429,8 +473,9 @@ static int check_target(struct wishes *w, const char *given) {
                                                  : "PBX",
                      given),
             (void)fflush(stdout);
-    bool there = listens(run) ? phone_wait(run, w->cert, 60, why, sizeof why)
-                              : run_probe(run, why, sizeof why);
+    bool there = listens(run)
+                     ? phone_wait(run, w->cert, 60, why, sizeof why)
+                     : run_probe(run, why, sizeof why) && static_fits(run, why, sizeof why);
     uint32_t wait_s = 0;
     if (there && w->wait && slice_u32(slice_str(w->wait), 120, &wait_s) == ERR_OK)
         run->phone->wait_s = wait_s;
@@ -483,6 +528,7 @@ int check_main(int argc, char **argv) {
     }
     for (unsigned i = 0; i < run->result_count; i++) mem_free(run->results[i].line);
     phone_end(run);
+    gate_close(run);
     tls_context_free(run->tls);
     crypto_wipe(run->accounts, sizeof run->accounts);
     mem_free(run);

@@ -10,10 +10,12 @@
 
 #define MSG_HEADERS_MAX 160
 
+struct link;
 struct msg {
     slice raw;
     unsigned at;       /* its number in the evidence */
     int64_t ms;        /* when it came, since the test began */
+    struct link *over; /* what brought it to a PBX in static mode, else NULL */
     unsigned status;   /* of a response; 0: a request */
     slice reason;      /* of a response */
     slice method, uri; /* of a request */

@@ -17,10 +17,14 @@ const struct check_option check_options[] = {
     { "also", "HOST:PORT",
       "the target's address of the other IP family, if its name does not tell" },
     { "cert", "FILE",
-      "roles phone and browser: our certificate chain and key; a phone without it: TCP and UDP" },
+      "our certificate chain and key: the tester's for a phone (without it: TCP and UDP), a "
+      "browser or a PBX; the PBX's towards a trunk" },
     { "wait", "SECONDS", "role phone: how long a person may take to answer (default 4)" },
     { "numbers", "N1,N2", "role trunk: two numbers of the PBX, as +E.164" },
     { "listen", "HOST:PORT", "role trunk: be the provider; the PBX under test registers there" },
+    { "static", "HOST:PORT",
+      "role trunk: the PBX does not register; the trunk knows it by this place of ours, where it "
+      "calls, and by --cert" },
     { "hands", "FILE",
       "role phone: where is written what the phone shall do (hold, press 5, dial sip:...)" },
     { "area", "AREA,...", "only requirements of these areas, such as parse,auth" },

@@ -91,9 +91,9 @@ static struct link *next_caller(struct phone *p) {
     struct addr peer;
     if (poll(fds, 2, 200) <= 0) return NULL;
     if (fds[0].revents && socket_accept(p->tcp, &fd, &peer) == ERR_OK)
-        return link_take(fd, p->stream, p->certificate);
+        return link_take(fd, p->stream, p->certificate, NULL);
     if (!fds[1].revents) return NULL;
-    struct link *l = link_take(p->udp, WIRE_UDP, NULL);
+    struct link *l = link_take(p->udp, WIRE_UDP, NULL, NULL);
     if (l) p->udp = -1; /* it is the link's now */
     return l;
 }

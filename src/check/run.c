@@ -74,6 +74,9 @@ static void preconditions(struct test *t) {
     if (((w->needs & NEEDS_UDP) || udp_row) && !test_has(t, WIRE_UDP)) test_na(t, "udp");
     if ((w->needs & NEEDS_TLS) && !test_has(t, WIRE_TLS)) test_na(t, "tls");
     if ((w->needs & NEEDS_WSS) && !test_has(t, WIRE_WSS)) test_na(t, "websocket");
+    if ((w->needs & NEEDS_BINDING) && run->gate)
+        test_na(t, "registration (RFC 6140): with --static the PBX does not register");
+    if ((w->needs & NEEDS_STATIC) && !run->gate) test_na(t, "static mode: --static");
     if ((w->needs & NEEDS_STREAM) && !stream) test_na(t, "tcp or tls");
     if ((w->needs & NEEDS_WRITES) && !run->allow_writes) test_unclear(t, "needs --allow-writes");
     if ((w->needs & NEEDS_LOAD) && !run->load) test_unclear(t, "needs --load");
@@ -140,8 +143,9 @@ void run_all(struct run *run) {
 
 /* ---- what does it speak? ------------------------------------------------------------------ */
 
-/* Does the target answer OPTIONS (over WebSocket: the handshake) over this wire? */
-static bool speaks(struct run *run, enum wire w) {
+/* Does the target answer OPTIONS (over WebSocket: the handshake) over this wire? Else *why may tell
+ * what TLS says to that. */
+static bool speaks(struct run *run, enum wire w, char why[static 160]) {
     struct link *l = NULL;
     if (link_open(run, w, NULL, NULL, &l) != ERR_OK) return false;
     char mem[1024], local[64];
@@ -163,22 +167,28 @@ static bool speaks(struct run *run, enum wire w) {
     bool there =
         l->fd >= 0 && (w == WIRE_WSS || /* the handshake alone tells it */
                        (link_send(run, l, buf_slice(&b)) && link_message(l, patience, &size)));
+    if (!there) (void)snprintf(why, 160, "%s", l->why);
     link_close(l);
     return there;
 }
 
 bool run_pulse(struct run *run) {
+    char why[160];
     for (enum wire w = 0; w < WIRE_COUNT; w++) /* the cheapest first */
-        if (run->target.at[w].family != ADDR_NONE) return speaks(run, w);
+        if (run->target.at[w].family != ADDR_NONE) return speaks(run, w, why);
     return false;
 }
 
 bool run_probe(struct run *run, char *why, size_t why_len) {
     unsigned found = 0;
+    char wrong[160] = "", tls[160] = "";
     for (enum wire w = 0; w < WIRE_COUNT; w++) {
         if (run->target.at[w].family == ADDR_NONE) continue;
-        bool there = speaks(run, w); /* a datagram may be lost, or come before the target is up */
-        for (unsigned i = 0; w == WIRE_UDP && !there && i < 2; i++) there = speaks(run, w);
+        bool there = speaks(
+            run, w,
+            w == WIRE_TLS ? tls
+                          : wrong); /* a datagram may be lost, or come before the target is up */
+        for (unsigned i = 0; w == WIRE_UDP && !there && i < 2; i++) there = speaks(run, w, wrong);
         if (there) {
             found++;
         } else {
@@ -190,11 +200,12 @@ bool run_probe(struct run *run, char *why, size_t why_len) {
             struct addr here = run->target.at[w];
             if (!run->other[f].family || run->families[f]) continue;
             run->target.at[w] = run->other[f];
-            run->families[f] = speaks(run, w);
+            run->families[f] = speaks(run, w, wrong);
             run->target.at[w] = here;
         }
     if (!found)
-        (void)snprintf(why, why_len, "%s answers neither over TLS nor WebSocket nor TCP nor UDP",
-                       run->target.given);
+        (void)snprintf(why, why_len,
+                       "%s answers neither over TLS nor WebSocket nor TCP nor UDP%s%s",
+                       run->target.given, *tls ? "; TLS: " : "", tls);
     return found > 0;
 }

@@ -14,6 +14,7 @@
 
 struct ssl_ctx_st;
 struct phone; /* check/phone.h; only for the role phone */
+struct gate;  /* check/gate.h; only for a PBX in static mode */
 struct target {
     char given[300], host[256], domain[256], name[256]; /* name: what its certificate must say */
     struct addr at[WIRE_COUNT];                         /* family NONE: it does not speak that */
@@ -33,10 +34,11 @@ struct run {
     bool families[2];     /* answers over IPv4, IPv6 */
     struct addr other[2]; /* addresses of both families, as resolved; family NONE: none */
     struct ssl_ctx_st *tls;
-    const char *ca_file;
-    unsigned role;       /* with ROLE_LISTENS when the target comes to us */
-    char numbers[2][32]; /* of a PBX: "+49301234" */
+    const char *ca_file, *certificate; /* certificate: ours, with its key; NULL: none */
+    unsigned role;                     /* with ROLE_LISTENS when the target comes to us */
+    char numbers[2][32];               /* of a PBX: "+49301234" */
     struct phone *phone;
+    struct gate *gate;
     bool allow_writes, trust_network, quiet;
     unsigned load;     /* messages a second in a burst; 0: none may be sent */
     unsigned rate;     /* messages and connections a second */

@@ -24,12 +24,14 @@
 enum verdict { VERDICT_NONE, VERDICT_PASS, VERDICT_FAIL, VERDICT_NA, VERDICT_INCONCLUSIVE };
 
 enum check_needs {
-    NEEDS_UDP = 1,    /* else not applicable */
-    NEEDS_STREAM = 2, /* TLS or TCP; else not applicable */
-    NEEDS_TLS = 4,    /* else not applicable */
-    NEEDS_WRITES = 8, /* changes bindings that it did not make: --allow-writes */
-    NEEDS_LOAD = 16,  /* a bounded burst: --load */
-    NEEDS_WSS = 32    /* else not applicable */
+    NEEDS_UDP = 1,      /* else not applicable */
+    NEEDS_STREAM = 2,   /* TLS or TCP; else not applicable */
+    NEEDS_TLS = 4,      /* else not applicable */
+    NEEDS_WRITES = 8,   /* changes bindings that it did not make: --allow-writes */
+    NEEDS_LOAD = 16,    /* a bounded burst: --load */
+    NEEDS_WSS = 32,     /* else not applicable */
+    NEEDS_BINDING = 64, /* a PBX that registers; else not applicable */
+    NEEDS_STATIC = 128  /* one that does not (--static); else not applicable */
 };
 
 struct test;

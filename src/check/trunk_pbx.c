@@ -1,6 +1,7 @@
-/* check/trunk_pbx.c - the tester is the PBX and the target the provider: it registers with RFC 6140
- * and calls from the first of its numbers (--numbers) to the second, out through the trunk and in
- * again. So one call shows both directions. */
+/* check/trunk_pbx.c - the tester is the PBX and the target the provider: it registers with RFC
+ * 6140, or is known to be at a fixed place (--static), and calls from the first of its numbers
+ * (--numbers) to the second, out through the trunk and in again. So one call shows both directions.
+ */
 #include "check/caller.h"
 #include "check/link.h"
 #include "check/run.h"
@@ -18,10 +19,12 @@ struct trunk_call {
     struct dialog da, db;
 };
 
-static struct ua *registered(struct test *t) {
+/* A PBX whose calls come in: it has registered, or need not. */
+static struct ua *joined(struct test *t) {
     const struct run *run = t->run;
     if (!*run->numbers[0] || !*run->numbers[1]) test_unclear(t, "needs two numbers: --numbers");
     struct ua *a = ua_new(t, WIRE_BEST, 0);
+    if (run->gate) return a;
     struct msg *r = ua_register(
         a, &(struct req){ .contact = "<sip:{local};kith=1;bnc>", .headers = GIN_HEADERS });
     if (!t->verdict && !(r && r->status == 200))
@@ -29,13 +32,18 @@ static struct ua *registered(struct test *t) {
     return t->verdict ? NULL : a;
 }
 
-static bool ring(struct test *t, struct trunk_call *c, const struct req *more) {
+static struct req between_numbers(const struct req *more) {
     struct req r = *more;
-    *c = (struct trunk_call){ .a = registered(t) };
     if (!r.from) r.from = FROM;
     if (!r.uri) r.uri = "sip:{n2}@{domain};user=phone";
     if (!r.to) r.to = "<sip:{n2}@{domain};user=phone>";
     if (!r.headers) r.headers = ASSERTED;
+    return r;
+}
+
+static bool ring(struct test *t, struct trunk_call *c, const struct req *more) {
+    const struct req r = between_numbers(more);
+    *c = (struct trunk_call){ .a = joined(t) };
     c->in = call_between(c->a, c->a, &r);
     return c->in && !t->verdict;
 }
@@ -59,6 +67,34 @@ static void registers(struct test *t) {
     if (!ring(t, &c, &(struct req){ 0 })) return;
     (void)refuse(&c, 486, NULL);
     PASS(t, c.in->at);
+}
+
+/* Without registering the trunk takes the PBX's calls, and calls it where it is. */
+static void calls_in_place(struct test *t) {
+    struct req r = between_numbers(&(struct req){ .body = sdp_offer });
+    r.method = "INVITE";
+    struct trunk_call c = { .a = joined(t) };
+    c.in = must_reach(c.a, c.a, &r);
+    MUST(t, c.in->at, is(uri_user(c.in->uri), t->run->numbers[1]),
+         "the user is " SLICE_FMT "; %s is right", SLICE_ARG(uri_user(c.in->uri)),
+         t->run->numbers[1]);
+    (void)refuse(&c, 486, NULL);
+    PASS(t, c.in->at);
+}
+
+/* RFC 3261 26.3.1: the trunk too proves who it is, also where it is the one that connects. */
+static void proves_itself(struct test *t) {
+    struct trunk_call c;
+    if (!ring(t, &c, &(struct req){ 0 })) return;
+    (void)refuse(&c, 486, NULL);
+    bool theirs = c.in->over->serves;
+    unsigned at = test_note(t, "the call came over %s connection, the certificate is %s",
+                            theirs ? "the trunk's own" : "our",
+                            c.in->over->verified ? "the target's" : "another, or none");
+    MUST(t, at, c.in->over->verified,
+         "the trunk calls over TLS without a certificate that is for %s and leads to --ca",
+         t->run->target.name);
+    PASS(t, at);
 }
 
 /* RFC 6140 5.2 and 7.1.1 */
@@ -202,8 +238,11 @@ static void causes(struct test *t) {
     PASS(t, c.out->at);
 }
 
-AREA(trunk_pbx, T(TRUNK_001, "registers", registers, .accounts = 1),
-     T(REG_011, "mapped", mapped, .accounts = 1), T(TRUNK_002, "numbers", numbers, .accounts = 1),
+AREA(trunk_pbx, T(TRUNK_001, "registers", registers, .accounts = 1, .needs = NEEDS_BINDING),
+     T(TRUNK_001, "static", calls_in_place, .accounts = 1, .needs = NEEDS_STATIC),
+     T(TRANS_003, "caller", proves_itself, .accounts = 1, .needs = NEEDS_STATIC | NEEDS_TLS),
+     T(REG_011, "mapped", mapped, .accounts = 1, .needs = NEEDS_BINDING),
+     T(TRUNK_002, "numbers", numbers, .accounts = 1),
      T(TRUNK_003, "identity", identity, .accounts = 1),
      T(TRUNK_005, "diverted", diverted, .accounts = 1),
      T(TRUNK_013, "tel", tel_uris, .accounts = 1),

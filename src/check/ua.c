@@ -1,6 +1,7 @@
 /* check/ua.c - the user agent: writing what a test asks for, waiting for what it wants. */
 #include "check/ua.h"
 
+#include "check/gate.h"
 #include "check/link.h"
 #include "check/media.h"
 #include "check/phone.h"
@@ -17,7 +18,7 @@ struct ua {
     struct test *t;
     struct link *link;
     const struct account *account;
-    char local[64], contact[192], host[64], label[16];
+    char local[300], contact[440], label[16];
     char tag[20], call_id[40], branch[48], method[32];
     unsigned cseq, nc;
     slice last;                                       /* the bytes of the last request */
@@ -27,7 +28,8 @@ struct ua {
     unsigned kept_count;
     bool bound;     /* registered: to be taken back */
     struct req bnc; /* how, as a PBX (RFC 6140) */
-    bool borrowed;  /* the link is the phone's, and lives on */
+    bool borrowed;  /* the link is the phone's or the gate's, and lives on */
+    bool at_gate;   /* a PBX in static mode: what comes to it comes in there */
 };
 
 struct test *ua_test(struct ua *a) {
@@ -91,6 +93,8 @@ static void name_agent(struct ua *a) {
     (void)snprintf(a->label, sizeof a->label, n > 1 ? "%s-%u" : "%s", name, n);
 }
 
+static void leftovers(struct ua *a);
+
 static struct ua *make(struct test *t, enum wire w, int account, const struct addr *to) {
     struct ua *a = arena_zalloc(&t->arena, sizeof *a);
     if (!a) test_unclear(t, "memory is short");
@@ -102,6 +106,10 @@ static struct ua *make(struct test *t, enum wire w, int account, const struct ad
         a->borrowed = true;
         a->link = phone_link(t->run);
         if (!a->link) test_unclear(t, "the phone went away, and did not come back in 40 s");
+        if (!a->link) return NULL;
+    } else if (t->run->gate && account != NOBODY) {
+        a->borrowed = a->at_gate = true;
+        if (!(a->link = gate_enter(t->run))) test_unclear(t, "memory is short");
         if (!a->link) return NULL;
     } else if (link_open_to(t->run, choose(t, w), to, &a->link) != ERR_OK) {
         test_unclear(t, "memory is short");
@@ -119,8 +127,7 @@ static struct ua *make(struct test *t, enum wire w, int account, const struct ad
         token(a->local, sizeof a->local - 8, "");
         memcpy(a->local + strlen(a->local), ".invalid", 9);
     }
-    b = buf_over(a->host, sizeof a->host - 1);
-    addr_put_host(&b, &a->link->local);
+    if (a->at_gate) (void)snprintf(a->local, sizeof a->local, "%s", gate_place(t->run));
     static const char *const hints[] = { "", ";transport=tcp", ";transport=tcp", ";transport=ws" };
     /* where the phone shall reach us only TLS is spoken: the old hint that every phone knows */
     const char *hint =
@@ -129,6 +136,7 @@ static struct ua *make(struct test *t, enum wire w, int account, const struct ad
                    a->account ? a->account->user : "tester", a->local, hint);
     token(a->tag, sizeof a->tag, "");
     token(a->call_id, sizeof a->call_id, "c-");
+    if (a->at_gate) leftovers(a);
     return a;
 }
 
@@ -307,14 +315,17 @@ void ua_again(struct ua *a, slice sent) {
     a->routes = msg_header(&m, "Route");
 }
 
-void ua_send_bytes(struct ua *a, slice bytes) {
-    if (!a || a->t->verdict) return;
-    if (!a->link || a->link->fd < 0) {
+static void send_over(struct ua *a, struct link *l, slice bytes) {
+    if (!l || l->fd < 0) {
         test_unclear(a->t, "the connection of %s is gone", a->label);
         return;
     }
     (void)test_event(a->t, '>', a->label, bytes);
-    if (!link_send(a->t->run, a->link, bytes)) (void)test_note(a->t, "that could not be sent");
+    if (!link_send(a->t->run, l, bytes)) (void)test_note(a->t, "that could not be sent");
+}
+
+void ua_send_bytes(struct ua *a, slice bytes) {
+    if (a && !a->t->verdict) send_over(a, a->link, bytes);
 }
 
 static void send_with(struct ua *a, const struct req *r, const char *login) {
@@ -419,7 +430,7 @@ void ua_reply(struct ua *a, const struct msg *q, unsigned status, const struct r
     if (*body) buf_fmt(&b, "Content-Type: %s\r\n", or_else(r->type, "application/sdp"));
     buf_fmt(&b, "Content-Length: %zu\r\n\r\n", strlen(body));
     buf_put(&b, slice_str(body));
-    ua_send_bytes(a, slice_str(text_of(a->t, buf_slice(&b))));
+    send_over(a, q->over ? q->over : a->link, slice_str(text_of(a->t, buf_slice(&b))));
 }
 
 /* ---- waiting ------------------------------------------------------------------------------ */
@@ -439,16 +450,24 @@ static bool fits(const struct msg *m, const char *what) {
            (!rest.len || slice_eq(msg_cseq_method(m), rest));
 }
 
+/* The connection that brings the next whole message; NULL: none until then. */
+static struct link *next_link(struct ua *a, int64_t until, size_t *size) {
+    int64_t left = until - clock_ms();
+    if (!a->link || a->link->fd < 0) return NULL;
+    if (a->at_gate) return gate_message(a->t->run, until, size);
+    return link_message(a->link, left < 0 ? 0 : left, size) ? a->link : NULL;
+}
+
 /* The next message of the connection, into the evidence; NULL: none until then. */
 static struct msg *receive(struct ua *a, int64_t until) {
     size_t size;
-    int64_t left = until - clock_ms();
-    if (!a->link || a->link->fd < 0 || !link_message(a->link, left < 0 ? 0 : left, &size))
-        return NULL;
-    unsigned at = test_event(a->t, '<', a->label, slice_of(a->link->in, size));
-    if (a->borrowed && slice_starts(slice_of(a->link->in, size), SLICE("REGISTER ")))
-        phone_register(a->t->run, a->link, slice_of(a->link->in, size));
-    link_drop(a->link, size);
+    struct link *l = next_link(a, until, &size);
+    if (!l) return NULL;
+    slice raw = slice_of(l->in, size);
+    unsigned at = test_event(a->t, '<', a->label, raw);
+    if (a->t->run->phone && a->borrowed && slice_starts(raw, SLICE("REGISTER ")))
+        phone_register(a->t->run, l, raw);
+    link_drop(l, size);
     struct msg *m = arena_alloc(&a->t->arena, sizeof *m);
     if (!m || at == 0 || a->t->event_count == EVENTS_MAX) {
         test_unclear(a->t, "more messages came than the tester keeps");
@@ -457,6 +476,7 @@ static struct msg *receive(struct ua *a, int64_t until) {
     msg_read(a->t->events[at - 1].bytes, m);
     m->at = at;
     m->ms = a->t->events[at - 1].ms;
+    if (a->at_gate) m->over = l; /* others have one, and may have lost it meanwhile */
     return m;
 }
 
@@ -469,10 +489,24 @@ static struct msg *wait_for(struct ua *a, const char *what, int64_t until) {
         return m;
     }
     for (struct msg *m; (m = receive(a, until));) {
+        if (a->at_gate && m->status && !is(msg_header(m, "Call-ID"), a->call_id))
+            continue; /* to what an earlier test asked over the same connection */
         if (fits(m, what)) return m;
+        if (a->at_gate && is(m->method, "OPTIONS")) { /* the trunk looks whether its PBX is there */
+            ua_reply(a, m, 200, NULL);
+            continue;
+        }
         if (a->kept_count < KEPT_MAX) a->kept[a->kept_count++] = m;
     }
     return NULL;
+}
+
+/* What came to a static PBX since the last test, or because of it, is no evidence of this one. */
+static void leftovers(struct ua *a) {
+    unsigned events = a->t->event_count;
+    (void)wait_for(a, "none", clock_ms());
+    a->kept_count = 0;
+    a->t->event_count = events;
 }
 
 int64_t ua_until(const struct ua *a, int64_t ms) {
@@ -538,7 +572,8 @@ static struct msg *final_answer(struct ua *a) {
 /* The header line that answers the challenges of m, or NULL. The topmost one that we know counts
  * (RFC 8760 2.4). */
 const char *ua_challenged(struct ua *a, const struct req *r, const struct msg *m) {
-    if (!a->account || r->no_login || (m->status != 401 && m->status != 407)) return NULL;
+    if (!a->account || !*a->account->password || r->no_login) return NULL;
+    if (m->status != 401 && m->status != 407) return NULL;
     if (!a->link->verified) {
         test_unclear(a->t, "credentials are not sent: the name of the target is not verified");
         return NULL;

@@ -284,11 +284,14 @@ class SecureMedia:
 
     async def speak(self):
         payload = bytes(1000 if self.video and not self.limited else 100)
+        now = asyncio.get_running_loop().time
+        check_at = now() + 5
         for i in range(5000):
             head = struct.pack(">BBHI", 0x80, 96 if self.video else 8, i & 0xffff, i * 160) + self.mine
-            if self.ufrag and i % 250 == 249:
+            if self.ufrag and now() >= check_at:
                 self.put(self.check())
-            if self.ufrag and asyncio.get_running_loop().time() > self.consented + 30 and not self.bad("NAT-007/consent"):
+                check_at += 5
+            if self.ufrag and now() > self.consented + 30 and not self.bad("NAT-007/consent"):
                 break
             if not self.gone and (self.stalled < 5 or self.bad("WEB-008/media-timeout")):
                 self.put(self.keys[0].seal(head + payload, i >> 16))

@@ -1,12 +1,12 @@
-"""The two ends of a trunk, right by default: FakeProvider, with which the tester registers as a PBX, and
-FakePbx, which registers with the tester. See fake.py."""
+"""The ends of a trunk, right by default: FakeProvider, with which the tester registers as a PBX, FakeStatic,
+which knows the tester by its place and certificate, and FakePbx, which registers with the tester. See fake.py."""
 import asyncio
 import re
 import ssl
 
 from fake import DOMAIN, Fake
-from fake_phone import FakePhone
-from sipmsg import Uri, params
+from fake_phone import FakePhone, free_port
+from sipmsg import Msg, Uri, params
 
 NUMBERS = ("+493012345600", "+493012345601")
 
@@ -22,10 +22,13 @@ class FakeProvider(Fake):
         number = m.uri[4:] if m.uri.startswith("tel:") else Uri(m.uri).user
         if m.method != "INVITE" or not number or number in self.people or "tag" in params(m.get("To")):
             return super().handle(s)
-        if not s.conn.users:
-            return self.say(s, 407, self.challenge("Proxy"))
         if not number.startswith("+") and not self.bad("TRUNK-013/tel"):
             return self.say(s, 404)
+        return self.to_pbx(s, number)
+
+    def to_pbx(self, s, number):
+        if not s.conn.users:
+            return self.say(s, 407, self.challenge("Proxy"))
         pbx = [b for mine in self.bindings.values() for b in mine if ";bnc" in b["uri"] and b["conn"] is s.conn]
         if not pbx:
             return self.say(s, 480)
@@ -53,6 +56,58 @@ class FakeProvider(Fake):
             if c.answer and self.bad("TRUNK-012/causes"):
                 c.answer.drop("Reason")
         return super().best(s)
+
+
+class FakeStatic(FakeProvider):
+    """Takes calls only from who shows a certificate that it knows, and calls that PBX at its place, where it first
+    asks whether somebody is there; every second call it brings over the connection of the PBX."""
+    def __init__(self, people, cert, broken=""):
+        super().__init__(people, cert, broken)
+        self.port, self.calls, self.ours, self.conn, self.there = free_port(), 0, None, None, asyncio.Event()
+
+    def tls_context(self):
+        context = super().tls_context()
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def to_pbx(self, s, number):
+        if s.conn.kind != "TLS" or self.bad("TRUNK-001/static"):
+            return self.say(s, 403)
+        self.calls += 1
+        return self.later(self.bring(s, number, self.calls % 2 and s.conn.open and not self.bad("TRANS-003/caller")))
+
+    async def bring(self, s, number, by_theirs):
+        if not by_theirs and not (self.ours and self.ours.open):
+            await self.connect()
+        self.conn = s.conn if by_theirs else self.ours
+        self.forward(s, [{"uri": f"sip:{number}@127.0.0.1:{self.port};user=phone", "conn": self.conn, "path": []}])
+
+    async def connect(self):
+        context = ssl.create_default_context(cafile=self.cert.file)
+        if not self.bad("TRANS-003/caller"):
+            context.load_cert_chain(self.cert.file)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context, server_hostname=DOMAIN)
+        before = set(self.conns)
+        self.later(self.stream("TLS", reader, writer))
+        while not (fresh := self.conns - before):
+            await asyncio.sleep(0)
+        self.ours = fresh.pop()
+        self.there.clear()
+        self.ours.send(Msg(f"OPTIONS sip:127.0.0.1:{self.port} SIP/2.0", [
+            ("Via", f"SIP/2.0/TLS {self.here(self.ours)};branch=z9hG4bKalive{self.calls}"), ("Max-Forwards", "70"),
+            ("From", f"<sip:{DOMAIN}>;tag=o"), ("To", f"<sip:127.0.0.1:{self.port}>"), ("Call-ID", f"o{self.calls}"),
+            ("CSeq", "1 OPTIONS")]).bytes())
+        await self.there.wait()
+
+    def response(self, conn, r):
+        if r.cseq[1] == "OPTIONS" and r.status == 200:
+            self.there.set()
+        return super().response(conn, r)
+
+    def by_uri(self, uri):
+        if uri.good and uri.hostport() == ("127.0.0.1", self.port):
+            return {"uri": uri.text, "conn": self.conn, "path": []}
+        return super().by_uri(uri)
 
 
 class FakePbx(FakePhone):
