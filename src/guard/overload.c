@@ -78,10 +78,13 @@ static uint32_t accept_next(struct overload *o) {
 }
 
 /* Of what a client would send, there came what the share of this second has left; and of that we
- * have heard what was read of it. Seconds differ: while control goes on, a mean over some. */
+ * have heard what was read of it. Seconds differ, and clients look at the mix of 5 to 10 of them
+ * (RFC 7339 7.2): while control goes on, a mean that is as slow. */
 static uint32_t mean(uint32_t before, uint64_t now, bool is_first) {
-    uint64_t m = is_first ? now : (before * UINT64_C(3) + now + 2) / 4;
-    return m < UINT32_MAX ? (uint32_t)m : UINT32_MAX;
+    if (now > UINT32_MAX) now = UINT32_MAX;
+    if (is_first) return (uint32_t)now;
+    int64_t off = (int64_t)now - before;
+    return (uint32_t)(before + (off + (off > 0 ? 7 : off < 0 ? -7 : 0)) / 8); /* gets there */
 }
 
 static void learn_wanted(struct overload *o) {

@@ -1,6 +1,6 @@
 #include "guard/overload_client.h"
 
-#define SECOND_MS     1000
+#define MIX_MS        5000 /* RFC 7339 7.2: every 5 to 10 s; sooner, and bursts answer each other */
 #define SEQ_FRACTION  100000u
 #define SEQ_BACKWARDS (UINT64_C(3600) * SEQ_FRACTION)
 
@@ -35,11 +35,11 @@ void overload_client_hear(struct overload_client *o, const struct overload_told 
 }
 
 bool overload_client_sheds(struct overload_client *o, bool is_new, uint32_t random, mono_t now) {
-    if (now - o->second_at >= SECOND_MS) {
+    if (now - o->mix_at >= MIX_MS) {
         o->new_before = o->asked_new;
         o->all_before = o->asked_all;
         o->asked_new = o->asked_all = 0;
-        o->second_at = now;
+        o->mix_at = now;
     }
     o->asked_all++;
     if (!is_new) return false;

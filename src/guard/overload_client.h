@@ -4,7 +4,7 @@
  * Purpose:  its answers carry oc (a percentage), how long that holds and a number that rises; until
  *           then so many of the requests that would begin something are not sent. What belongs to a
  *           call goes on (5.10.1). The percentage is of all requests, so of the new ones more are
- *           held back, by the mix of the last second (7.2).
+ *           held back, by the mix of the last 5 s (7.2).
  * Lifetime: a value, zeroed at first. One per next hop, on its worker's thread.
  *
  *   overload_client_hear(&o, &told, now);                      per response
@@ -24,7 +24,7 @@ struct overload_client {
     mono_t until;
     uint64_t seq; /* of what was heard last; 0: nothing yet */
     uint32_t asked_new, asked_all, new_before, all_before;
-    mono_t second_at;
+    mono_t mix_at;
 };
 struct overload_told { /* the parameters of our Via in a response; ptr NULL: not there */
     slice oc, algo, validity, seq;

@@ -44,9 +44,9 @@ static void spares_what_is_up(void **state) {
     (void)state;
     struct overload_client o = { 0 };
     for (unsigned i = 0; i < 100; i++) assert_false(overload_client_sheds(&o, i < 40, i, 10));
-    hear(&o, told("10", "loss", "5000", "2.0"), 20);
-    for (uint32_t i = 0; i < 100; i++) assert_false(overload_client_sheds(&o, false, i, 1100));
-    assert_int_equal(shed_of_100(&o, 1101), 25);
+    hear(&o, told("10", "loss", "6000", "2.0"), 20);
+    for (uint32_t i = 0; i < 100; i++) assert_false(overload_client_sheds(&o, false, i, 5000));
+    assert_int_equal(shed_of_100(&o, 5001), 25);
 }
 
 static void old_and_odd_values_change_nothing(void **state) {
