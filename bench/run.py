@@ -571,7 +571,7 @@ def main():
                 continue
             whole, stolen, _ = (b - a for a, b in zip(before, overload.machine_times()))
             for row in made if isinstance(made, list) else [made]:
-                row["stolen"] = stolen / whole
+                row.setdefault("stolen", stolen / whole)
                 show(row)
                 result["rows"].append(row)
     except Failure as why:

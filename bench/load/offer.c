@@ -18,6 +18,7 @@
 #define SECONDS_MAX 300
 #define PHASES_MAX  32
 #define BYE_LATE_NS 1000000000ULL
+#define MIX_NS      5000000000ULL /* RFC 7339 7.2: the mix is sampled every 5 to 10 seconds */
 
 struct second {
     uint32_t offered, shed, blocked, sent, refused, given_up, answered, completed, late, served;
@@ -37,8 +38,8 @@ static struct offer {
     /* the peer's control */
     uint32_t loss;
     uint64_t loss_until_ns;
-    uint32_t new_asked, others; /* since mix_ns */
-    double new_share;           /* of all requests: what loss applies to */
+    uint32_t new_asked, asked; /* since mix_ns */
+    double new_share;          /* of all requests: what loss applies to */
     uint64_t mix_ns, draw;
 } offer;
 
@@ -78,6 +79,21 @@ void offer_leave(struct call *c) {
     offer.open--;
     line_leave(&offer.ringing, c);
     line_leave(&offer.talking, c);
+}
+
+/* ---- the peer's control: RFC 7339 7.2 ---- */
+
+/* What the percentage of new requests follows from. Sampled too often, the mix of one second, which
+ * held a burst, makes the next one empty, and so on. */
+static void asked(bool is_new) {
+    uint64_t now = clock_ns();
+    if (now - offer.mix_ns > MIX_NS) {
+        if (offer.asked) offer.new_share = (double)offer.new_asked / offer.asked;
+        offer.new_asked = offer.asked = 0;
+        offer.mix_ns = now;
+    }
+    offer.asked++;
+    if (is_new) offer.new_asked++;
 }
 
 /* ---- what becomes of a call ---- */
@@ -124,6 +140,7 @@ void offer_answered(struct load *l, struct call *c) {
 
 void offer_up(struct load *l, struct call *c) {
     (void)l;
+    asked(false); /* its ACK */
     c->at_ns = clock_ns();
     line_join(&offer.talking, c);
 }
@@ -147,13 +164,7 @@ void offer_done(struct load *l, struct call *c) {
 /* RFC 7339 7.2: the loss is of all requests, and taken from the new ones. */
 static bool held_back(void) {
     uint64_t now = clock_ns();
-    if (now - offer.mix_ns > 1000000000ULL) {
-        uint32_t all = offer.new_asked + offer.others;
-        if (all) offer.new_share = (double)offer.new_asked / all;
-        offer.new_asked = offer.others = 0;
-        offer.mix_ns = now;
-    }
-    offer.new_asked++;
+    asked(true);
     if (now >= offer.loss_until_ns) return false;
     offer.draw = offer.draw * 6364136223846793005ULL + 1442695040888963407ULL;
     double percent = (double)(offer.draw >> 33) / (double)(1ULL << 31) * 100;
@@ -170,7 +181,6 @@ static void attempt(struct load *l) {
         s->blocked++;
     } else {
         s->sent++;
-        offer.others += 2; /* the ACK and the BYE that it will have, when it succeeds */
         offer.open++;
         if (!call_start(l, pair)) return;
         struct call *c = l->phones[2 * pair].call;
@@ -185,11 +195,13 @@ static void clocks(struct load *l) {
         if (now - c->at_ns < l->patience_ms * 1000000ULL) break;
         line_leave(&offer.ringing, c);
         now_second()->given_up++;
+        asked(false);
         (void)call_cancel(l, c);
     }
     for (struct call *c; (c = offer.talking.oldest) != NULL;) {
         if (now - c->at_ns < l->hold_ms * 1000000ULL) break;
         line_leave(&offer.talking, c);
+        asked(false);
         (void)call_bye(l, c);
     }
 }
