@@ -353,7 +353,9 @@ def tester_table(rows):
     lines += [f"ROW({r['id'].replace('-', '_')}, {text(r['id'])}, {text(r['area'])}, "
               f"LEVEL_{r['level']}, {roles(r)}, {text(r.get('needs', ''))}, "
               + text(f"RFC {r['rfc']}" if "rfc" in r else r["source"])
-              + f", {text(r.get('section', ''))}, {text(r['text'])})" for r in rows]
+              + "".join(f", {text(r.get(name, ''))}"
+                        for name in ("section", "rfc_level", "text", "why", "test")) + ")"
+              for r in rows]
     return "\n".join(lines) + "\n"
 
 

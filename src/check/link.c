@@ -180,7 +180,12 @@ static enum err open_any(struct run *run, enum wire w, const struct addr *to,
     l->wire = w;
     l->remote = to ? *to : run->target.at[w];
     run_pace(run);
-    bool up = l->remote.family != ADDR_NONE && (w == WIRE_UDP ? connect_udp(l) : connect_tcp(l));
+    bool up = l->remote.family != ADDR_NONE;
+    if (up && !run_may_reach(run, &l->remote)) {
+        (void)snprintf(l->why, sizeof l->why, "not sent: a public address");
+        up = false;
+    }
+    up = up && (w == WIRE_UDP ? connect_udp(l) : connect_tcp(l));
     if (up) (void)!socket_local(l->fd, &l->local);
     l->verified = run->trust_network || addr_is_loopback(&l->remote);
     if (!wish) wish = &good;

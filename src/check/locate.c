@@ -17,6 +17,30 @@ struct naptr { /* the best one for each transport; RFC 3263 4.1 */
     bool any;
 };
 
+bool place_is_private(const struct addr *a) {
+    static const struct {
+        uint8_t family, bits, ip[4];
+    } nets[] = {
+        { ADDR_V4, 8, { 10 } },           { ADDR_V4, 12, { 172, 16 } },
+        { ADDR_V4, 16, { 192, 168 } },    { ADDR_V4, 16, { 169, 254 } },
+        { ADDR_V4, 24, { 192, 0, 2 } },   { ADDR_V4, 24, { 198, 51, 100 } },
+        { ADDR_V4, 24, { 203, 0, 113 } }, { ADDR_V6, 7, { 0xfc } },
+        { ADDR_V6, 10, { 0xfe, 0x80 } },  { ADDR_V6, 32, { 0x20, 0x01, 0x0d, 0xb8 } },
+    };
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff }; /* RFC 4291 2.5.5.2 */
+    bool four = a->family == ADDR_V6 && memcmp(a->ip, mapped, sizeof mapped) == 0;
+    const uint8_t *ip = four ? a->ip + 12 : a->ip;
+    uint8_t family = four ? ADDR_V4 : a->family;
+    if (addr_is_loopback(a)) return true;
+    for (size_t n = 0; n < sizeof nets / sizeof nets[0]; n++) {
+        bool same = nets[n].family == family;
+        for (unsigned i = 0; same && i < nets[n].bits; i++)
+            same = !((nets[n].ip[i / 8] ^ ip[i / 8]) >> (7 - i % 8) & 1);
+        if (same) return true;
+    }
+    return false;
+}
+
 /* ---- asking --------------------------------------------------------------------------------- */
 
 static void drive(ares_channel channel) {

@@ -22,15 +22,16 @@ enum exit_code { EXIT_GOOD = 0, EXIT_FAILS = 1, EXIT_WRONG = 2, EXIT_NOBODY = 3 
 struct wishes {
     struct run *run;
     const char *also, *accounts, *area, *level, *row, *json, *html, *junit, *baseline, *sign, *name,
-        *cert, *wait, *hands, *numbers, *listen, *fixed, *udp, *tcp, *wss;
-    bool resume, list, yes;
+        *cert, *hands, *numbers, *listen, *fixed, *udp, *tcp, *wss;
+    unsigned wait_s;
+    bool resume, list;
 };
 
 static int usage(FILE *to) {
     (void)fprintf(
         to,
         "kith check ROLE TARGET - does this product keep the Voice 3.0 profile?\n"
-        "kith check verify REPORT.json [PUBLIC-KEY] - is the signature of a report right?\n"
+        "kith check verify REPORT [PUBLIC-KEY] - is the signature of a report right?\n"
         "kith check key FILE - make a key for --sign\n\n"
         "ROLE is server, relay or trunk (TARGET: where it is); phone, browser or trunk --listen "
         "(TARGET: where we listen for it). With --static the PBX of a trunk does not register.\n"
@@ -60,7 +61,8 @@ static int wrong(const char *what, const char *which) {
 
 /* ---- reading it --------------------------------------------------------------------------- */
 
-static bool take_option(struct wishes *w, slice name, const char *value) {
+static bool take_option(struct wishes *w, slice name, const char *value, char *why,
+                        size_t why_len) {
     struct run *run = w->run;
     const struct {
         const char *name;
@@ -72,7 +74,6 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "name", &w->name, NULL },
         { "udp", &w->udp, NULL },
         { "cert", &w->cert, NULL },
-        { "wait", &w->wait, NULL },
         { "hands", &w->hands, NULL },
         { "numbers", &w->numbers, NULL },
         { "listen", &w->listen, NULL },
@@ -81,6 +82,7 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "tcp", &w->tcp, NULL },
         { "wss", &w->wss, NULL },
         { "origin", &run->target.origin, NULL },
+        { "product", &run->product, NULL },
         { "area", &w->area, NULL },
         { "level", &w->level, NULL },
         { "row", &w->row, NULL },
@@ -90,7 +92,7 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
         { "baseline", &w->baseline, NULL },
         { "sign", &w->sign, NULL },
         { "allow-writes", NULL, &run->allow_writes },
-        { "yes-i-may-test-this", NULL, &w->yes },
+        { "yes-i-may-test-this", NULL, &run->public_too },
         { "trust-network", NULL, &run->trust_network },
         { "resume", NULL, &w->resume },
         { "list", NULL, &w->list },
@@ -109,11 +111,16 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
     } numbers[] = { { "rate", &run->rate, 10000 },
                     { "patience", &run->patience, 20 },
                     { "load", &run->load, 10000 },
+                    { "wait", &w->wait_s, 120 },
                     { "jobs", &run->jobs, RUN_JOBS_MAX } };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         uint32_t n;
         if (!is(name, numbers[i].name)) continue;
-        if (slice_u32(slice_str(value), numbers[i].most, &n) != ERR_OK || !n) return false;
+        if (slice_u32(slice_str(value), numbers[i].most, &n) != ERR_OK || !n) {
+            (void)snprintf(why, why_len, "--%s %s: it takes a number from 1 to %u", numbers[i].name,
+                           value, numbers[i].most);
+            return false;
+        }
         *numbers[i].value = n;
     }
     return true;
@@ -122,6 +129,7 @@ static bool take_option(struct wishes *w, slice name, const char *value) {
 /* Options into w; the other words into args. */
 static int take_words(int argc, char **argv, struct wishes *w, const char *args[static 3],
                       unsigned *n) {
+    char why[256];
     for (int i = 1; i < argc; i++) {
         slice word = slice_str(argv[i]);
         if (!slice_starts(word, SLICE("--"))) {
@@ -135,8 +143,8 @@ static int take_words(int argc, char **argv, struct wishes *w, const char *args[
             if (is(word, check_options[k].name)) o = &check_options[k];
         if (!o) return wrong("unknown option ", argv[i]);
         if (o->value && ++i == argc) return wrong("a value is missing after ", argv[i - 1]);
-        if (!take_option(w, word, o->value ? argv[i] : NULL))
-            return wrong("bad value for --", o->name);
+        if (!take_option(w, word, o->value ? argv[i] : NULL, why, sizeof why))
+            return wrong(why, "");
     }
     return EXIT_GOOD;
 }
@@ -157,11 +165,21 @@ static bool read_accounts(struct run *run, const char *file, char *why, size_t w
         size_t comma = slice_find(line, ',');
         slice aor = slice_head(line, comma);
         if (slice_starts(aor, SLICE("sip:"))) aor = slice_from(aor, 4);
-        good = comma < line.len && run->account_count < RUN_ACCOUNTS_MAX &&
-               slice_find(aor, '@') < aor.len && slice_cstr(aor, a->aor, sizeof a->aor) &&
+        if (slice_starts(aor, SLICE("sips:"))) aor = slice_from(aor, 5);
+        if (run->account_count == RUN_ACCOUNTS_MAX) {
+            (void)snprintf(why, why_len, "%s has more than %u accounts: leave some out", file,
+                           RUN_ACCOUNTS_MAX);
+            good = false;
+            break;
+        }
+        good = comma < line.len && slice_find(aor, '@') < aor.len &&
+               slice_cstr(aor, a->aor, sizeof a->aor) &&
                slice_cstr(slice_head(aor, slice_find(aor, '@')), a->user, sizeof a->user) &&
                slice_cstr(slice_from(line, comma + 1), a->password, sizeof a->password);
-        if (!good) (void)snprintf(why, why_len, "%s, line %u: not `aor,password`", file, n);
+        if (!good)
+            (void)snprintf(why, why_len,
+                           "%s, line %u: it is not aor,password, as in alice@example.org,secret",
+                           file, n);
         run->account_count += good;
     }
     crypto_wipe(mem, len);
@@ -184,19 +202,6 @@ static bool listens(const struct run *run) {
 }
 
 /* ---- where the target is ------------------------------------------------------------------ */
-
-static bool private_place(const struct addr *a) {
-    const uint8_t *ip = a->ip;
-    if (addr_is_loopback(a)) return true;
-    if (a->family == ADDR_V6)
-        return (ip[0] & 0xfe) == 0xfc || (ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80);
-    return ip[0] == 10 || (ip[0] == 172 && (ip[1] & 0xf0) == 16) ||
-           (ip[0] == 192 && ip[1] == 168) || (ip[0] == 169 && ip[1] == 254) ||
-           /* documentation addresses: a network namespace of a test */
-           (ip[0] == 192 && ip[1] == 0 && ip[2] == 2) ||
-           (ip[0] == 198 && ip[1] == 51 && ip[2] == 100) ||
-           (ip[0] == 203 && ip[1] == 0 && ip[2] == 113);
-}
 
 /* "host:port" or "host"; the first address that the resolver gives, and the first of each family
  * in both[] (IPv4, IPv6). */
@@ -261,6 +266,24 @@ static bool by_dns(struct wishes *w, slice domain, bool secure, bool *good) {
     return true;
 }
 
+/* Each address that a test may ask counts, the one of the other IP family too. */
+static bool refuse_public(const struct run *run, char *why, size_t why_len) {
+    const struct addr *all[WIRE_COUNT + 2];
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        all[i] = i < WIRE_COUNT ? &run->target.at[i] : &run->other[i - WIRE_COUNT];
+        if (!all[i]->family || run_may_reach(run, all[i])) continue;
+        char mem[64] = "";
+        struct buf b = buf_over(mem, sizeof mem - 1);
+        addr_put_ip(&b, all[i]);
+        (void)snprintf(why, why_len,
+                       "%s: %s is a public address.\n            Test only what you may: if you "
+                       "may, add --yes-i-may-test-this",
+                       run->target.given, mem);
+        return false;
+    }
+    return true;
+}
+
 static bool find_target(struct wishes *w, const char *given, char *why, size_t why_len) {
     struct target *g = &w->run->target;
     slice s = slice_str(given);
@@ -291,7 +314,10 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
     if (good && w->also && (good = resolve(slice_str(w->also), at.port, host, &other, NULL)))
         w->run->other[other.family == ADDR_V6] = other;
     if (!good) {
-        (void)snprintf(why, why_len, "%s: no such place", given);
+        (void)snprintf(why, why_len,
+                       "%s: no such place. It (or what --udp, --tcp, --wss, --also say) must be an "
+                       "address or a name that DNS knows, with its port",
+                       given);
         return false;
     }
     const char *domain = g->host;
@@ -299,14 +325,7 @@ static bool find_target(struct wishes *w, const char *given, char *why, size_t w
     if (aor.len) domain = aor.ptr + slice_find(aor, '@') + 1;
     (void)snprintf(g->domain, sizeof g->domain, "%s", domain);
     (void)snprintf(g->name, sizeof g->name, "%s", w->name ? w->name : domain);
-    for (enum wire i = 0; i < WIRE_COUNT; i++) {
-        if (!g->at[i].family || w->yes || private_place(&g->at[i])) continue;
-        (void)snprintf(why, why_len,
-                       "%s is a public address. Test only what you may: add --yes-i-may-test-this",
-                       given);
-        return false;
-    }
-    return true;
+    return refuse_public(w->run, why, why_len);
 }
 
 /* ---- choosing tests ----------------------------------------------------------------------- */
@@ -357,6 +376,50 @@ static void choose(struct wishes *w) {
         }
 }
 
+static void put_word(struct buf *b, const char *word) {
+    buf_fmt(b, "%s%s", b->len ? ", " : "", word);
+}
+
+/* Each word of --area, --level and --row must be one: a slip of the pen must not look like a run in
+ * which nothing failed. */
+static bool right_choice(const struct wishes *w, char *why, size_t why_len) {
+    slice rest = slice_str(w->row ? w->row : ""), one;
+    while (slice_split(&rest, ',', &one)) {
+        bool known = false, tested = false;
+        slice id = slice_head(one, slice_find(one, '/'));
+        char mem[128];
+        for (unsigned r = 0; r < ROW_COUNT; r++) known = known || is(id, rows[r].id);
+        for (unsigned i = 0; i < w->run->todo_count; i++)
+            tested = tested || is(one, rows[w->run->todo[i]->row].id) ||
+                     is(one, test_id(w->run->todo[i], mem));
+        if (tested) continue;
+        (void)snprintf(why, why_len, "--row " SLICE_FMT ": %s", SLICE_ARG(one),
+                       known ? "no such test in this role and choice; --list shows which there are"
+                             : "the profile has no such requirement");
+        return false;
+    }
+    rest = slice_str(w->area ? w->area : "");
+    while (slice_split(&rest, ',', &one)) {
+        char mem[512];
+        struct buf all = buf_over(mem, sizeof mem - 1);
+        bool known = false;
+        for (unsigned r = 0; r < ROW_COUNT; r++) {
+            known = known || is(one, rows[r].area);
+            if (!r || !is(slice_str(rows[r - 1].area), rows[r].area)) put_word(&all, rows[r].area);
+        }
+        mem[all.len] = 0;
+        if (known) continue;
+        (void)snprintf(why, why_len, "--area " SLICE_FMT ": the areas are %s", SLICE_ARG(one), mem);
+        return false;
+    }
+    bool level = !w->level;
+    for (unsigned l = 0; l < 3; l++) level = level || is_i(slice_str(row_level_name(l)), w->level);
+    if (!level) (void)snprintf(why, why_len, "--level %s: MUST, SHOULD or MAY", w->level);
+    if (level && !w->run->todo_count)
+        (void)snprintf(why, why_len, "no test fits that choice; --list without it shows all");
+    return level && w->run->todo_count;
+}
+
 static int list(const struct wishes *w) {
     char id[128];
     for (unsigned i = 0; i < w->run->todo_count; i++) {
@@ -385,18 +448,26 @@ static int finish(struct wishes *w, const char *part) {
     struct run *run = w->run;
     struct score s;
     unsigned worse = 0;
-    report_summary(run, &s);
-    bool good = true;
+    report_score(run, &s);
+    report_summary(run);
+    bool good = run->result_count == run->todo_count; /* else memory was short */
     if (run->stop) {
-        (void)fprintf(stderr, "kith check: interrupted; --resume goes on\n");
+        if (w->json) (void)fprintf(stderr, "kith check: interrupted; --resume goes on\n");
+        if (!w->json)
+            (void)fprintf(stderr, "kith check: interrupted; nothing is kept without --json\n");
         return EXIT_FAILS;
     }
+    if (!good)
+        (void)fprintf(stderr, "kith check: %u of %u tests left no result: memory is short\n",
+                      run->todo_count - run->result_count, run->todo_count);
     if (w->json) good = written(report_json(run, w->json), w->json) && good;
     if (w->json && good) (void)unlink(part);
     if (w->html) good = written(report_html(run, w->html), w->html) && good;
     if (w->junit) good = written(report_junit(run, w->junit), w->junit) && good;
     if (w->baseline) good = written(report_compare(run, w->baseline, &worse), w->baseline) && good;
-    if (w->sign && w->json) good = written(sign_report(w->json, w->sign), w->sign) && good;
+    const char *const made[] = { w->json, w->html, w->junit };
+    for (unsigned i = 0; w->sign && i < ARRAY_LEN(made); i++)
+        if (made[i]) good = written(sign_report(made[i], w->sign), w->sign) && good;
     return good && !worse && !s.levels[LEVEL_MUST].fail && !s.levels[LEVEL_MUST].unclear
                ? EXIT_GOOD
                : EXIT_FAILS;
@@ -439,9 +510,56 @@ static bool static_fits(const struct run *run, char *why, size_t why_len) {
     return false;
 }
 
+/* Can that be written? Leaves no new file behind. */
+static bool writable(const char *file) {
+    bool there = access(file, F_OK) == 0;
+    int fd = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) return false;
+    (void)close(fd);
+    if (!there) (void)unlink(file);
+    return true;
+}
+
+/* What would only show when all tests have run. */
+static bool files_good(const struct wishes *w, char *why, size_t why_len) {
+    const char *const made[] = { w->json, w->html, w->junit };
+    bool any = false;
+    *why = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(made); i++) {
+        any = any || made[i];
+        if (made[i] && !writable(made[i]))
+            (void)snprintf(why, why_len, "%s cannot be written", made[i]);
+    }
+    if (w->resume && !w->json)
+        (void)snprintf(why, why_len, "--resume needs the --json FILE of the interrupted run");
+    if (w->sign && !any)
+        (void)snprintf(why, why_len, "--sign needs a report to sign: --json, --html or --junit");
+    if (w->sign && any && sign_key_check(w->sign) != ERR_OK)
+        (void)snprintf(why, why_len, "--sign %s: no key; `kith check key FILE` makes one", w->sign);
+    struct json *old = NULL;
+    if (w->baseline && report_read(w->baseline, &old) != ERR_OK)
+        (void)snprintf(why, why_len, "--baseline %s: not a report that --json wrote", w->baseline);
+    json_free(old);
+    return !*why;
+}
+
+/* Opens FILE.part; with --resume what stands there counts, if it is of this target. */
+static bool open_part(struct wishes *w, const char *part, char *why, size_t why_len) {
+    struct run *run = w->run;
+    enum err e = w->resume ? report_resume(run, part) : ERR_MISSING;
+    (void)snprintf(why, why_len,
+                   "%s is of another target, role or version: run again without --resume", part);
+    if (e != ERR_OK && e != ERR_MISSING) return false;
+    int how = e == ERR_OK ? O_APPEND : O_TRUNC;
+    run->part = open(part, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0600);
+    if (e == ERR_MISSING && run->part >= 0) report_part_head(run);
+    (void)snprintf(why, why_len, "%s cannot be written", part);
+    return run->part >= 0;
+}
+
 static int check_target(struct wishes *w, const char *given) {
     struct run *run = w->run;
-    char why[512], part[1024] = "";
+    char why[1024], part[1024] = "";
     struct timespec now;
     if (w->listen) {
         run->role |= ROLE_LISTENS;
@@ -452,17 +570,19 @@ static int check_target(struct wishes *w, const char *given) {
     if (static_wish(w)) return wrong(static_wish(w), "");
     if (run->role != ROLE_SERVER && run->role != ROLE_RELAY) run->certificate = w->cert;
     choose(w);
+    if (!right_choice(w, why, sizeof why)) return wrong(why, "");
     if (w->list) return list(w);
-    if (!given) return wrong("which target?", "");
+    if (!given)
+        return wrong(listens(run) ? "at which HOST:PORT do we listen?"
+                                  : "which target? For example sips:example.org",
+                     "");
     if (run->role == ROLE_BROWSER && !w->cert) return wrong("role browser needs --cert FILE", "");
-    if (!run->todo_count) return wrong("no test fits that choice", "");
+    if (!files_good(w, why, sizeof why)) return wrong(why, "");
     if (!find_target(w, given, why, sizeof why)) return wrong(why, "");
-    if (w->sign && !w->json) return wrong("--sign needs --json", "");
     if (!(run->tls = tls_context(run->ca_file, run->certificate, why, sizeof why)))
         return wrong(why, "");
     if (w->fixed && !static_open(w, why, sizeof why)) return wrong(why, "");
     if (w->json) (void)snprintf(part, sizeof part, "%s.part", w->json);
-    if (w->resume && w->json) (void)!report_resume(run, part);
     (void)clock_gettime(CLOCK_REALTIME, &now);
     run->started_wall = (int64_t)now.tv_sec * 1000;
     (void)signal(SIGPIPE, SIG_IGN);
@@ -476,22 +596,21 @@ static int check_target(struct wishes *w, const char *given) {
     bool there = listens(run)
                      ? phone_wait(run, w->cert, 60, why, sizeof why)
                      : run_probe(run, why, sizeof why) && static_fits(run, why, sizeof why);
-    uint32_t wait_s = 0;
-    if (there && w->wait && slice_u32(slice_str(w->wait), 120, &wait_s) == ERR_OK)
-        run->phone->wait_s = wait_s;
-    if (there && run->phone) run->phone->hands = w->hands;
+    if (there && run->phone) {
+        run->phone->wait_s = w->wait_s;
+        run->phone->hands = w->hands;
+    }
     if (listens(run)) run->jobs = 1;
     if (!there) {
         (void)fprintf(stderr, "kith check: %s\n", why);
         return EXIT_NOBODY;
     }
-    if (w->json)
-        run->part =
-            open(part, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (w->resume ? 0 : O_TRUNC), 0600);
+    if (w->json && !open_part(w, part, why, sizeof why)) return wrong(why, "");
     if (run->load && !run->quiet)
         (void)printf("--load: bursts of at most 2000 messages each, %u a second\n", run->load);
     the_run = run;
     (void)signal(SIGINT, interrupted);
+    (void)signal(SIGTERM, interrupted);
     run_all(run);
     if (run->part >= 0) (void)close(run->part);
     return finish(w, part);

@@ -88,6 +88,7 @@ bool media_check_is_proved(const struct media *m) {
 static void put(const struct media *m, slice s, const struct addr *at) {
     struct sockaddr_storage to;
     socklen_t len = addr_to_sockaddr(at, &to);
+    if (!run_may_reach(m->t->run, at)) return; /* a description may name anybody's address */
     (void)!sendto(m->fd, s.ptr, s.len, 0, (struct sockaddr *)&to, len);
 }
 

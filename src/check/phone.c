@@ -64,6 +64,7 @@ void phone_register(struct run *run, struct link *l, slice raw) {
     struct phone *p = run->phone;
     struct msg m;
     msg_read(raw, &m);
+    run_take_name(run, raw);
     if (p->seen_count < PHONE_SEEN_MAX && (p->seen[p->seen_count] = mem_dup(raw.ptr, raw.len)))
         p->seen_len[p->seen_count++] = raw.len;
     char mem[8192];

@@ -2,7 +2,6 @@
 #include "check/report.h"
 
 #include "base/mem.h"
-#include "json/write.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #define FILE_MAX (64u << 20)
+#define FORMAT   "kith-check-1"
 
 /* ---- files -------------------------------------------------------------------------------- */
 
@@ -51,18 +51,57 @@ enum err file_spill(const char *path, slice s) {
 
 /* ---- the line of a test ------------------------------------------------------------------- */
 
-/* A report is shared: what an answer to a challenge was computed to would let others guess at the
- * password. */
+static bool blank(char c) {
+    return c == ' ' || c == '\t';
+}
+
+/* The value of response="..." or rspauth="...", however it is written. */
+static void mask_parameter(char *copy, size_t len, slice name) {
+    for (size_t i = 1; i + name.len < len; i++) {
+        bool begins = blank(copy[i - 1]) || copy[i - 1] == ',' || copy[i - 1] == '\n';
+        if (!begins || !slice_istarts(slice_of(copy + i, len - i), name)) continue;
+        size_t at = i + name.len;
+        while (at < len && blank(copy[at])) at++;
+        if (at == len || copy[at++] != '=') continue;
+        while (at < len && (blank(copy[at]) || copy[at] == '"')) at++;
+        for (; at < len && !strchr("\",\r\n", copy[at]); at++) copy[at] = 'x';
+    }
+}
+
+/* Basic is the password itself, Bearer a token that logs its finder in: all behind the word. */
+static void mask_credentials(char *copy, size_t len) {
+    static const char *const lines[] = { "Authorization", "Proxy-Authorization" };
+    slice rest = slice_of(copy, len), line;
+    while (slice_split(&rest, '\n', &line)) {
+        size_t colon = slice_find(line, ':');
+        slice name = slice_trim(slice_head(line, colon));
+        if (!is_i(name, lines[0]) && !is_i(name, lines[1])) continue;
+        slice value = slice_trim(slice_from(line, colon < line.len ? colon + 1 : colon));
+        if (slice_istarts(value, SLICE("Digest"))) continue;
+        slice secret = slice_from(value, slice_find(value, ' '));
+        memset(copy + (secret.ptr - copy), 'x', secret.len);
+    }
+}
+
+/* RFC 8489 14.5, 14.6: MESSAGE-INTEGRITY, and with SHA-256. */
+static void mask_stun(uint8_t *copy, size_t len) {
+    static const uint8_t cookie[] = { 0x21, 0x12, 0xa4, 0x42 };
+    if (len < 20 || copy[0] > 3 || memcmp(copy + 4, cookie, sizeof cookie) != 0) return;
+    for (size_t at = 20; at + 4 <= len;) {
+        size_t type = (size_t)copy[at] << 8 | copy[at + 1];
+        size_t n = (size_t)copy[at + 2] << 8 | copy[at + 3], left = len - at - 4;
+        if (type == 0x0008 || type == 0x001c) memset(copy + at + 4, 0, n < left ? n : left);
+        at += 4 + ((n + 3) & ~(size_t)3);
+    }
+}
+
+/* A report is shared: what was computed from a password would let others guess at it. */
 static void mask(slice s, char *copy) {
     memcpy(copy, s.ptr, s.len);
-    slice rest = slice_of(copy, s.len);
-    for (;;) {
-        size_t at = slice_find_slice(rest, SLICE(" response=\""));
-        if (at == rest.len) return;
-        rest = slice_from(rest, at + 11);
-        size_t end = slice_find(rest, '"');
-        memset(copy + (rest.ptr - copy), 'x', end);
-    }
+    mask_parameter(copy, s.len, SLICE("response"));
+    mask_parameter(copy, s.len, SLICE("rspauth"));
+    mask_credentials(copy, s.len);
+    mask_stun((uint8_t *)copy, s.len);
 }
 
 /* Bytes that are no text (STUN) go as hexadecimal digits: JSON readers refuse NUL. */
@@ -91,7 +130,7 @@ static void put_events(const struct test *t, struct json_writer *w, char *scratc
         json_put_str(w, "kind", kind);
         json_put_str(w, "who", e->who);
         if (binary(e->bytes)) {
-            put_hex(e->bytes, w);
+            put_hex(slice_of(scratch, e->bytes.len), w);
         } else {
             json_put_text(w, "text", slice_of(scratch, e->bytes.len));
         }
@@ -126,12 +165,35 @@ void report_line(const struct test *t, struct result *out) {
         (void)fprintf(stderr, "kith check: the .part file cannot be written\n");
 }
 
+static slice part_head(const struct run *run, struct buf *b) {
+    struct json_writer w = json_over(b);
+    json_begin_object(&w, NULL);
+    json_put_str(&w, "part", FORMAT);
+    json_put_str(&w, "tester", "kith " KITH_VERSION);
+    json_put_str(&w, "role", report_role(run));
+    json_put_str(&w, "target", run->target.given);
+    json_end(&w);
+    return buf_slice(b);
+}
+
+void report_part_head(const struct run *run) {
+    char mem[2048];
+    struct buf b = buf_over(mem, sizeof mem);
+    if (spill(run->part, part_head(run, &b)) != ERR_OK || spill(run->part, SLICE("\n")) != ERR_OK)
+        (void)fprintf(stderr, "kith check: the .part file cannot be written\n");
+}
+
 enum err report_resume(struct run *run, const char *part_file) {
-    char *mem;
+    char *mem, head[2048];
+    struct buf b = buf_over(head, sizeof head);
     size_t len;
     enum err e = file_slurp(part_file, &mem, &len);
     if (e != ERR_OK) return e;
     slice rest = slice_of(mem, len), line;
+    if (!slice_split(&rest, '\n', &line) || !slice_eq(line, part_head(run, &b))) {
+        mem_free(mem);
+        return ERR_BAD;
+    }
     while (slice_split(&rest, '\n', &line)) {
         struct json *doc;
         char id[128];
@@ -164,6 +226,19 @@ enum verdict row_verdict(const struct run *run, enum row_id row) {
     return worst;
 }
 
+bool row_untested(const struct run *run, enum row_id row) {
+    return (rows[row].roles & run->role) && row_verdict(run, row) == VERDICT_NONE;
+}
+
+const char *report_role(const struct run *run) {
+    if (run->role & ROLE_LISTENS) return "pbx";
+    return run->role == ROLE_PHONE     ? "phone"
+           : run->role == ROLE_SERVER  ? "server"
+           : run->role == ROLE_TRUNK   ? "trunk"
+           : run->role == ROLE_BROWSER ? "browser"
+                                       : "relay";
+}
+
 static void count(struct row_count *c, enum verdict v) {
     c->pass += v == VERDICT_PASS;
     c->fail += v == VERDICT_FAIL;
@@ -180,44 +255,88 @@ void report_progress(struct run *run, const struct result *r) {
         (void)!json_read(slice_of(r->line, r->len), &(struct json_limits){ FILE_MAX, 8 }, &doc,
                          NULL);
     slice why = json_text(json_member(doc, "why"));
-    (void)printf("[%3u/%3u] %-7s %-44s " SLICE_FMT "\n", run->result_count, run->todo_count,
-                 marks[r->verdict], test_id(r->test, id), SLICE_ARG(why));
+    (void)printf("[%3u/%3u] %-7s %-44s %s" SLICE_FMT "\n", run->result_count, run->todo_count,
+                 marks[r->verdict], test_id(r->test, id),
+                 r->verdict == VERDICT_NA ? "without: " : "", SLICE_ARG(why));
     (void)fflush(stdout);
     json_free(doc);
 }
 
-static void print_area(const struct run *run, const char *area, struct score *all) {
+struct row_count report_area(const struct run *run, const char *area) {
     struct row_count one = { 0 };
     for (unsigned r = 0; r < ROW_COUNT; r++) {
         if (!is(slice_str(rows[r].area), area)) continue;
-        enum verdict v = row_verdict(run, r);
-        count(&one, v);
-        count(&all->levels[rows[r].level], v);
+        count(&one, row_verdict(run, r));
+        one.untested += row_untested(run, r);
     }
-    if (one.pass + one.fail + one.na + one.unclear && !run->quiet)
-        (void)printf("  %-16s %5u %5u %8u %5u\n", area, one.pass, one.fail, one.unclear, one.na);
+    return one;
 }
 
-void report_summary(const struct run *run, struct score *out) {
+void report_score(const struct run *run, struct score *out) {
     *out = (struct score){ 0 };
-    if (!run->quiet)
-        (void)printf("\n  area              pass  fail  unclear   n/a   (requirements)\n");
     for (unsigned r = 0; r < ROW_COUNT; r++) {
-        bool first = true;
-        for (unsigned q = 0; q < r && first; q++)
-            first = !slice_eq(slice_str(rows[q].area), slice_str(rows[r].area));
-        if (first) print_area(run, rows[r].area, out);
+        count(&out->levels[rows[r].level], row_verdict(run, r));
+        out->levels[rows[r].level].untested += row_untested(run, r);
     }
-    for (unsigned l = 0; l < 3 && !run->quiet; l++) {
-        const struct row_count *c = &out->levels[l];
-        unsigned judged = c->pass + c->fail + c->unclear;
-        if (judged + c->na)
-            (void)printf("  %-6s %3u of %3u (%u %%)%s\n", row_level_name(l), c->pass, judged,
-                         judged ? c->pass * 100 / judged : 100, l ? "" : " of what applies");
+}
+
+/* What the eye lost among the lines that passed. */
+static void print_troubles(const struct run *run, enum verdict v, const char *title) {
+    bool first = true;
+    for (unsigned i = 0; i < run->result_count; i++) {
+        const struct result *r = &run->results[i];
+        struct json *doc;
+        char id[128];
+        if (r->verdict != v ||
+            json_read(slice_of(r->line, r->len), &(struct json_limits){ FILE_MAX, 8 }, &doc, NULL))
+            continue;
+        if (first) (void)printf("\n  %s\n", title);
+        first = false;
+        slice why = json_text(json_member(doc, "why"));
+        const struct row *row = &rows[r->test->row];
+        (void)printf("  %-6s %s: " SLICE_FMT "\n         %s (%s%s%s)\n", row_level_name(row->level),
+                     test_id(r->test, id), SLICE_ARG(why), row->text, row->source,
+                     *row->section ? ", " : "", row->section);
+        json_free(doc);
     }
-    if (!run->quiet)
-        (void)printf("  %u tests in %lld.%lld s\n", run->result_count,
-                     (long long)run->took_ms / 1000, (long long)run->took_ms / 100 % 10);
+}
+
+static void print_level(enum row_level l, const struct row_count *c) {
+    unsigned judged = c->pass + c->fail + c->unclear;
+    if (judged + c->na == 0) return;
+    if (judged)
+        (void)printf("  %-6s %3u of %3u (%u %%) of what applies", row_level_name(l), c->pass,
+                     judged, c->pass * 100 / judged);
+    if (!judged) (void)printf("  %-6s nothing that was tested applies", row_level_name(l));
+    if (c->untested) (void)printf("; %u more not tested", c->untested);
+    (void)printf("\n");
+}
+
+void report_summary(const struct run *run) {
+    struct score s;
+    if (run->quiet) return;
+    print_troubles(run, VERDICT_INCONCLUSIVE, "Could not be judged:");
+    print_troubles(run, VERDICT_FAIL, "Failed:");
+    (void)printf("\n  area              pass  fail  unclear   n/a  not tested  (requirements)\n");
+    for (unsigned r = 0; r < ROW_COUNT; r++) {
+        if (r && is(slice_str(rows[r - 1].area), rows[r].area)) continue; /* they stand together */
+        struct row_count c = report_area(run, rows[r].area);
+        if (c.pass + c.fail + c.na + c.unclear)
+            (void)printf("  %-16s %5u %5u %8u %5u %11u\n", rows[r].area, c.pass, c.fail, c.unclear,
+                         c.na, c.untested);
+    }
+    report_score(run, &s);
+    for (unsigned l = 0; l < ARRAY_LEN(s.levels); l++) print_level(l, &s.levels[l]);
+    (void)printf("  %u tests in %lld.%lld s\n", run->result_count, (long long)run->took_ms / 1000,
+                 (long long)run->took_ms / 100 % 10);
+}
+
+void report_put_time(struct buf *b, int64_t wall_ms) {
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm tm;
+    char mem[40];
+    size_t len = gmtime_r(&seconds, &tm) ? strftime(mem, sizeof mem, "%Y-%m-%dT%H:%M:%S", &tm) : 0;
+    buf_put(b, slice_of(mem, len));
 }
 
 /* ---- the file ----------------------------------------------------------------------------- */
@@ -225,12 +344,13 @@ void report_summary(const struct run *run, struct score *out) {
 static void put_head(const struct run *run, struct json_writer *w) {
     static const char *const wires[WIRE_COUNT] = { "udp", "tcp", "tls", "wss" };
     struct score s;
-    struct run silent = *run;
-    silent.quiet = true;
-    report_summary(&silent, &s);
-    json_put_str(w, "format", "kith-check-1");
+    report_score(run, &s);
+    json_put_str(w, "format", FORMAT);
     json_put_str(w, "tester", "kith " KITH_VERSION);
-    json_put_str(w, "profile", "Voice 3.0, edition 2026");
+    json_put_str(w, "profile", REPORT_PROFILE);
+    json_put_str(w, "role", report_role(run));
+    json_put_str(w, "product", run->product ? run->product : "");
+    json_put_str(w, "software", run->software);
     json_put_str(w, "target", run->target.given);
     json_put_str(w, "domain", run->target.domain);
     json_put_wall(w, "started", run->started_wall);
@@ -246,12 +366,17 @@ static void put_head(const struct run *run, struct json_writer *w) {
         json_put_u64(w, "fail", s.levels[l].fail);
         json_put_u64(w, "inconclusive", s.levels[l].unclear);
         json_put_u64(w, "not-applicable", s.levels[l].na);
+        json_put_u64(w, "not-tested", s.levels[l].untested);
         json_end(w);
     }
     json_end(w);
     json_begin_object(w, "rows");
     for (unsigned r = 0; r < ROW_COUNT; r++)
         if (row_verdict(run, r)) json_put_str(w, rows[r].id, verdict_name(row_verdict(run, r)));
+    json_end(w);
+    json_begin_array(w, "not_tested");
+    for (unsigned r = 0; r < ROW_COUNT; r++)
+        if (row_untested(run, r)) json_put_str(w, NULL, rows[r].id);
     json_end(w);
 }
 
@@ -282,29 +407,46 @@ static int rank(slice verdict) { /* higher is better; -1: not judged */
     return is(verdict, "pass") ? 2 : is(verdict, "inconclusive") ? 1 : is(verdict, "fail") ? 0 : -1;
 }
 
-enum err report_compare(const struct run *run, const char *old_file, unsigned *worse) {
+enum err report_read(const char *file, struct json **out) {
     char *mem;
     size_t len;
-    struct json *doc;
-    *worse = 0;
-    enum err e = file_slurp(old_file, &mem, &len);
+    enum err e = file_slurp(file, &mem, &len);
     if (e != ERR_OK) return e;
-    e = json_read(slice_of(mem, len), &(struct json_limits){ FILE_MAX, 16 }, &doc, NULL);
+    e = json_read(slice_of(mem, len), &(struct json_limits){ FILE_MAX, 16 }, out, NULL);
     mem_free(mem);
+    if (e != ERR_OK || is(json_text(json_member(*out, "format")), FORMAT)) return e;
+    json_free(*out);
+    *out = NULL;
+    return ERR_BAD;
+}
+
+enum err report_compare(const struct run *run, const char *old_file, unsigned *worse) {
+    struct json *doc;
+    unsigned changes = 0, gone = 0;
+    *worse = 0;
+    enum err e = report_read(old_file, &doc);
     if (e != ERR_OK) return e;
     const struct json *old = json_member(doc, "rows");
+    slice then = json_text(json_member(doc, "started")), of = json_text(json_member(doc, "target"));
+    (void)printf("\n  Since " SLICE_FMT " (" SLICE_FMT "):\n", SLICE_ARG(then), SLICE_ARG(of));
     for (unsigned r = 0; r < ROW_COUNT; r++) {
         slice was = json_text(json_member(old, rows[r].id));
         slice now = slice_str(verdict_name(row_verdict(run, r)));
+        gone += was.len && is(now, "none");
         if (is(now, "none") || slice_eq(was, now)) continue;
-        bool bad = was.len && rank(now) >= 0 && rank(now) < rank(was);
+        bool judged = rank(was) >= 0 && rank(now) >= 0;
+        bool bad = judged && rank(now) < rank(was);
         *worse += bad;
+        changes++;
         (void)printf("  %-9s %s: " SLICE_FMT " -> " SLICE_FMT "\n",
                      bad       ? "WORSE"
+                     : judged  ? "better"
                      : was.len ? "changed"
                                : "new",
                      rows[r].id, SLICE_ARG(was.len ? was : SLICE("not tested")), SLICE_ARG(now));
     }
+    if (!changes) (void)printf("  nothing became better or worse\n");
+    if (gone) (void)printf("  %u requirements that were tested then were not tested now\n", gone);
     json_free(doc);
     return ERR_OK;
 }

@@ -1,8 +1,7 @@
 /* check/rows.c - the table itself. */
 #include "check/rows.h"
 
-#define ROW(name, id, area, level, roles, needs, source, section, text)                            \
-    { id, area, level, roles, needs, source, section, text },
+#define ROW(name, ...) { __VA_ARGS__ },
 const struct row rows[ROW_COUNT] = {
 #include "check/rows.inc"
 };

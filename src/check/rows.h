@@ -16,7 +16,7 @@ enum row_role {
     ROLE_LISTENS = 32 /* of a table of tests: we listen, and the target comes to us */
 };
 
-#define ROW(name, id, area, level, roles, needs, source, section, text) ROW_##name,
+#define ROW(name, ...) ROW_##name,
 enum row_id {
 #include "check/rows.inc"
     ROW_COUNT
@@ -28,7 +28,9 @@ struct row {
     enum row_level level;
     unsigned roles;
     const char *needs; /* the capability without which it does not apply; "" none */
-    const char *source, *section, *text;
+    const char *source, *section;
+    const char *stated; /* the level of the standard itself where it is another one; else "" */
+    const char *text, *why, *test;
 };
 extern const struct row rows[ROW_COUNT];
 

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "check/link.h"
+#include "check/locate.h"
 #include "check/report.h"
 #include <stdio.h>
 #include <time.h>
@@ -33,6 +34,20 @@ void run_pace(struct run *run) {
     run->next_send += 1000000 / run->rate;
     (void)pthread_mutex_unlock(&run->lock);
     if (wait > 1000) test_pause(wait / 1000);
+}
+
+bool run_may_reach(const struct run *run, const struct addr *a) {
+    return run->public_too || place_is_private(a);
+}
+
+void run_take_name(struct run *run, slice message) {
+    struct msg m;
+    msg_read(message, &m);
+    slice name = msg_header(&m, m.status ? "Server" : "User-Agent");
+    if (!name.ptr) name = msg_header(&m, "User-Agent");
+    if (*run->software || slice_find(name, '\n') < name.len) return;
+    if (name.len >= sizeof run->software) name = slice_head(name, sizeof run->software - 1);
+    (void)!slice_cstr(name, run->software, sizeof run->software);
 }
 
 /* ---- leases ------------------------------------------------------------------------------- */
@@ -164,9 +179,12 @@ static bool speaks(struct run *run, enum wire w, char why[static 160]) {
     }
     size_t size;
     int64_t patience = w == WIRE_UDP ? PROBE_UDP_MS : PROBE_MS;
-    bool there =
-        l->fd >= 0 && (w == WIRE_WSS || /* the handshake alone tells it */
-                       (link_send(run, l, buf_slice(&b)) && link_message(l, patience, &size)));
+    bool there = l->fd >= 0 && w == WIRE_WSS; /* the handshake alone tells it */
+    if (l->fd >= 0 && !there && link_send(run, l, buf_slice(&b)) &&
+        link_message(l, patience, &size)) {
+        there = true;
+        if (run->role != ROLE_RELAY) run_take_name(run, slice_of(l->in, size));
+    }
     if (!there) (void)snprintf(why, 160, "%s", l->why);
     link_close(l);
     return there;

@@ -40,9 +40,12 @@ struct run {
     struct phone *phone;
     struct gate *gate;
     bool allow_writes, trust_network, quiet;
-    unsigned load;     /* messages a second in a burst; 0: none may be sent */
-    unsigned rate;     /* messages and connections a second */
-    unsigned patience; /* this many times longer for what must come */
+    bool public_too;     /* the user may test public addresses */
+    const char *product; /* what is tested, as the user names it; NULL: not told */
+    char software[128];  /* and as it names itself: Server or User-Agent; "" when it does not */
+    unsigned load;       /* messages a second in a burst; 0: none may be sent */
+    unsigned rate;       /* messages and connections a second */
+    unsigned patience;   /* this many times longer for what must come */
     unsigned jobs;
     struct account accounts[RUN_ACCOUNTS_MAX];
     unsigned account_count;
@@ -66,6 +69,10 @@ struct run {
 void run_pace(struct run *run);
 /* Runs everything in todo; results stand in the order in which they ended. */
 void run_all(struct run *run);
+/* May anything be sent there? Wherever the target's own messages lead us, too. */
+bool run_may_reach(const struct run *run, const struct addr *a);
+/* Keeps how the target names itself in this message, if it does and nothing is kept. */
+void run_take_name(struct run *run, slice message);
 /* Finds out what the target speaks; false and `why` when nothing answers. */
 bool run_probe(struct run *run, char *why, size_t why_len);
 /* Asks the target for a sign of life over the cheapest wire that it speaks. Silence proves

@@ -32,20 +32,33 @@ enum err sign_key(const char *file) {
     return ERR_OK;
 }
 
+static enum err read_seed(const char *key_file, uint8_t seed[static 32]) {
+    char *key = NULL;
+    size_t len, n = 0;
+    enum err e = file_slurp(key_file, &key, &len);
+    if (e != ERR_OK) return e;
+    e = base64_read(slice_trim(slice_of(key, len)), seed, 32, &n);
+    crypto_wipe(key, len);
+    mem_free(key);
+    return e == ERR_OK && n != 32 ? ERR_BAD : e;
+}
+
+enum err sign_key_check(const char *file) {
+    uint8_t seed[32];
+    enum err e = read_seed(file, seed);
+    crypto_wipe(seed, sizeof seed);
+    return e;
+}
+
 enum err sign_report(const char *report, const char *key_file) {
-    char *text = NULL, *key = NULL, sig_file[1100], mem[256];
-    size_t len, key_len, n = 0;
+    char *text = NULL, sig_file[1100], mem[256];
+    size_t len;
     uint8_t seed[32], public_key[32], sig[64];
     struct buf b = buf_over(mem, sizeof mem);
     (void)snprintf(sig_file, sizeof sig_file, "%s.sig", report);
-    enum err e = file_slurp(key_file, &key, &key_len);
-    if (e == ERR_OK) {
-        e = base64_read(slice_trim(slice_of(key, key_len)), seed, sizeof seed, &n);
-        if (e == ERR_OK && n != sizeof seed) e = ERR_BAD;
-        crypto_wipe(key, key_len);
-        mem_free(key);
-    }
-    if (e == ERR_OK) e = file_slurp(report, &text, &len);
+    enum err e = read_seed(key_file, seed);
+    if (e == ERR_OK && (e = file_slurp(report, &text, &len)) != ERR_OK)
+        crypto_wipe(seed, sizeof seed);
     if (e != ERR_OK) return e;
     crypto_ed25519_public(seed, public_key);
     crypto_ed25519_sign(seed, text, len, sig);
@@ -72,12 +85,15 @@ bool sign_verify(const char *report, const char *public_key) {
                 crypto_ed25519_right(key, text, len, bytes);
     bool whose = good && (!public_key || is(first, public_key));
     if (!read) {
-        (void)printf("%s or its .sig cannot be read\n", report);
+        (void)printf("%s: it, or the signature in %s, cannot be read\n", report, sig_file);
     } else if (!good) {
-        (void)printf("WRONG: the report is not what was signed\n");
+        (void)printf("WRONG: the report is not what was signed. Ask its maker for it again.\n");
+    } else if (!whose) {
+        (void)printf("WRONG: signed by another key: " SLICE_FMT "\n", SLICE_ARG(first));
     } else {
-        (void)printf("%s by " SLICE_FMT "\n",
-                     whose ? "signed" : "WRONG: signed by another key:", SLICE_ARG(first));
+        (void)printf("signed by " SLICE_FMT "\n", SLICE_ARG(first));
+        if (!public_key)
+            (void)printf("Anybody can sign. Is this the key that its maker publishes?\n");
     }
     mem_free(text);
     mem_free(sig);

@@ -36,13 +36,17 @@ async def main(kith, directory):
                                                     stderr=asyncio.subprocess.STDOUT)
     first = await start()
     async with asyncio.timeout(PATIENCE_S):
-        while not part.exists() or part.read_text().count("\n") < 5:
+        while not part.exists() or part.read_text().count("\n") < 6:
             await asyncio.sleep(0.01)
     first.send_signal(signal.SIGINT)
     said, _ = await ends(first)
-    before = part.read_text().splitlines()
+    before = part.read_text().splitlines()[1:]  # the first says what the rest is of
     assert first.returncode == 1 and b"interrupted" in said, said
     assert not out.exists(), "a report of an interrupted run"
+    args[3] = f"sips:localhost:{f.ports['TLS']}"
+    said, _ = await ends(await start("--resume"))
+    assert b"of another target" in said, said
+    args[3] = f"sips:127.0.0.1:{f.ports['TLS']}"
     second = await start("--resume", "--jobs", 8)
     said, _ = await ends(second)
     await f.stop()

@@ -30,10 +30,10 @@ PEOPLE = {f"u{i}": f"secret-{i}-of-the-fake" for i in range(1, 31)}
 
 
 class Cert:
-    def __init__(self, directory):
+    def __init__(self, directory, name=fake.DOMAIN):
         self.file, self.dh = str(directory / "cert.pem"), str(directory / "dh.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                        "/CN=fake", "-addext", f"subjectAltName=DNS:{fake.DOMAIN}", "-keyout", self.file + ".key",
+                        "/CN=fake", "-addext", f"subjectAltName=DNS:{name}", "-keyout", self.file + ".key",
                         "-out", self.file + ".crt"], check=True, capture_output=True)
         pathlib.Path(self.file).write_text(pathlib.Path(self.file + ".key").read_text()
                                            + pathlib.Path(self.file + ".crt").read_text())
