@@ -150,7 +150,11 @@ void targets_dns(struct targets *t, uint64_t ticket, const struct dns_answer *an
 
 static void attempt_failed(struct targets *t, struct search *s, unsigned i, enum target_fault fault,
                            const char *words) {
-    memory_note_dead(&t->memory, search_domain(s), &s->attempts[i].addr, t->now + TARGET_DEAD_MS);
+    struct attempt *a = &s->attempts[i];
+    a->has_no_way = fault == TARGET_NO_WAY;
+    /* Without any way for IPv4 from here it says nothing of that server, and costs no time. */
+    if (!a->has_no_way || a->addr.family != ADDR_V4)
+        memory_note_dead(&t->memory, search_domain(s), &a->addr, t->now + TARGET_DEAD_MS);
     if (fault > s->fault) {
         s->fault = (uint8_t)fault;
         s->words = words;

@@ -10,6 +10,8 @@
  * 4), never mixed with another server's (RFC 7984 4). What answered last time comes first, what
  * failed lately last. Race:     an address of the same server is tried 250 ms after the one before,
  * the next server when all of one have failed or after 2 s; the first connection that is up wins.
+ * Networks: with IPv6 only, an IPv4 address that there is no route to is tried again behind the
+ *           network's translator, if it has one (nat/nat64.h; RFC 8305 7).
  * Memory:   DNS answers for as long as their TTL says (5 s to a day; negative ones at most 15 min)
  *           and which addresses failed (a minute) or answered; all bounded, the longest unused
  * goes. Threads:  one at a time. No clock, no sockets: time is handed in.

@@ -78,6 +78,7 @@ struct attempt {
     struct addr addr;
     uint8_t state; /* enum attempt_state */
     uint8_t group;
+    bool has_no_way; /* there is no route from here */
     mono_t started;
 };
 

@@ -3,11 +3,13 @@
  *   NAPTR SIPS+D2T ──▶ SRV sets ─┐
  *   (none) ──▶ SRV _sips._tcp ───┼─▶ servers by priority and weight ──▶ A and AAAA of each
  *   (none) ──▶ the name itself, port 5061                                                      */
+#include "nat/nat64.h"
 #include "sip/target_inner.h"
 
 #define PORT_TLS   5061
 #define SRV_SETS   4u  /* NAPTR records followed */
 #define HOST_ADDRS 32u /* of one server, looked at for ordering */
+#define PREFIXES   4u  /* of the network's translators */
 
 /* ---- what is known of addresses ---- */
 
@@ -169,21 +171,63 @@ static void plan_fault(struct planner *p, enum target_fault fault) {
     if (fault > p->out->fault) p->out->fault = fault;
 }
 
+/* false: it asked to be left alone. */
+static bool place_make(struct planner *p, const struct addr *a, struct place *out) {
+    const struct target_note *note =
+        note_find(p->memory, note_hash(p->memory, search_domain(p->search), a));
+    if (note && note->shut_until > p->now) {
+        plan_fault(p, TARGET_NOT_NOW);
+        return false;
+    }
+    *out = (struct place){ .addr = *a,
+                           .group = (uint8_t)p->groups,
+                           .is_dead = note && note->dead_until > p->now,
+                           .is_used = note && note->used_at != 0 };
+    return true;
+}
+
 static unsigned take_addrs(struct planner *p, const struct dns_entry *e, uint16_t port,
                            struct place *places, unsigned n) {
     for (unsigned i = 0; e && i < e->count && n < HOST_ADDRS; i++) {
-        struct place *at = &places[n];
-        *at = (struct place){ .addr = e->records[i].addr, .group = (uint8_t)p->groups };
-        at->addr.port = port;
-        const struct target_note *note =
-            note_find(p->memory, note_hash(p->memory, search_domain(p->search), &at->addr));
-        if (note && note->shut_until > p->now) {
-            plan_fault(p, TARGET_NOT_NOW);
-            continue;
-        }
-        n++;
-        at->is_dead = note && note->dead_until > p->now;
-        at->is_used = note && note->used_at != 0;
+        struct addr a = e->records[i].addr;
+        a.port = port;
+        if (place_make(p, &a, &places[n])) n++;
+    }
+    return n;
+}
+
+static bool has_no_way(const struct search *s, const struct addr *a) {
+    for (unsigned i = 0; i < s->attempt_count; i++)
+        if (s->attempts[i].has_no_way && addr_eq(&s->attempts[i].addr, a)) return true;
+    return false;
+}
+
+static unsigned learn_prefixes(const struct dns_entry *e, struct network out[static PREFIXES]) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < e->count && n < PREFIXES; i++) {
+        bool is_new = nat64_learn(&e->records[i].addr, &out[n]) == ERR_OK;
+        for (unsigned k = 0; is_new && k < n; k++)
+            is_new = out[k].bits != out[n].bits || !addr_ip_eq(&out[k].base, &out[n].base);
+        n += is_new;
+    }
+    return n;
+}
+
+/* RFC 8305 7.1, 7.2: an IPv4 address that there is no route to may be behind a translator. So only
+ * who has tried asks for the translators' prefixes (RFC 7050), and a DNS64 is asked for nothing
+ * more when what it made works. */
+static unsigned take_translated(struct planner *p, struct place *places, unsigned n) {
+    unsigned found = n;
+    for (unsigned i = 0; i < found; i++) {
+        struct network prefixes[PREFIXES];
+        struct addr made;
+        if (places[i].addr.family != ADDR_V4 || !has_no_way(p->search, &places[i].addr)) continue;
+        const struct dns_entry *e = answer_of(p, SLICE(NAT64_NAME), DNS_AAAA);
+        unsigned count = e ? learn_prefixes(e, prefixes) : 0;
+        for (unsigned k = 0; k < count && n < HOST_ADDRS; k++)
+            if (nat64_make(&prefixes[k], &places[i].addr, &made) == ERR_OK &&
+                place_make(p, &made, &places[n]))
+                n++;
     }
     return n;
 }
@@ -205,6 +249,7 @@ static void plan_host(struct planner *p, slice host, uint16_t port) {
     n = take_addrs(p, aaaa, port, places, n);
     n = take_addrs(p, a, port, places, n);
     places_sort(places, n);
+    n = take_translated(p, places, n);
     /* RFC 8305 3: IPv6 starts at once, IPv4 gives AAAA a moment. */
     bool is_held = !aaaa && a && a->count && p->now < a->learned + TARGET_AAAA_MS;
     if (is_held) {
@@ -303,9 +348,9 @@ void plan_make(struct dns_cache *d, const struct target_memory *m, const struct 
     struct addr numeric;
     *out = (struct plan){ .look_at = MONO_NEVER };
     if (addr_read_ip(search_host(s), &numeric) == ERR_OK) {
-        struct place place = { .addr = numeric };
-        place.addr.port = s->port ? s->port : PORT_TLS;
-        plan_add(&p, &place, 1);
+        struct place places[HOST_ADDRS] = { { .addr = numeric } };
+        places[0].addr.port = s->port ? s->port : PORT_TLS;
+        plan_add(&p, places, take_translated(&p, places, 1));
     } else if (s->port) {
         plan_host(&p, search_host(s), s->port);
     } else {

@@ -689,6 +689,118 @@ static void says_why(void **state) {
     done(r);
 }
 
+/* RFC 8305 7.1, RFC 7050: there is IPv6 only, and nothing that makes AAAA records. */
+static void goes_through_a_translator(void **state) {
+    RIG;
+    zone(r, DNS_A, "other.org", "192.31.196.1, 10.0.0.1");
+    zone(r, DNS_AAAA, "ipv4only.arpa",
+         "2001:db8:64::c000:aa, 2001:db8:64::c000:ab, 2001:db8::1, fd00:64::c000:aa");
+    search(r);
+    assert_tried(r, 0, "192.31.196.1:5061");
+    assert_false(was_asked(r, "AAAA ipv4only.arpa")); /* nobody knows yet that it is needed */
+    connected(r, 0, TARGET_NO_WAY, NULL);
+    assert_true(was_asked(r, "AAAA ipv4only.arpa"));
+    pass(r, 10);
+    assert_tried(r, 1, "10.0.0.1:5061");
+    connected(r, 1, TARGET_NO_WAY, NULL);
+    pass(r, 10);
+    /* Its port is that of the server; what is private is sought behind no translator. */
+    assert_tried(r, 2, "[2001:db8:64::c01f:c401]:5061");
+    pass(r, TARGET_NEXT_MS);
+    assert_tried(r, 3, "[fd00:64::c01f:c401]:5061");
+    connected(r, 2, TARGET_OK, NULL);
+    assert_string_equal(r->found, "[2001:db8:64::c01f:c401]:5061");
+    assert_int_equal(r->tried_count, 4);
+    /* The next search knows all that, and may find that there is a way by now. */
+    pass(r, 60000);
+    search(r);
+    assert_tried(r, 0, "192.31.196.1:5061");
+    connected(r, 0, TARGET_NO_WAY, NULL);
+    pass(r, 10);
+    assert_tried(r, 1, "10.0.0.1:5061");
+    connected(r, 1, TARGET_NO_WAY, NULL);
+    pass(r, 10);
+    assert_tried(r, 2, "[2001:db8:64::c01f:c401]:5061");
+    assert_false(was_asked(r, "AAAA ipv4only.arpa"));
+    done(r);
+}
+
+static void asks_for_no_translator_without_need(void **state) {
+    RIG;
+    zone(r, DNS_A, "other.org", "192.31.196.1");
+    zone(r, DNS_AAAA, "other.org", "2001:db8::1");
+    search(r);
+    connected(r, 0, TARGET_NO_WAY, NULL); /* no IPv6 here */
+    pass(r, 10);
+    assert_tried(r, 1, "192.31.196.1:5061");
+    connected(r, 1, TARGET_NO_TLS, NULL);
+    assert_int_equal(r->end, NONE);
+    assert_false(was_asked(r, "AAAA ipv4only.arpa"));
+    done(r);
+}
+
+static void a_network_without_translator(void **state) {
+    RIG;
+    zone(r, DNS_A, "other.org", "192.31.196.1");
+    zone_none(r, DNS_AAAA, "ipv4only.arpa", DNS_NODATA, 300);
+    search(r);
+    connected(r, 0, TARGET_NO_WAY, NULL);
+    assert_true(was_asked(r, "AAAA ipv4only.arpa"));
+    assert_int_equal(r->end, NONE);
+    assert_int_equal(r->fault, TARGET_NO_WAY);
+    /* One that lies about it leads nowhere either. */
+    zone(r, DNS_A, "third.org", "192.31.196.3");
+    r->zone[1] =
+        (struct zone_row){ "ipv4only.arpa", DNS_AAAA, DNS_OK, 300, "fec0::c000:aa", false };
+    pass(r, 301000);
+    search_of(r, "third.org", 0, false);
+    connected(r, 0, TARGET_NO_WAY, NULL);
+    assert_int_equal(r->end, NONE);
+    assert_int_equal(r->tried_count, 1);
+    done(r);
+}
+
+/* An address as TARGET, RFC 8305 7.1; another server with the name server's answer still missing
+ * is not kept waiting for it. */
+static void translates_what_is_written(void **state) {
+    RIG;
+    zone(r, DNS_AAAA, "ipv4only.arpa", "64:ff9b::192.0.0.170");
+    search_of(r, "192.31.196.7", 7, false);
+    connected(r, 0, TARGET_NO_WAY, NULL);
+    pass(r, 10);
+    assert_tried(r, 1, "[64:ff9b::c01f:c407]:7");
+    connected(r, 1, TARGET_OK, NULL);
+    assert_int_equal(r->end, FOUND);
+    done(r);
+    setup(r);
+    zone(r, DNS_SRV, "_sips._tcp.other.org", "1 0 5061 a.other.org, 2 0 5061 b.other.org");
+    zone(r, DNS_A, "a.other.org", "192.31.196.1");
+    zone(r, DNS_AAAA, "b.other.org", "2001:db8::2");
+    zone(r, DNS_AAAA, "ipv4only.arpa", "64:ff9b::192.0.0.170");
+    r->zone[3].is_silent = true;
+    search(r);
+    connected(r, 0, TARGET_NO_WAY, NULL);
+    pass(r, 10);
+    assert_tried(r, 1, "[2001:db8::2]:5061");
+    connected(r, 1, TARGET_OK, NULL);
+    assert_int_equal(r->end, FOUND);
+    done(r);
+    /* That IPv4 has no way here is no fault of a server's: the preferred one stays the first. */
+    setup(r);
+    zone(r, DNS_SRV, "_sips._tcp.other.org", "1 0 5061 a.other.org, 2 0 5061 b.other.org");
+    zone(r, DNS_A, "a.other.org", "192.31.196.1");
+    zone(r, DNS_AAAA, "b.other.org", "2001:db8::2");
+    zone(r, DNS_AAAA, "ipv4only.arpa", "64:ff9b::192.0.0.170");
+    for (unsigned i = 0; i < 2; i++) {
+        search(r);
+        connected(r, 0, TARGET_NO_WAY, NULL);
+        pass(r, 10);
+        assert_tried(r, 1, "[64:ff9b::c01f:c401]:5061");
+        connected(r, 1, TARGET_OK, NULL);
+    }
+    done(r);
+}
+
 static void ends_in_time(void **state) {
     RIG;
     zone(r, DNS_A, "other.org", "192.0.2.1");
@@ -822,6 +934,10 @@ int main(void) {
         cmocka_unit_test(asks_once_for_all),
         cmocka_unit_test(keeps_what_is_used),
         cmocka_unit_test(says_why),
+        cmocka_unit_test(goes_through_a_translator),
+        cmocka_unit_test(asks_for_no_translator_without_need),
+        cmocka_unit_test(a_network_without_translator),
+        cmocka_unit_test(translates_what_is_written),
         cmocka_unit_test(ends_in_time),
         cmocka_unit_test(waits_for_naptr_but_not_long),
         cmocka_unit_test(is_bounded),

@@ -8,6 +8,7 @@ from rig import DOMAIN, V4, V6, Failure
 from zone import Zone
 
 FOUR, SIX = "198.51.100.2", "2001:db8:6::2"
+PUBLIC = "192.31.196.2"  # a NAT64 is asked for what is public only (RFC 6052 3.1); this is a sink's (RFC 7535)
 FIXED = "198.18.1.2"  # IPv4 for SIX, by a static mapping
 
 
@@ -90,6 +91,35 @@ def domain_behind_nat64(r):
         raise Failure(f"bob was called by {request.get('from')}")
     if not zone6.count("edge.four.test", "AAAA"):
         raise Failure("nobody asked for the AAAA that DNS64 makes")
+    status = a.kith.status()
+    if not status["connects_ok"] or status["connects_up"] < 1:
+        raise Failure(f"six.test has no connection of its own: {status}")
+    talk(alice, bob)
+
+
+@test()
+def domain_behind_nat64_without_dns64(r):
+    """An IPv6-only server calls an IPv4-only domain; nothing makes an AAAA, so it asks for the way itself."""
+    ca = Authority(r)
+    four, six = Host("four", PUBLIC), Host("six", SIX)
+    translate(r)
+    six.cannot_reach(PUBLIC)
+    four.cannot_reach(SIX)
+    zone4, zone6 = Zone(at=(four.router,)), Zone(at=(six.router,), top="arpa")
+    for zone in (zone4, zone6):
+        publish(zone, "six.test", SIX)
+        publish(zone, "four.test", PUBLIC)
+        zone.start()
+    # RFC 8880 7.1: what a network with a NAT64 says of this name, and no other network does
+    zone6.host("ipv4only.arpa", *(PREFIX.replace("/96", a) for a in ("c000:aa", "c000:ab")))
+    a = domain_at(r, ca, "six.test", six, f"[{six.router}]:53").start("alice")
+    b = domain_at(r, ca, "four.test", four, f"{four.router}:53").start("bob")
+    alice, bob = a.phone("alice"), b.phone("bob")
+    request = talk(alice, bob)
+    if "alice@six.test" not in request.get("from"):
+        raise Failure(f"bob was called by {request.get('from')}")
+    if zone6.count("ipv4only.arpa", "AAAA") != 1:
+        raise Failure("nobody asked for the prefix of the NAT64, or often")
     status = a.kith.status()
     if not status["connects_ok"] or status["connects_up"] < 1:
         raise Failure(f"six.test has no connection of its own: {status}")
