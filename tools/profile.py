@@ -66,6 +66,13 @@ def load(root):
     used = {row.get("needs") for row in rows}
     problems += [f"edition.toml: no row needs the capability {name}"
                  for name in edition["capabilities"] if name not in used]
+    for order in edition["example"]:
+        problems += [f"edition.toml: {order['what']}: no role {role}"
+                     for role in order["roles"] if role not in edition["roles"]]
+        problems += [f"edition.toml: {order['what']}: no requirement there needs {name}"
+                     for name in order["capabilities"]
+                     if not any(r.get("needs") == name and set(r["roles"]) & set(order["roles"])
+                                for r in rows)]
     return edition, rows, problems
 
 
@@ -216,6 +223,12 @@ def counts(edition, rows):
     return table
 
 
+def orders(edition):
+    return [["For", "Role", "Capabilities"],
+            *([order["what"], ", ".join(order["roles"]), ", ".join(order["capabilities"]) or "none"]
+              for order in edition["example"])]
+
+
 SUMMARY = [
     ("What to write into the tender", ""),
     ("What you get",
@@ -247,7 +260,7 @@ def markdown(edition, rows):
     out = [f"<!-- {NOTICE} -->", f"# {edition['name']}, edition {edition['edition']}",
            f"State of the standards: {edition['state']}.", "", "## Summary for the buyer"]
     for title, text in SUMMARY:
-        out += [f"### {title}", text or f"> {tender_line(edition)}", ""]
+        out += [f"### {title}", text or f"> {tender_line(edition)}\n\n{table(orders(edition))}", ""]
     out += ["### Roles", table([["Role", "What it is"], *edition["roles"].items()]), "",
             "### Levels", table([["Level", "Meaning"], *edition["levels"].items()]), "",
             "### Capabilities", CAPABILITIES, "",
@@ -287,7 +300,8 @@ def page(edition, rows, style):
            "<section class='summary'><h2>Summary for the buyer</h2>"]
     for heading, text in SUMMARY:
         body = (f"<p>{e(text)}</p>" if text else
-                f"<blockquote>{e(tender_line(edition))}</blockquote>")
+                f"<blockquote>{e(tender_line(edition))}</blockquote>"
+                + table(orders(edition), "orders"))
         out.append(f"<h3>{e(heading)}</h3>{body}")
     out += ["<h3>Requirements by role</h3>", table(counts(edition, rows), "numbers"),
             "<h3>Words</h3><dl>"]
@@ -331,7 +345,7 @@ def outputs(root, edition, rows):
     name = f"profile-{edition['edition']}"
     data = {"generated": NOTICE,
             **{k: edition[k] for k in ("name", "edition", "state", "roles", "levels",
-                                    "capabilities")},
+                                    "capabilities")}, "examples": edition["example"],
             "areas": edition["area"], "rows": rows, "replaced": edition["replaced"],
             "dead": edition["dead"]}
     lines = [f"# {NOTICE}", "# id\tarea\tlevel\troles\tneeds\tsource\tsection\ttext"]
@@ -389,6 +403,8 @@ def self_test():
                         '[capabilities]\nvideo = "v"\n'
                         '[[area]]\nkey = "core"\ntitle = "Core"\nabout = "a"\n'
                         '[[area]]\nkey = "more"\ntitle = "More"\nabout = "a"\n'
+                        '[[example]]\nwhat = "X"\nroles = ["phone"]\n'
+                        'capabilities = ["video"]\n'
                         '[[replaced]]\nold = 5245\nnew = 8445\nwhat = "ICE"\n'
                         '[[dead]]\nwhat = "x"\ninstead = "y"\n',
         "rows/core.toml": '[CORE-001]\nrfc = 1\nsection = "1.2"\nlevel = "MUST"\n'
@@ -421,6 +437,10 @@ def self_test():
         ({"rows/more.toml": more.replace("text not read", "read")}, "not marked as unread"),
         ({"rows/core.toml": core.replace("rfc = 1\n", "rfc = 5245\n")}, "which RFC 8445 replaced"),
         ({"rows/core.toml": core.replace("CORE-001", "OLD-001")}, "a retired id is used again"),
+        ({"edition.toml": good["edition.toml"].replace('roles = ["phone"]', 'roles = ["fax"]')},
+         "X: no role fax"),
+        ({"edition.toml": good["edition.toml"].replace('roles = ["phone"]', 'roles = ["server"]')},
+         "X: no requirement there needs video"),
         ({"rows/core.toml": core.replace("CORE-001", "CORE-002")}, "CORE-002: not in ids.lock"),
         ({"rows/core.toml": core.replace("CORE-001", "CORE-002")}, "CORE-001: is in ids.lock"),
         ({"rows/core.toml": core.replace("MUST", "MAY")}, "changed its meaning within"),
