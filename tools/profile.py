@@ -21,6 +21,8 @@ import sys
 import tempfile
 import tomllib
 
+import source
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NEEDED = {"level": str, "roles": list, "text": str, "why": str, "test": str, "since": int}
 OPTIONAL = {"rfc": int, "section": str, "source": str, "rfc_level": str, "needs": str,
@@ -378,9 +380,22 @@ def tester_table(rows):
     return "\n".join(lines) + "\n"
 
 
+def check_names(root, edition, rows):
+    """Whatever in the tree names a requirement: it must be there. Rows that are gone may stand in
+    profile/ (ids.lock, CHANGES.md)."""
+    known = {row["id"] for row in rows} | set(edition["retired"])
+    areas = "|".join(sorted({row_id.rsplit("-", 1)[0] for row_id in known}))
+    named = re.compile(rf"(?<![\w-])(?:{areas})-\d{{3}}(?!\d)")
+    for path in source.tree_files(root):
+        if path.startswith(("docs/", "src/", "tests/")) and not path.endswith((".png", ".bin")):
+            for row_id in sorted(set(named.findall(source.read(root, path))) - known):
+                yield f"{path}: there is no requirement {row_id}"
+
+
 def check(root, rfc_folder=None):
     edition, rows, problems = load(root)
     problems += check_lock(edition, rows, read_lock(root))
+    problems += check_names(root, edition, rows)
     if rfc_folder:
         problems += check_rfcs(rows, rfc_folder)
     return edition, rows, problems
@@ -462,6 +477,7 @@ def self_test():
         ({"rfc/rfc1.txt": None}, "no rfc1.txt"),
         ({"rows/core.toml": core.replace("A <b> phone answers", words)}, "copied from RFC 1 1.2"),
         ({"rows/core.toml": core.replace('why = "W."', 'why = "V."')}, "profile-2026.html is out"),
+        ({"../docs/a.md": "see CORE-001, CORE-0021 and CORE-002\n"}, "no requirement CORE-002"),
         ({"out/rows.tsv": ""}, "rows.tsv is out of date"),
         ({"out/profile-2026.md": None}, "profile-2026.md is out of date"),
     ]
