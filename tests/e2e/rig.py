@@ -264,7 +264,7 @@ class Baresip:
     def __init__(self, rig, name, aor, secret="", certificate=None, ca=None, port=LEGACY_TLS_PORT,
                  server=V4, listen=V4, tone=440, answer="auto", mediaenc="dtls_srtp",
                  codecs="pcma", transport="tls", regint=300, domain=DOMAIN, second=None,
-                 q=None, account=""):
+                 q=None, account="", video=False):
         have("baresip")
         self.rig, self.name, self.aor, self.tone = rig, name, aor, tone
         self.home = rig.dir / name
@@ -286,6 +286,10 @@ class Baresip:
             lines.append(f"sip_cafile {ca}")
         if certificate:
             lines.append(f"sip_certificate {certificate}")
+        if video:
+            modules += ["vp8", "fakevideo"]
+            lines += ["video_source fakevideo,nil", "video_display fakevideo,nil",
+                      "video_size 320x240", "video_fps 10", "video_bitrate 300000"]
         lines += [f"module {m}.so" for m in modules]
         lines += ["module_tmp uuid.so", "module_tmp account.so", "module_app menu.so",
                   "module_app ctrl_tcp.so", f"ctrl_tcp_listen 127.0.0.1:{self.control}"]
@@ -403,9 +407,39 @@ class Baresip:
         rates = re.findall(r"audio=\d+/(\d+)", self.process.text()[-4000:])
         return int(rates[-1]) if rates else 0
 
+    def sees(self):
+        """Waits until pictures come and are shown, in the call of now."""
+        before = len(self.events)
+
+        def shown():
+            self.command("video_debug")
+            with self.changed:
+                said = str([e.get("data") for e in self.events[before:] if e.get("response")])
+            return re.search(r"vidisp: .* frames=[1-9]", said)
+
+        wait(shown, 30, f"{self.name} to see a picture")
+
     def recordings(self):
         """What this phone heard, oldest first."""
         return sorted((self.home / "snd").glob("*-dec.wav"), key=lambda p: p.stat().st_mtime)
+
+
+# A picture that stands still; what comes is shown to nobody, but decoded.
+VIDEO = """[video]
+enabled=1
+capture=1
+display=1
+automatically_initiate=1
+automatically_accept=1
+device=StaticImage: Static picture
+displaytype=MSVoidSink
+show_local=0
+size=qvga
+[video_codec_0]
+mime=VP8
+rate=90000
+enabled=1
+"""
 
 
 class Linphone:
@@ -413,8 +447,9 @@ class Linphone:
 
     def __init__(self, rig, name, aor, secret, ca, tone_file=None, auto=True, encryption="dtls",
                  six=False, domain=DOMAIN, port=TLS_PORT, server=DOMAIN, all_codecs=False,
-                 net="", more=""):  # lines of [net]; sections
+                 net="", more="", video=False):  # lines of [net]; sections
         have("linphonec")
+        self.video = video
         self.rig, self.name, self.home = rig, name, rig.dir / name
         (self.home / ".local/share/linphone").mkdir(parents=True)
         self.record, self.auto = self.home / "heard.wav", auto
@@ -457,12 +492,14 @@ audio_rtp_port={rtp}
 rtcp_mux={int(all_codecs)}
 [net]
 mtu=1300
-{net}{more}{codecs}[misc]
+{net}{more}{codecs}{VIDEO if video else ""}[misc]
 uuid=00000000-0000-4000-8000-{rtp:012x}
 """)
 
     def start(self, register=True):
         args = ["linphonec", "-c", self.home / "rc", "-d", "6", "-l", self.home / "log"]
+        if self.video:
+            args.append("-V")
         if self.auto:
             args.append("-a")
         self.process = self.rig.start(self.name, args, cwd=self.home,
@@ -533,6 +570,14 @@ uuid=00000000-0000-4000-8000-{rtp:012x}
 
     def answer(self):
         self.process.say("answer")
+
+    def sees(self):
+        """Waits until a picture has come in the newest call."""
+        def came():
+            newest = re.split(r"LinphoneCall(?:OutgoingInit|IncomingReceived)\b", self.text())[-1]
+            return "First video frame decoded successfully" in newest
+
+        wait(came, 30, f"{self.name} to see a picture")
 
     def recordings(self):
         return [self.record] if self.record.exists() else []

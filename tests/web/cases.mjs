@@ -59,7 +59,7 @@ export const cases = {
     await Promise.all([w.alice.hears(), w.bob.hears()]);
     const codes = [await safetyCode(w.alice), await safetyCode(w.bob)];
     need(codes[0] === codes[1] && /^\d{4} \d{4} \d{4}$/.test(codes[0]), `safety numbers differ: ${codes}`);
-    await w.alice.page.locator(".avatar .dot").first().waitFor();
+    await w.alice.page.locator(".row", { hasText: "Bob Miller" }).getByText("in a call with you").waitFor();
     await w.shot(w.alice, "call-desk");
     await w.shot(w.bob, "call-phone");
     await accessible(w.alice, "call");

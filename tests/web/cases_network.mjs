@@ -17,6 +17,7 @@ function cut(...rules) {
 
 const heal = () => nft(HEALED);
 const NO_SIGNALLING = "tcp dport 443 reject with tcp reset";
+const SILENT_SIGNALLING = "tcp dport 443 drop\ntcp sport 443 drop";
 
 /** Of the connection that the call has: the UDP ports it has found, and the name of its ICE session. */
 function ice(person) {
@@ -33,7 +34,8 @@ function ice(person) {
 const line = (person, state) => person.page.locator(`.line-${state}`).waitFor({ state: "attached" });
 
 export const cases = {
-  /** Old ports stay dead after the cut: only an ICE restart can bring the media back, and only over a new WebSocket. */
+  /** Every packet vanishes and nobody is told. Old ports stay dead afterwards: only an ICE restart can bring the media
+   *  back, over a WebSocket that the page has to give up and make anew by itself. */
   async network_cut_and_healed(w) {
     await w.alice.call(w.bob);
     await w.bob.answer();
@@ -42,7 +44,7 @@ export const cases = {
     const before = [await ice(w.alice), await ice(w.bob)];
     const dead = `udp dport { ${[...new Set(before.flatMap((b) => b.ports))].join(", ")} } drop`;
     try {
-      cut(dead, "meta l4proto udp drop", NO_SIGNALLING);
+      cut(dead, "meta l4proto udp drop", SILENT_SIGNALLING);
       await Promise.all([w.alice, w.bob].map(async (p) => {
         await p.see("Connection lost, reconnecting…");
         await line(p, "offline");

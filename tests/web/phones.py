@@ -2,7 +2,7 @@
 """Real phones for the browser tests, those of tests/e2e: phones.py KITH DATA DOMAIN PORT DIRECTORY
 
 Reads one JSON command a line and answers each with one line, {"ok": value} or {"error": words}:
-  {"do": "baresip" or "linphone", "name": N, "tone": hertz}   a person's phone: made, and registered
+  {"do": "baresip" or "linphone", "name": N, "tone": hertz, "video": bool}   a person's phone: made, and registered
   {"do": "heard", "name": N, "tone": hertz}           waits until it hears that
   {"do": any method of rig.Baresip or rig.Linphone, "name": N, "args": [...]}
 It ends with its input, and the phones with it.
@@ -38,7 +38,7 @@ class Phones:
     def do(self, command):
         what, name = command["do"], command.get("name")
         if what in ("baresip", "linphone"):
-            self.phones[name] = getattr(self, f"_{what}")(name, command["tone"])
+            self.phones[name] = getattr(self, f"_{what}")(name, command["tone"], command["video"])
             return self.phones[name].start() and None
         phone = self.phones[name]
         if what == "heard":
@@ -46,18 +46,18 @@ class Phones:
         answer = getattr(phone, what)(*command.get("args", []))
         return answer if isinstance(answer, (int, str)) else None
 
-    def _baresip(self, name, tone):
+    def _baresip(self, name, tone, video):
         aor = f"{name}@{self.domain}"
         self.kith.user(aor)
         return rig.Baresip(self.rig, name, aor, certificate=self.kith.device(aor, name),
                            ca=self.kith.ca, port=self.port, server=self.domain, domain=self.domain,
-                           tone=tone, account=";medianat=ice")
+                           tone=tone, account=";medianat=ice", video=video)
 
-    def _linphone(self, name, tone):
+    def _linphone(self, name, tone, video):
         aor = f"{name}@{self.domain}"
         phone = rig.Linphone(self.rig, name, aor, self.kith.user(aor), self.kith.ca,
                              tones.write(self.rig.dir / f"{name}.wav", tone), domain=self.domain,
-                             port=self.port, server=self.domain)
+                             port=self.port, server=self.domain, video=video)
         rc = phone.home / "rc"
         text = rc.read_text()
         rc.write_text(text.replace("[rtp]\n", "").replace("[net]\n", LINPHONE))

@@ -393,10 +393,10 @@ export class Person {
     return until(async () => (await this.loudness()) < 1e-7, `${this.user} still hears something`);
   }
 
-  /** The picture that arrives: its size, once two frames differ. */
-  async sees() {
+  /** The picture that arrives: its size, once two frames differ; of a still one, once two have come. */
+  async sees(still = false) {
     await this.page.locator("video.peer-video").waitFor();
-    return until(() => this.page.evaluate(async () => {
+    return until(() => this.page.evaluate(async (enough) => {
       const video = document.querySelector("video.peer-video");
       if (!video || video.videoWidth === 0) {
         return null;
@@ -416,7 +416,7 @@ export class Person {
       for (let i = 0; i < first.length; i += 4) {
         moved += Math.abs(first[i] - second[i]) + Math.abs(first[i + 1] - second[i + 1]) > 24 ? 1 : 0;
       }
-      return moved > 20 ? { width: video.videoWidth, height: video.videoHeight, moved } : null;
-    }).catch(() => null), `${this.user} sees no moving picture`);
+      return moved >= enough ? { width: video.videoWidth, height: video.videoHeight, moved } : null;
+    }, still ? 0 : 20).catch(() => null), `${this.user} sees no moving picture`);
   }
 }

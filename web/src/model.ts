@@ -3,7 +3,7 @@
 import { api, ApiError, type Person, type Session } from "./api.ts";
 import { parseAddress, userOf } from "./lib/address.ts";
 import { addCall, addContact, Book, emptyShelf, putMessage, removeContact, seenAll, type Shelf } from "./lib/book.ts";
-import { foremost, isLive, type Call, type Party } from "./lib/call.ts";
+import { foremost, isLive, isTalk, type Call, type Party } from "./lib/call.ts";
 import { notifyCall, notifyMessage, stillRinging } from "./notify.ts";
 import { acceptInvitation, invitationOf, signIn } from "./passkey.ts";
 import { openScreen } from "./phone/media.ts";
@@ -15,6 +15,7 @@ import { words } from "./words.ts";
 
 export interface Known extends Party {
   reachable: boolean | null; // null: on another server, nobody tells
+  talking: boolean; // with us, now
   own: boolean; // on one's own list
   numbers: string[];
 }
@@ -97,19 +98,24 @@ export class Model {
     );
   }
 
-  /** Everybody this page knows: the domain's people, one's own list, those of past calls. */
+  /** Everybody this page knows: the domain's people, one's own list, those of past messages. */
   known(): Known[] {
     const all = new Map<string, Known>();
     for (const p of this.people) {
-      all.set(p.aor, { address: p.aor, name: p.name || userOf(p.aor), reachable: p.reachable, own: false, numbers: p.numbers });
+      all.set(p.aor, { ...this.stranger(p.aor), name: p.name || userOf(p.aor), reachable: p.reachable, numbers: p.numbers });
     }
     for (const c of this.shelf.contacts) {
-      const there = all.get(c.address);
-      all.set(c.address, { address: c.address, name: c.name, reachable: there?.reachable ?? null, own: true, numbers: there?.numbers ?? [] });
+      all.set(c.address, { ...(all.get(c.address) ?? this.stranger(c.address)), name: c.name, own: true });
     }
     for (const m of this.shelf.messages) {
       if (!all.has(m.peer)) {
-        all.set(m.peer, { address: m.peer, name: userOf(m.peer), reachable: null, own: false, numbers: [] });
+        all.set(m.peer, this.stranger(m.peer));
+      }
+    }
+    for (const call of this.view.calls.filter(isTalk)) {
+      const who = all.get(call.peer.address);
+      if (who) { // what the list says is some seconds old, and some phones register nowhere
+        all.set(who.address, { ...who, reachable: true, talking: true });
       }
     }
     return [...all.values()].sort((a, b) => Number(b.reachable ?? 0) - Number(a.reachable ?? 0) || a.name.localeCompare(b.name));
@@ -117,9 +123,12 @@ export class Model {
 
   who(address: string): Known {
     return (
-      this.known().find((k) => k.address === address) ??
-      { address, name: this.nameOf(address) || userOf(address), reachable: null, own: false, numbers: [] }
+      this.known().find((k) => k.address === address) ?? { ...this.stranger(address), name: this.nameOf(address) || userOf(address) }
     );
+  }
+
+  private stranger(address: string): Known {
+    return { address, name: userOf(address), reachable: null, talking: false, own: false, numbers: [] };
   }
 
   // ---- moving about ----

@@ -43,6 +43,7 @@ export const words = {
   message: "Message",
   reachable: "reachable",
   unreachable: "not reachable",
+  talking: "in a call with you",
   notKnownWhether: "on another server",
   nobodyYet: "Nobody here yet",
   nobodyYetHint: "Dial a name, a number or an address above. People of your domain appear here.",
@@ -142,6 +143,7 @@ export const words = {
   cameraDenied: "The browser may not use the camera. Allow it next to the address above.",
   cameraMissing: "No camera was found.",
   cameraBusy: "Another program holds the camera. Close it and try again.",
+  videoRefused: (who: string) => `${who}'s phone shows no video; the call goes on with sound.`,
   shareDenied: "The screen is not shared.",
 
   // Messages.

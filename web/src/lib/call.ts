@@ -93,6 +93,11 @@ export function isLive(call: Call): boolean {
   return call.state !== "ended";
 }
 
+/** Somebody is at the other end. */
+export function isTalk(call: Call): boolean {
+  return call.state === "joining" || call.state === "up" || call.state === "reconnecting";
+}
+
 /** The call that the page shows large: what rings is shown beside it. */
 export function foremost(calls: readonly Call[]): Call | null {
   const live = calls.filter(isLive);

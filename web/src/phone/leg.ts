@@ -102,6 +102,11 @@ export class Leg {
     this.local = new MediaStream([track]);
   }
 
+  /** No picture goes here: one of the ends has refused its line (RFC 3264 6: port 0), or knows no format of the other's. */
+  refusesVideo(): boolean {
+    return [this.pc?.remoteDescription, this.pc?.localDescription].some((d) => /^m=video 0 /m.test(d?.sdp ?? ""));
+  }
+
   /** Sends this picture, or none; the other end is told by an offer where the direction changes. */
   async setVideo(track: MediaStreamTrack | null): Promise<boolean> {
     const pc = this.pc;
@@ -174,11 +179,15 @@ export class Leg {
     return false;
   }
 
-  close(): void {
-    for (const track of [...(this.local?.getTracks() ?? []), this.camera, this.screen]) {
-      track?.stop();
-    }
+  stopPictures(): void {
+    this.camera?.stop();
+    this.screen?.stop();
     this.camera = this.screen = null;
+  }
+
+  close(): void {
+    this.local?.getTracks().forEach((track) => track.stop());
+    this.stopPictures();
   }
 }
 

@@ -9,6 +9,7 @@ import type { IncomingRequest, IncomingResponse } from "jssip/lib/SIPMessage";
 import { addressOf, userOf } from "../lib/address.ts";
 import type { PastCall, TextMessage } from "../lib/book.ts";
 import { isLive, newCall, step, type Call, type CallEvent, type Party } from "../lib/call.ts";
+import { usable } from "../lib/ice.ts";
 import { endWords, mediaWords, messageWords, reasonText, warningText } from "../lib/reason.ts";
 import { words } from "../words.ts";
 import { Leg } from "./leg.ts";
@@ -381,7 +382,18 @@ export class Phone {
     void sound.play().catch(() => undefined);
     this.useSpeaker(sound);
     this.step(id, { type: "media", at: Date.now() });
+    this.unseen(id, leg);
     void leg.secured().then((secured) => this.legs.get(id) === leg && this.set(id, { secured }));
+  }
+
+  /** A picture that nobody can see: the camera goes off, the call goes on, and the person is told. */
+  private unseen(id: string, leg: Leg): void {
+    const call = this.call(id);
+    if (!call || !leg.preview || !leg.refusesVideo()) {
+      return;
+    }
+    leg.stopPictures();
+    this.set(id, { camera: false, sharing: false, note: words.videoRefused(call.peer.name) });
   }
 
   // ---- calls end ----
@@ -505,6 +517,7 @@ export class Phone {
     this.set(id, { camera: true, note: "" });
     if (!leg.screen) {
       await leg.setVideo(leg.camera);
+      this.unseen(id, leg);
     }
   }
 
@@ -531,6 +544,7 @@ export class Phone {
     leg.screen.addEventListener("ended", () => void end());
     this.set(id, { sharing: true, note: "" });
     await leg.setVideo(leg.screen);
+    this.unseen(id, leg);
   }
 
   /* RFC 4733: the tone goes with the sound, as phones and menus expect it. */
@@ -776,10 +790,4 @@ type AcceptReplaces = (init: (session: RTCSession) => void) => void;
 /** No bundle policy but the browser's own: with max-bundle it refuses phones that know no BUNDLE (RFC 9143). */
 function pcConfig(iceServers: RTCIceServer[]): RTCConfiguration {
   return { iceServers: iceServers.flatMap(usable) };
-}
-
-/** The ports of SIP are among those that browsers open nothing to; Firefox refuses all the servers for one of them. */
-function usable(server: RTCIceServer): RTCIceServer[] {
-  const urls = [server.urls].flat().filter((url) => !/:506[01](\?|$)/.test(url));
-  return urls.length > 0 ? [{ ...server, urls }] : [];
 }

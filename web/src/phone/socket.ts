@@ -4,6 +4,7 @@
 
 const PING_EVERY_MS = 25_000;
 const PONG_WITHIN_MS = 8_000;
+const OPEN_WITHIN_MS = 8_000; // where packets vanish the browser itself waits for minutes
 
 export class LiveSocket {
   readonly url: string;
@@ -16,6 +17,7 @@ export class LiveSocket {
   private retired = false;
   private ping = 0;
   private pong = 0;
+  private opening = 0;
   private asked: ((there: boolean) => void)[] = []; // who waits for the answer
 
   constructor(url: string) {
@@ -37,7 +39,9 @@ export class LiveSocket {
     }
     this.ws = ws;
     ws.binaryType = "arraybuffer";
+    this.opening = window.setTimeout(() => this.gone(ws, true, 1006, "no answer"), OPEN_WITHIN_MS);
     ws.onopen = () => {
+      window.clearTimeout(this.opening);
       this.ping = window.setInterval(() => void this.check(), PING_EVERY_MS);
       this.onconnect();
     };
@@ -104,6 +108,7 @@ export class LiveSocket {
 
   private drop(): void {
     window.clearInterval(this.ping);
+    window.clearTimeout(this.opening);
     this.answered(false);
     const ws = this.ws;
     this.ws = null;

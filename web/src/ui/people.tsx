@@ -84,7 +84,7 @@ function People({ model }: { model: Model }): JSX.Element {
 }
 
 export function reachWords(who: Known): string {
-  return who.reachable === null ? words.notKnownWhether : who.reachable ? words.reachable : words.unreachable;
+  return who.talking ? words.talking : who.reachable === null ? words.notKnownWhether : who.reachable ? words.reachable : words.unreachable;
 }
 
 function Person({ model, who }: { model: Model; who: Known }): JSX.Element {
