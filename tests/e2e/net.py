@@ -14,6 +14,28 @@ def ip(*args, must=True):
     return done.stdout
 
 
+def namespaces(prefix):
+    """Those whose name begins so."""
+    names = [line.split()[0] for line in ip("netns", "list", must=False).splitlines() if line]
+    return [name for name in names if name.startswith(prefix)]
+
+
+def remove(name):
+    """Away with a namespace, and with what runs inside: its maker started that, nobody else."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        pids = [int(p) for p in ip("netns", "pids", name, must=False).split()]
+        for pid in pids:
+            try:
+                os.kill(pid, how)
+            except ProcessLookupError:
+                pass
+        end = time.monotonic() + 2
+        while pids and time.monotonic() < end and ip("netns", "pids", name, must=False).strip():
+            time.sleep(0.05)
+    ip("netns", "del", name, must=False)
+    shutil.rmtree(pathlib.Path("/etc/netns") / name, ignore_errors=True)
+
+
 class Namespace:
     def __init__(self, name):
         self.name = name
@@ -51,17 +73,4 @@ class Namespace:
         return ["ip", "netns", "exec", self.name, *args]
 
     def remove(self):
-        # Whatever is still inside was started by this test: nothing else can be in here.
-        for how in (signal.SIGTERM, signal.SIGKILL):
-            pids = [int(p) for p in ip("netns", "pids", self.name, must=False).split()]
-            for pid in pids:
-                try:
-                    os.kill(pid, how)
-                except ProcessLookupError:
-                    pass
-            end = time.monotonic() + 2
-            while pids and time.monotonic() < end and \
-                    ip("netns", "pids", self.name, must=False).strip():
-                time.sleep(0.05)
-        ip("netns", "del", self.name, must=False)
-        shutil.rmtree(self.etc, ignore_errors=True)
+        remove(self.name)

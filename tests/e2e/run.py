@@ -9,6 +9,7 @@ namespace are ended. The logs of a failed test stay under build/e2e/NAME. Needs 
 """
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import re
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -29,6 +31,8 @@ import net  # noqa: E402
 import rig  # noqa: E402
 
 KEPT = ROOT / "build" / "e2e"
+# Sockets, and what browsers leave behind.
+NOT_KEPT = shutil.ignore_patterns("*.sock", "profile", "*org.chromium.*", "pulse-*")
 
 
 def find_kith():
@@ -63,6 +67,46 @@ def inside(name, directory, kith):
     print(" ".join(verdict.split()), flush=True)
 
 
+class Children:
+    """The tests that run, each a process with a directory of its own for whatever it and its phones
+    put into a temporary one. When we are told to end they end, and the threads that wait for them
+    clean up."""
+
+    def __init__(self):
+        self.lock, self.running, self.ended = threading.Lock(), set(), False
+
+    def start(self, command, directory):
+        with self.lock:
+            if self.ended:
+                raise rig.Failure("the run was ended")
+            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                     stdin=subprocess.DEVNULL, text=True,
+                                     env={**os.environ, "TMPDIR": directory})
+            self.running.add(child)
+        return child
+
+    def _end(self):
+        with self.lock:
+            self.ended = True
+            for child in self.running:
+                child.terminate()
+
+    @contextlib.contextmanager
+    def pool(self, jobs):
+        """Threads that wait for children. SIGTERM and Ctrl-C end those; no other one starts."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._end()
+                raise
+
+
+children = Children()
+
+
 def one(name, args):
     """Namespace, directory, the test as a child process, and everything away again."""
     started = time.monotonic()
@@ -76,8 +120,7 @@ def one(name, args):
     try:
         command = space.command([sys.executable, __file__, "--inside", name, "--dir", directory,
                                  "--kith", str(args.kith)])
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                 stdin=subprocess.DEVNULL, text=True)
+        child = children.start(command, directory)
         try:
             output, _ = child.communicate(timeout=cases.all_cases()[name].seconds)
         except subprocess.TimeoutExpired:
@@ -95,8 +138,7 @@ def one(name, args):
     if args.keep or verdict.startswith("FAIL"):
         kept = KEPT / name
         kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(directory, kept, ignore_dangling_symlinks=True,
-                        ignore=lambda d, names: [n for n in names if n.endswith(".sock")])
+        shutil.copytree(directory, kept, ignore_dangling_symlinks=True, ignore=NOT_KEPT)
         (kept / "test.log").write_text(output)
     shutil.rmtree(directory, ignore_errors=True)
     return name, verdict, time.monotonic() - started
@@ -127,19 +169,14 @@ def main():
             print(f"SKIP {n}: network namespaces need root")
         return 0
     counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+    with children.pool(args.jobs) as pool:
         jobs = [pool.submit(one, n, args) for n in names]
-        try:
-            for job in concurrent.futures.as_completed(jobs):
-                name, verdict, seconds = job.result()
-                word, _, reason = verdict.partition(" ")
-                counts[word] += 1
-                print(f"{word} {name}" + (f": {reason}" if reason else ""),
-                      f"({seconds:.1f} s)" if word == "PASS" else "", flush=True)
-        except KeyboardInterrupt:
-            for job in jobs:
-                job.cancel()
-            raise
+        for job in concurrent.futures.as_completed(jobs):
+            name, verdict, seconds = job.result()
+            word, _, reason = verdict.partition(" ")
+            counts[word] += 1
+            print(f"{word} {name}" + (f": {reason}" if reason else ""),
+                  f"({seconds:.1f} s)" if word == "PASS" else "", flush=True)
     print(f"{counts['PASS']} passed, {counts['FAIL']} failed, {counts['SKIP']} skipped")
     return 1 if counts["FAIL"] else 0
 

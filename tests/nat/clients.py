@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import threading
+import time
 
 import rig
 import tones
@@ -67,6 +68,7 @@ class Baresip(Recorder, rig.Baresip):
     NAT64 = "behind NAT64 its reflexive address is of another family than the call"
     FAILED_PAIR = "its ICE chose a pair that it had given up"
     TWO_PATHS = "its ICE takes another path than the browser's, which its DTLS takes for a stranger"
+    WRONG_WAY = "it begins DTLS through its relay, by a way on which nothing ever came back"
     ONE_FAMILY = "one address family a call, and no relayed address of the other one"
 
     def __init__(self, house, name, side, tone, other):
@@ -74,7 +76,7 @@ class Baresip(Recorder, rig.Baresip):
         # Its ICE knows one family, and what it asks a relay for is IPv4, over IPv6 too.
         helper = "stun" if side.six else "turn"
         port = 443 if side.kind == "only-443" else TLS_PORT
-        self.side = side
+        self.side, self.world, self.asked = side, house.world, 0.0
         super().__init__(
             side.rig, name, f"{name}@{DOMAIN}",
             certificate=house.certificate(name), ca=house.kith.ca, port=port, server=DOMAIN,
@@ -107,14 +109,25 @@ class Baresip(Recorder, rig.Baresip):
         return f"bits a second: {self.receives()}"
 
     def broken(self):
-        """Its ICE chose a pair whose check it had given up (late answers on a busy machine), and gave
-        back what the other side had chosen: no packet passes, whatever the network is like."""
-        return self.FAILED_PAIR if "set_selected: invalid state 'Failed'" in self.process.text() else ""
+        """Its ICE chose a pair whose check it had given up (late answers on a busy machine), and
+        gave back what the other side had chosen: no packet passes, whatever the network is like."""
+        failed = "set_selected: invalid state 'Failed'" in self.process.text()
+        return self.FAILED_PAIR if failed else ""
 
     def excuse(self):
-        """It began DTLS with one address of the browser; others come again and again."""
-        refused = len(re.findall("dtls already accepted", self.process.text()))
-        return self.TWO_PATHS if refused >= 3 else ""
+        """Either it began DTLS with one address of the browser, and others come again and again; or
+        its ClientHellos leave its relayed port for an address from which nothing ever came to that
+        port, not even an answer to a check: ICE cannot have chosen that pair."""
+        text = self.process.text()
+        if len(re.findall("dtls already accepted", text)) >= 3:
+            return self.TWO_PATHS
+        own = re.findall(r"Default local candidates: [\d.]+:(\d+)", text)
+        to = re.findall(r"dtls connect to ([\d.]+):(\d+)", text)
+        if not own or not to or time.monotonic() < self.asked + 1:
+            return ""
+        self.asked = time.monotonic()
+        unanswered = self.world.unanswered_hellos(*to[-1], own[-1])
+        return self.WRONG_WAY if unanswered >= 4 else ""
 
 
 class Linphone(Recorder, rig.Linphone):

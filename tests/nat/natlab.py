@@ -18,7 +18,6 @@ import pathlib
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -32,6 +31,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "tests" / "e2e")]
 import cases  # noqa: E402
 import clients  # noqa: E402
 import dual  # noqa: E402
+import net  # noqa: E402
 import rig  # noqa: E402
 import run as e2e  # noqa: E402
 import world  # noqa: E402
@@ -182,8 +182,9 @@ def talk(house, alice, bob, how):
 
 def excuse(*phones):
     for phone in phones:
-        if phone.excuse():
-            raise Cannot(f"{phone.MAKE}: {phone.excuse()}")
+        why = phone.excuse()
+        if why:
+            raise Cannot(f"{phone.MAKE}: {why}")
 
 
 def relay(house, kind):
@@ -218,6 +219,7 @@ def run_cell(house, name, attempt):
             return f"CLIENT {why}"
         path, up, heard = call(house, make, kinds, one_way=True)
         path = f"{path}*"  # the browser was told to: see the document
+        more += f" (the first call: {why})"
     return f"PASS {path}, up after {up:.1f} s, heard after {heard:.1f} s{more}"
 
 
@@ -312,7 +314,7 @@ def short(verdict):
     if word != "PASS":
         return {"CLIENT": "client", "SKIP": "skipped"}.get(word, word)
     path, seconds = re.match(r"([\w*]+), (?:.*heard after )?([\d.]+) s", reason).groups()
-    return f"{path} {float(seconds):.0f} s"
+    return f"{path} {float(seconds):.1f} s"
 
 
 def networks():
@@ -350,15 +352,20 @@ def others(verdicts):
 
 
 def write(path, verdicts):
-    """Each table stands between marks of its own; those whose cells all ran are written anew."""
-    parts = {"networks": networks()}
-    for makes in pairs_of_makes():
-        if all(cell_name(makes, k) in verdicts for k in pairs_of_kinds(makes)):
-            parts[f"{makes[0]} {makes[1]}"] = table(verdicts, makes)
-    if all(relay_name(k) in verdicts for k in KINDS):
-        parts["relay"] = relays(verdicts)
-    if all(n in verdicts for n in OTHERS):
-        parts["others"] = others(verdicts)
+    """Each table stands between marks of its own; those whose cells all ran are written anew. What
+    is wrong is returned: a table is whole or it stays as it was."""
+    tables = {" ".join(m): ([cell_name(m, k) for k in pairs_of_kinds(m)],
+                            lambda m=m: table(verdicts, m)) for m in pairs_of_makes()}
+    tables["relay"] = [relay_name(k) for k in KINDS], lambda: relays(verdicts)
+    tables["others"] = list(OTHERS), lambda: others(verdicts)
+    parts, wrong = {"networks": networks()}, []
+    for name, (cells, lines) in tables.items():
+        missing = [cell for cell in cells if cell not in verdicts]
+        if not missing:
+            parts[name] = lines()
+        elif len(missing) < len(cells):
+            wrong.append(f"{path}: the table of {name} is not written: {len(missing)} of its cells "
+                         f"never ran, the first is {missing[0]}")
     text = path.read_text()
     for name, lines in parts.items():
         before, begin, rest = text.partition(f"<!-- natlab: {name} -->\n")
@@ -367,16 +374,20 @@ def write(path, verdicts):
             raise ValueError(f"{path} has no marks for {name}")
         text = before + begin + "\n" + "\n".join(lines) + "\n\n" + end + after
     path.write_text(text)
+    return wrong
 
 
 def run_group(name, cells, args, tell):
-    """The cells of one world in a child process; its namespaces go with it."""
-    directory = tempfile.mkdtemp(prefix="kith-nat-")
+    """The cells of one world in a child process; its namespaces and its directory go with it."""
+    with tempfile.TemporaryDirectory(prefix="kith-nat-", ignore_cleanup_errors=True) as directory:
+        run_in(directory, name, cells, args, tell)
+
+
+def run_in(directory, name, cells, args, tell):
     command = [sys.executable, "-u", __file__, "--inside", ",".join(cells), "--dir", directory,
                "--kith", str(args.kith), *(["--capture"] if args.capture else []),
                *(["--attempt"] if args.attempt else [])]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                             stdin=subprocess.DEVNULL, text=True)
+    child = e2e.children.start(command, directory)
     backstop = threading.Timer(LIMIT * (len(cells) + 1), child.terminate)
     backstop.start()
     output, verdicts = [], {}
@@ -387,6 +398,8 @@ def run_group(name, cells, args, tell):
             tell(cell, verdicts[cell])
     child.wait()
     backstop.cancel()
+    for left in net.namespaces(f"nat{child.pid}-"):
+        net.remove(left)
     for cell in cells:
         if cell not in verdicts:
             verdicts[cell] = "FAIL no verdict: " + " | ".join(x.strip() for x in output[-3:])
@@ -394,10 +407,8 @@ def run_group(name, cells, args, tell):
     if args.keep or args.capture or any(v.startswith("FAIL") for v in verdicts.values()):
         kept = KEPT / (cells[0] if len(cells) == 1 else name)
         shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(directory, kept, ignore_dangling_symlinks=True,
-                        ignore=shutil.ignore_patterns("*.sock", "profile"))
+        shutil.copytree(directory, kept, ignore_dangling_symlinks=True, ignore=e2e.NOT_KEPT)
         (kept / "test.log").write_text("".join(output))
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def main():
@@ -435,14 +446,10 @@ def main():
         verdicts[name] = [word, reason]
         print(f"{word} {name}: {reason}", flush=True)
 
-    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+    with e2e.children.pool(args.jobs) as pool:
         jobs = [pool.submit(run_group, name, cells, args, tell) for name, cells in groups.items()]
-        try:
-            for job in concurrent.futures.as_completed(jobs):
-                job.result()
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for job in concurrent.futures.as_completed(jobs):
+            job.result()
     words = [word for word, _ in verdicts.values()]
     count = {w: words.count(w) for w in ("PASS", "FAIL", "CLIENT", "SKIP")}
     print(", ".join(f"{n} {w.lower()}" for w, n in count.items()))
@@ -450,9 +457,10 @@ def main():
         if args.results.exists():
             verdicts = {**json.loads(args.results.read_text()), **verdicts}
         args.results.write_text(json.dumps(verdicts, indent=1) + "\n")
-    if args.write:
-        write(args.write, verdicts)
-    return 1 if count["FAIL"] else 0
+    wrong = write(args.write, verdicts) if args.write else []
+    for line in wrong:
+        print(line)
+    return 1 if count["FAIL"] or wrong else 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -129,6 +130,23 @@ FORWARD = """table inet filter {{
 """
 ONLY_443 = ("ct state established,related accept; iifname \"i*\" tcp dport 443 accept; drop;")
 APART = ("iifname \"i*\" oifname \"i*\" ct status dnat accept; iifname \"i*\" oifname \"i*\" drop;")
+
+
+# A witness beside Kith: which relayed port sent a DTLS ClientHello where to (RFC 6347 4.1: content
+# type 22, a header of 13 bytes, then message 1), and what ever came back to it from there.
+WITNESS = """table ip witness {
+  set hellos { type ipv4_addr . inet_service . inet_service; flags dynamic; }
+  set answers { type ipv4_addr . inet_service . inet_service; flags dynamic; }
+  chain output { type filter hook output priority 0;
+    udp sport 49152-65535 @th,64,8 22 @th,168,8 1 \
+      update @hellos { ip daddr . udp dport . udp sport counter }
+  }
+  chain input { type filter hook input priority 0;
+    udp dport 49152-65535 \
+      update @answers { ip saddr . udp sport . udp dport counter }
+  }
+}
+"""
 
 
 def line_of(number):
@@ -312,6 +330,7 @@ class World:
         self.internet.address("e1")
         self.internet.address("e0", f"{SERVER4}/24", f"{SERVER6}/64")
         self.internet.forward()
+        self.internet.rules(WITNESS)
 
     def space(self, name):
         try:
@@ -333,6 +352,16 @@ class World:
         rig.ports += 400 * len(self.rigs)  # no two phones of a world with the same ports
         self.rigs.append(rig)
         return rig
+
+    def unanswered_hellos(self, address, port, relayed):
+        """ClientHellos that left a relayed port for that address; 0 when anything came back."""
+        entry = f"{address} . {port} . {relayed} counter packets "
+
+        def count(name):
+            told = self.internet.do("nft", "list", "set", "ip", "witness", name)
+            return int((re.findall(re.escape(entry) + r"(\d+)", told) or [0])[0])
+
+        return 0 if count("answers") else count("hellos")
 
     def slow_cable(self, a, a_device, b, b_device):
         """5 % of the frames are lost, the others take 150 ms (tests/nat/slow.py)."""
