@@ -20,7 +20,7 @@ static void put_copied(struct buf *b, const struct msg *m) {
 }
 
 /* The topmost is of an algorithm that nobody knows (RFC 8760 2.4). A phone that comes again without
- * credentials cannot read that: it gets MD5 alone, and fails that requirement. */
+ * credentials cannot read that: from then on it gets MD5 alone, and fails that requirement. */
 static void put_challenge(struct buf *b, slice realm, bool only_md5) {
     uint8_t nonce[12];
     static const char *const algorithms[] = { "X-KITH-1", "SHA-256", "MD5" };
@@ -77,7 +77,8 @@ void phone_register(struct run *run, struct link *l, slice raw) {
         buf_lit(&b, "SIP/2.0 200 OK\r\n");
         put_binding(&b, &m, p->aor, p->granted_s);
     } else {
-        put_challenge(&b, uri_host(value_uri(msg_header(&m, "To"))), p->strangers > 1);
+        p->only_md5 = p->only_md5 || p->strangers > 1;
+        put_challenge(&b, uri_host(value_uri(msg_header(&m, "To"))), p->only_md5);
     }
     put_copied(&b, &m);
     buf_lit(&b, "Content-Length: 0\r\n\r\n");

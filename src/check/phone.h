@@ -11,7 +11,7 @@
 #include "check/run.h"
 
 #define PHONE_SEEN_MAX  32u
-#define PHONE_GRANTED_S 20 /* short, so that a refresh can be seen */
+#define PHONE_GRANTED_S 12 /* short, so that a refresh can be seen */
 #define PHONE_FLOW_S    5  /* the same for keep-alives */
 
 struct phone {
@@ -21,6 +21,7 @@ struct phone {
     size_t seen_len[PHONE_SEEN_MAX];
     unsigned seen_count;
     unsigned strangers; /* REGISTERs in a row without credentials */
+    bool only_md5;      /* two were: it cannot read a challenge of several algorithms */
     unsigned granted_s; /* what its next registration gets: PHONE_GRANTED_S */
     unsigned wait_s;    /* for a person to answer */
     int tcp, udp;       /* where we listen; a phone that closed its connection comes back there */

@@ -105,22 +105,23 @@ static void say(struct media *m, uint32_t from, unsigned n, unsigned wrong) {
 }
 
 /* A call in which packets first.. first+99 were sent, all but [hole, hole + holes): and what is
- * reported then. */
+ * reported then. `told`: what a report would tell is known, and none is waited for. */
 static bool settled(struct test *t, struct secure *s, uint32_t first, uint32_t hole, unsigned holes,
-                    struct rtcp_block *out) {
+                    bool told, struct rtcp_block *out) {
     if (!secure_up(t, s, &(struct secure_wish){ CM })) return false;
     const struct media *m = s->m;
+    told = told && has(s->up.ok->body, "a=rtcp-mux");
     bool heard = secure_heard(s);
     if (heard) {
         say(s->m, first, hole - first, 0);
         say(s->m, hole + holes, 100 - (hole + holes - first), 0);
         (void)test_note(t, "sent %u to %u, without %u to %u", first, first + 99, hole,
                         hole + holes - 1);
-        (void)media_until(s->m, reported, REPORT_MS);
+        if (!told) (void)media_until(s->m, reported, REPORT_MS);
     }
-    *out = m->reports.about_us;
+    *out = told ? (struct rtcp_block){ .lost = (int32_t)holes } : m->reports.about_us;
     if (!heard) test_unclear(t, "no media comes");
-    if (!m->reports.about_us_at && !t->verdict) {
+    if (!told && !m->reports.about_us_at && !t->verdict) {
         if (has(s->up.ok->body, "a=rtcp-mux")) {
             test_unclear(t, "no report about our media comes");
         } else {
@@ -143,33 +144,53 @@ static unsigned resettle(struct secure *s, struct rtcp_block *out) {
     return at;
 }
 
+/* A call with a hole of 30 packets, then what `wrongs` sends, and *after that a report. Most phones
+ * count that loss as it is, and their first report tells all. Of others two reports are compared,
+ * in a second call. 0: a verdict stands, or no report came. */
+static unsigned unmoved(struct test *t, struct secure *s, void (*wrongs)(struct secure *s),
+                        int32_t *before, struct rtcp_block *after) {
+    unsigned at = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        struct rtcp_block b;
+        if (!settled(t, s, 1000, 1040, 30, i == 0, &b)) return 0;
+        wrongs(s);
+        at = resettle(s, after);
+        *before = b.lost;
+        if (at && after->lost == *before && after->highest == s->m->said) break;
+    }
+    if (!at) test_unclear(t, "no report comes any more");
+    return at;
+}
+
 /* RFC 3711 3.3.2: a packet that came twice is received once (it would lessen the loss, of which
  * there is enough: RFC 3550 6.4.1) */
+static void say_again(struct secure *s) {
+    say(s->m, 1075, 20, 0);
+    (void)test_note(s->m->t, "sent 1075 to 1094 once more");
+}
 static void replayed(struct test *t) {
     struct secure s;
-    struct rtcp_block before, after;
-    if (!settled(t, &s, 1000, 1040, 30, &before)) return;
-    say(s.m, 1075, 20, 0);
-    (void)test_note(t, "sent 1075 to 1094 once more");
-    unsigned at = resettle(&s, &after);
-    GIVEN(t, at, "no report comes any more");
-    MUST(t, at, after.lost == before.lost, "the loss was %d before the replays and is %d",
-         before.lost, after.lost);
+    struct rtcp_block after = { 0 };
+    int32_t before = 0;
+    unsigned at = unmoved(t, &s, say_again, &before, &after);
+    MUST(t, at, after.lost == before, "the loss was %d before the replays and is %d", before,
+         after.lost);
     PASS(t, at);
 }
 
 /* RFC 3711 3.3: in the place of what was lost, and far ahead */
+static void say_forged(struct secure *s) {
+    say(s->m, 1045, 20, MEDIA_FORGED);
+    say(s->m, 1500, 3, MEDIA_FORGED);
+    (void)test_note(s->m->t, "sent 1045 to 1064 and 1500 to 1502 with a changed bit");
+}
 static void forged(struct test *t) {
     struct secure s;
-    struct rtcp_block before, after;
-    if (!settled(t, &s, 1000, 1040, 30, &before)) return;
-    say(s.m, 1045, 20, MEDIA_FORGED);
-    say(s.m, 1500, 3, MEDIA_FORGED);
-    (void)test_note(t, "sent 1045 to 1064 and 1500 to 1502 with a changed bit");
-    unsigned at = resettle(&s, &after);
-    GIVEN(t, at, "no report comes any more");
-    MUST(t, at, after.lost == before.lost, "the loss was %d before the forgeries and is %d",
-         before.lost, after.lost);
+    struct rtcp_block after = { 0 };
+    int32_t before = 0;
+    unsigned at = unmoved(t, &s, say_forged, &before, &after);
+    MUST(t, at, after.lost == before, "the loss was %d before the forgeries and is %d", before,
+         after.lost);
     MUST(t, at, after.highest == s.m->said, "the highest number is %u, and %u was sent",
          after.highest, s.m->said);
     PASS(t, at);
@@ -179,7 +200,7 @@ static void forged(struct test *t) {
 static void window(struct test *t) {
     struct secure s;
     struct rtcp_block before, after;
-    if (!settled(t, &s, 65500, 65540, 1, &before)) return;
+    if (!settled(t, &s, 65500, 65540, 1, false, &before)) return;
     unsigned first = s.m->reports.about_us_at;
     say(s.m, 65540, 1, 0);
     (void)test_note(t, "sent 65540 late, 59 behind the last one");
@@ -220,7 +241,7 @@ static void plain_bye(struct test *t) {
     static const char bye[] = "\x80\xc9\0\1kith\x81\xcb\0\1kith";
     struct secure s;
     struct rtcp_block before, after;
-    if (!settled(t, &s, 1000, 1040, 30, &before)) return;
+    if (!settled(t, &s, 1000, 1040, 30, false, &before)) return;
     for (unsigned i = 0; i < 2; i++) media_report(s.m, slice_of(bye, sizeof bye - 1), MEDIA_CLEAR);
     unsigned count = s.m->heard.count;
     say(s.m, s.m->said + 1, 20, 0);
@@ -262,8 +283,7 @@ static void consent(struct test *t) {
     struct secure s;
     if (!secure_up(t, &s, &(struct secure_wish){ CM, .ice = true })) return;
     struct media *m = s.m;
-    bool ice = sdp_lines(s.up.ok->body, "a=ice-ufrag:") > 0; /* some send STUN without it */
-    bool heard = ice && secure_heard(&s), same_id = false;
+    bool heard = secure_heard(&s), same_id = false;
     int64_t first = 0, last = 0, began = clock_ms() + 1000;
     unsigned n = 0;
     if (heard) {
@@ -275,14 +295,13 @@ static void consent(struct test *t) {
     unsigned at = test_note(t, "%u checks in %d s; from now on none is answered", n,
                             (WATCHED_MS - 1000) / 1000);
     bool spoke = stopped - m->spoke_ms < SLACK_MS;
-    if (heard && spoke && n) media_listen(m, CONSENT_MS + 2 * SLACK_MS);
+    bool paced = n < 2 || (last - first) / (n - 1) >= 3500;
+    if (heard && spoke && n && paced && !same_id) media_listen(m, CONSENT_MS + 2 * SLACK_MS);
     int64_t after = m->spoke_ms - stopped;
     secure_down(&s);
-    CAPABLE(t, ice, "ice");
     GIVEN(t, heard && spoke, "no media comes");
     MUST(t, at, n, "no check of consent comes");
-    MUST(t, at, n < 2 || (last - first) / (n - 1) >= 3500, "%u checks in %d ms: 4 s apart at least",
-         n, (int)(last - first));
+    MUST(t, at, paced, "%u checks in %d ms: 4 s apart at least", n, (int)(last - first));
     MUST(t, at, !same_id, "two checks have the same transaction id");
     at = test_note(t, "the last packet came %d ms after the last answer", (int)after);
     MUST(t, at, after <= CONSENT_MS + SLACK_MS, "it sends on without consent");

@@ -23,7 +23,7 @@ static void two_answers(struct test *t) {
     ua_reply(c.a, c.in, 200, &(struct rep){ .to_tag = "one", .body = sdp });
     ua_reply(c.a, c.in, 200, &(struct rep){ .to_tag = "two", .body = sdp });
     struct msg *ack[2] = { ua_wait(c.a, "ACK", 4000), ua_wait(c.a, "ACK", 4000) };
-    struct msg *bye = ua_wait(c.a, "BYE", 4000);
+    struct msg *bye = ua_wait(c.a, "BYE", ack[1] ? 4000 : 0); /* of a call that it knows of */
     ua_reply(c.a, bye, 200, NULL);
     static const char *const tags[] = { "one", "two" };
     for (unsigned i = 0; i < 2; i++) {

@@ -184,7 +184,7 @@ def check_chromium(r):
     _, cert = tester_cert(r)
     out = r.dir / "report.json"
     tester = r.start("tester", [r.kith_binary, "check", "browser", f"{rig.V4}:443", "--cert", cert,
-                                "--area", BROWSER_AREAS, "--wait", "20", "--json", out])
+                                "--area", BROWSER_AREAS, "--wait", "10", "--json", out])
     tester.wait_text("Waiting for a browser", 10)
     page = r.start("page", ["node", EXPECTED.parent / "jssip_page.mjs", f"wss://{rig.V4}:443/", f"bob@{DOMAIN}", "x"])
     rig.wait(lambda: not (tester.alive() and page.alive()), 300, "the report")
