@@ -1,6 +1,7 @@
 """`kith check` against Kith itself: what fails is known, listed, and nothing else."""
 import json
 import pathlib
+import threading
 
 import rig
 import tones
@@ -202,3 +203,51 @@ def check_finds_the_domain(r):
     where = f"{DOMAIN}: TLS at sip.{DOMAIN}:{rig.TLS_PORT}"
     if where not in done.stdout or done.returncode != 3:
         raise Failure(f"exit {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
+
+
+@test(seconds=60)
+def check_refuses_public_names(r):
+    """Of a name with a private IPv4 address and one in 2002::/16 (6to4, here to 10.0.0.1), neither is asked."""
+    r.dns(six="2002:a00:1::1")
+    for target in (f"sips:{DOMAIN}", f"sips:sip.{DOMAIN}:{rig.TLS_PORT}"):
+        done = r.run([r.kith_binary, "check", "server", target, "--row", "PARSE-011"], seconds=50, must=False)
+        if "2002:a00:1::1 is a public address" not in done.stderr or done.returncode != 2:
+            raise Failure(f"{target}: exit {done.returncode}: {(done.stdout + done.stderr).strip()[-300:]}")
+
+
+def challenger(at):
+    """(what came, the port) of a server in clear that answers OPTIONS and challenges all else."""
+    came, listener = [], rig.socket.create_server((at, 0))
+
+    def serve(conn):
+        with conn, conn.makefile("rb") as lines:
+            request = []
+            for line in lines:
+                if line != b"\r\n":
+                    request.append(line.decode())
+                    continue
+                came.extend(request)
+                ours = [h for h in request if h.split(":")[0] in ("Via", "From", "To", "Call-ID", "CSeq")]
+                status = "200 OK" if request and request[0].startswith("OPTIONS") else "401 Unauthorized"
+                conn.sendall((f"SIP/2.0 {status}\r\n{''.join(ours)}WWW-Authenticate: Digest realm=\"{DOMAIN}\", "
+                              'nonce="n", algorithm=SHA-256, qop="auth"\r\nContent-Length: 0\r\n\r\n').encode())
+                request = []
+
+    def accept():
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    return came, listener.getsockname()[1]
+
+
+@test(seconds=60)
+def check_keeps_credentials_off_the_wire(r):
+    """In clear beyond this machine no challenge is answered, unless --trust-network says so."""
+    (r.dir / "people.csv").write_text(f"u0@{DOMAIN},{rig.SECRET.format(0)}\n")
+    for more, answers in (((), False), (("--trust-network",), True)):
+        came, port = challenger(rig.V4)
+        run_check(r, f"sip:{rig.V4}:{port};transport=tcp", r.dir / "people.csv", "--row", "REG-001", *more, seconds=50)
+        if not any(line.startswith("REGISTER ") for line in came):
+            raise Failure(f"no REGISTER came: {came[:3]}")
+        if any(line.startswith("Authorization:") for line in came) != answers:
+            raise Failure(f"credentials {'were not sent' if answers else 'were sent'} with {more}")
