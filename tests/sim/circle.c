@@ -5,8 +5,6 @@
  * counted here: how often one call crosses from server to server. */
 #include "sim.h"
 
-#include <stdio.h>
-
 /* Five forwards at most, each to a domain whose servers are tried until one answers: four at most
  * (RFC 3263 4.3). More is a circle, whatever ends it later. */
 #define CROSSINGS_MAX 20u
@@ -20,16 +18,11 @@ void circle_plan(struct plan *p) {
 
 /* Everybody to somebody of the next node, for one reason or for all of them. */
 void circle_wishes(struct sim *s, struct person *who) {
-    static const char *const names[] = { "forward-always", "forward-busy", "forward-no-answer",
-                                         "forward-unreachable" };
     unsigned next = (who->node + 1) % s->node_count, first = dice_below(&s->dice, 4);
-    size_t n = 0;
-    for (unsigned i = first; i < ARRAY_LEN(names); i++) {
+    for (unsigned i = first; i < FORWARDS; i++) {
         unsigned at = dice_below(&s->dice, s->person_count);
         while (s->people[at].node != next) at = (at + 1) % s->person_count;
-        who->forwards[i] = at;
-        n += (size_t)snprintf(who->wishes + n, sizeof who->wishes - n, "%s=sip:%s@%s%s\n", names[i],
-                              s->people[at].user, s->servers[next].domain, i == 2 ? ",5s" : "");
+        person_forward(s, who, i, at);
     }
 }
 

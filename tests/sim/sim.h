@@ -146,13 +146,14 @@ struct server {
     bool is_input_bad;     /* it cannot be read */
     mono_t down_at, up_at;
 };
+enum { FORWARDS = 4 };
 struct person {
     unsigned index, node;
     uint32_t account_id;
     char user[16], secret[24];
-    char wishes[320];     /* forwarding and do-not-disturb, as the store keeps them */
-    unsigned forwards[4]; /* persons; NOBODY */
-    bool is_spoiled;      /* one of its own phones is nasty and may have removed its bindings */
+    char wishes[320];            /* forwarding and do-not-disturb, as the store keeps them */
+    unsigned forwards[FORWARDS]; /* persons; NOBODY */
+    bool is_spoiled; /* one of its own phones is nasty and may have removed its bindings */
 };
 
 /* ---- the world ---- */
@@ -204,6 +205,7 @@ struct sim {
 };
 
 /* world.c */
+void person_forward(struct sim *s, struct person *who, unsigned why, unsigned to);
 void sim_run(struct sim *s, uint64_t seed); /* is_failed and failure tell the outcome */
 void sim_schedule(struct sim *s, const struct event *e);
 bool sim_fail(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3); /* the first one counts */

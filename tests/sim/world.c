@@ -273,12 +273,21 @@ static void add_phones(struct sim *s, unsigned person) {
     }
 }
 
+void person_forward(struct sim *s, struct person *who, unsigned why, unsigned to) {
+    static const char *const names[FORWARDS] = { "forward-always", "forward-busy",
+                                                 "forward-no-answer", "forward-unreachable" };
+    char line[sizeof who->wishes / FORWARDS];
+    const struct person *p = &s->people[to];
+    (void)snprintf(line, sizeof line, "%s=sip:%s@%s%s\n", names[why], p->user,
+                   s->servers[p->node].domain, why == 2 ? ",5s" : "");
+    size_t n = strlen(who->wishes);
+    (void)snprintf(who->wishes + n, sizeof who->wishes - n, "%s", line);
+    who->forwards[why] = to;
+}
+
 /* Call forwarding and do-not-disturb (auth/user_settings.h). */
 static void draw_wishes(struct sim *s, struct person *who) {
-    static const char *const names[] = { "forward-always", "forward-busy", "forward-no-answer",
-                                         "forward-unreachable" };
-    size_t n = 0;
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++) who->forwards[i] = NOBODY;
+    for (unsigned i = 0; i < FORWARDS; i++) who->forwards[i] = NOBODY;
     if (s->is_circle) circle_wishes(s, who);
     if (s->is_circle || !dice_chance(&s->dice, s->plan.wishes)) return;
     unsigned which = dice_below(&s->dice, 5);
@@ -286,12 +295,9 @@ static void draw_wishes(struct sim *s, struct person *who) {
         (void)snprintf(who->wishes, sizeof who->wishes, "dnd=on\n");
         return;
     }
-    for (unsigned i = which; i < ARRAY_LEN(names); i += 1 + dice_below(&s->dice, 3)) {
-        const struct person *to = &s->people[dice_below(&s->dice, s->person_count)];
-        if (to == who) continue;
-        who->forwards[i] = to->index;
-        n += (size_t)snprintf(who->wishes + n, sizeof who->wishes - n, "%s=sip:%s@%s%s\n", names[i],
-                              to->user, s->servers[to->node].domain, i == 2 ? ",5s" : "");
+    for (unsigned i = which; i < FORWARDS; i += 1 + dice_below(&s->dice, 3)) {
+        unsigned to = dice_below(&s->dice, s->person_count);
+        if (to != who->index) person_forward(s, who, i, to);
     }
 }
 
