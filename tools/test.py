@@ -2,14 +2,19 @@
 """make test: runs every test of the tree, in stages, and counts them.
 
   checks  the scripts of tools/ on themselves and on the tree
-  release the build that people run (gcc), and every test of it
+  release the build that people run (gcc), and every test of it but counterparts
   dev     the debug build and every test of it: for working, only when asked for
   asan    the tests under AddressSanitizer and UBSan (clang), but what needs the real binary
   oom     the unit tests of that build again, with each allocation failing once
   fuzz    every fuzzer of that build for a few seconds, from the corpus in the tree
   tsan    tests with the label "threads" under ThreadSanitizer
+  counterparts  tests/check/run.py: the tester against right and wrong counterparts
   e2e     tests/e2e/run.py: real phones against the release build; tests/nat/natlab.py: some
           cells of the NAT laboratory
+  web     the page's own tests, and the page in real browsers
+
+The last three wait more than they compute: they run beside the others, which yield to them
+(LANES), so that neither a core stands idle nor a phone waits for a compiler.
 
 Each test function of a cmocka program counts as one; so does each PASS, FAIL and SKIP line of a
 program that prints such lines; any other program counts as one. A skip must have a row in
@@ -42,6 +47,8 @@ ROOT = source.ROOT
 JOBS = min(os.cpu_count() or 1, 8)
 OUTPUT_LINES = 60  # of a failure that are shown; all of it is in build/test/
 OOM_LEAST = 1000  # failed allocations that the whole stage oom must have brought about
+YIELD = 5  # how nice what computes is to what waits for the clock
+PATIENCE = 3  # who yields may take so many times as long
 LABELLED = ("replay", "torture", "sim", "check")  # tests/<folder> must bring tests with this label
 
 
@@ -58,12 +65,9 @@ class Results:
     def add_fail(self, name, output=""):
         self.failed.append(name)
         lines = output.rstrip().splitlines()
-        print(f"FAIL {name}", flush=True)
         if len(lines) > OUTPUT_LINES:
-            print(f"    ... {len(lines) - OUTPUT_LINES} lines before this")
-        for line in lines[-OUTPUT_LINES:]:
-            print(f"    {line}")
-        sys.stdout.flush()
+            lines = [f"... {len(lines) - OUTPUT_LINES} lines before this", *lines[-OUTPUT_LINES:]]
+        print("\n    ".join([f"FAIL {name}", *lines]), flush=True)  # in one go: others print too
 
     def add_skip(self, name, reason):
         if any(fnmatch.fnmatchcase(name, pattern) for pattern, _ in self.skip_rows):
@@ -79,16 +83,36 @@ class Results:
     def slowest(self, count):
         return sorted(self.seconds, reverse=True)[:count]
 
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.seconds += other.seconds
+
     def last_line(self):
         return f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
 
 
-def run(command, timeout, env=None, cwd=ROOT, on_line=None):
+RUNNING = set()  # what an interrupted run must end: each has a session of its own
+
+
+def step_back(pid):
+    """Linux may share the cores among sessions first (autogroup), then among processes."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, pid, YIELD)
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as f:
+        f.write(str(YIELD))
+
+
+def run(command, timeout, env=None, cwd=ROOT, on_line=None, yields=True):
     """(exit code or None when it took too long, output). Ends all that the command started. Each
     line is also given to on_line as it comes."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
                                env={**os.environ, **(env or {})})
+    RUNNING.add(process)
+    if yields:
+        step_back(process.pid)
     late = threading.Event()
 
     def end():
@@ -107,6 +131,7 @@ def run(command, timeout, env=None, cwd=ROOT, on_line=None):
         process.wait()
     finally:
         clock.cancel()
+        RUNNING.discard(process)
     return None if late.is_set() else process.returncode, "".join(lines)
 
 
@@ -185,13 +210,30 @@ def count(results, name, code, output, is_replay=False):
         results.add_fail(name, output + f"\n{how_it_ended(code)}")
 
 
+BUILDING = {}  # preset: (lock, {targets: was it built})
+
+
 def build(results, preset, targets=()):
+    """Once in a run, whichever stage asks first; the others wait for it."""
+    lock, known = BUILDING.setdefault(preset, (threading.Lock(), {}))
+    targets = tuple(targets)
+    with lock:
+        if known.get(()) or known.get(targets):
+            return True
+        if targets in known:
+            results.add_fail(f"{preset} build", "(see above)")
+            return False
+        known[targets] = build_now(results, preset, targets)
+        return known[targets]
+
+
+def build_now(results, preset, targets):
     began = time.monotonic()
     commands = [["cmake", "--preset", preset]]
     commands.append(["cmake", "--build", "--preset", preset, "-j", str(JOBS)]
                     + (["--target", *targets] if targets else []) + ["--", "-k", "0"])
     for command in commands:
-        code, output = run(command, 1200)
+        code, output = run(command, 1200 * PATIENCE)
         keep(preset, "build", output)
         if code != 0:
             output = re.sub(r"^(\[\d+/\d+\] |/\S+ -D|: && /).*\n", "", output, flags=re.M)
@@ -221,17 +263,24 @@ def ctest_list(preset):
     return tests
 
 
+def waits(test):
+    """The tester's counterparts: minutes of waiting, seconds of computing."""
+    return "check" in test["labels"] and test["timeout"] > 300
+
+
 def run_one(test, more_env):
     if not test["command"]:
         return 127, "the program was not built", 0.0
     began = time.monotonic()
-    code, output = run(test["command"], test["timeout"], {**more_env, **test["env"]}, test["cwd"])
+    yields = not waits(test)
+    code, output = run(test["command"], test["timeout"] * (PATIENCE if yields else 1),
+                       {**more_env, **test["env"]}, test["cwd"], yields=yields)
     return code, output, time.monotonic() - began
 
 
 def run_all(results, stage, tests, more_env):
-    """Programs side by side, one per core, but the serial ones alone and last. The one that only
-    waits (the tester's counterparts) comes first and takes no core from the others."""
+    """Programs side by side, one per core, but the serial ones alone and last. What only waits
+    comes first and takes no core from the others."""
     def report(test, code, output, seconds):
         before = (results.passed, len(results.failed), len(results.skipped))
         keep(stage, test["name"], output)
@@ -249,8 +298,7 @@ def run_all(results, stage, tests, more_env):
               f"({seconds:.1f} s)", flush=True)
     # Long ones first; among equals the upper layers, which have most to do.
     tests = sorted(reversed(tests), key=lambda t: -t["timeout"])
-    waits = sum("check" in t["labels"] and t["timeout"] > 300 for t in tests)
-    with concurrent.futures.ThreadPoolExecutor(JOBS + waits) as pool:
+    with concurrent.futures.ThreadPoolExecutor(JOBS + sum(map(waits, tests))) as pool:
         waiting = {pool.submit(run_one, t, more_env): t for t in tests if not t["serial"]}
         for done in concurrent.futures.as_completed(waiting):
             report(waiting[done], *done.result())
@@ -303,7 +351,7 @@ def stage_checks(results, options):
     for name, command in steps:
         if options.match not in name:
             continue
-        code, output = run(command, 120)
+        code, output = run(command, 120 * PATIENCE)
         keep("checks", name, output)
         if code == 0 and (name != "rfc_index" or output.count("\n") > 10):
             results.add_pass()
@@ -318,12 +366,12 @@ def stage_checks(results, options):
                 results.add_fail(f"checks/{path}", str(error))
 
 
-def every_test(results, options, preset):
+def every_test(results, options, preset, but=lambda test: False):
     if build(results, preset):
         tests = ctest_list(preset)
         if not options.match:
             check_complete(results, tests)
-        run_all(results, preset, matching(tests, options), {})
+        run_all(results, preset, [t for t in matching(tests, options) if not but(t)], {})
 
 
 def stage_dev(results, options):
@@ -331,7 +379,15 @@ def stage_dev(results, options):
 
 
 def stage_release(results, options):
-    every_test(results, options, "release")
+    every_test(results, options, "release", but=waits)
+
+
+def stage_counterparts(results, options):
+    if build(results, "release"):
+        tests = [t for t in ctest_list("release") if waits(t)]
+        if not tests:
+            results.add_fail("counterparts", "CTest knows no such test")
+        run_all(results, "release", matching(tests, options), {})
 
 
 def build_asan(results):
@@ -403,7 +459,7 @@ def run_fuzzer(test, seconds):
     if os.path.isfile(words):
         command.append(f"-dict={words}")
     began = time.monotonic()
-    code, output = run([*command, grown, corpus], seconds + 120, SANITIZER_ENV)
+    code, output = run([*command, grown, corpus], seconds + 120 * PATIENCE, SANITIZER_ENV)
     ran = re.search(r"^stat::number_of_executed_units: *(\d+)", output, re.M)
     if code == 0 and (not ran or int(ran.group(1)) < len(seeds)):
         code, output = 1, output + "\nfewer inputs ran than the corpus has"
@@ -445,7 +501,8 @@ def stage_e2e(results, options):
     def go(name, *more):
         return name, run([sys.executable, "-u", f"tests/{name}.py", *more, *match],
                          options.e2e_seconds,
-                         {"KITH": os.path.join(ROOT, "build", "release", "kith")}, on_line=show)
+                         {"KITH": os.path.join(ROOT, "build", "release", "kith")}, on_line=show,
+                         yields=False)
     with concurrent.futures.ThreadPoolExecutor() as pool:  # both wait more than they compute
         jobs = [pool.submit(go, "e2e/run"), pool.submit(go, "nat/natlab", "--few")]
         silent = []
@@ -468,7 +525,7 @@ def stage_web(results, options):
     for name, command in (("types", ["node_modules/.bin/tsc", "--noEmit"]),
                           ("dist", ["node", "build.mjs", "--compare"]),
                           ("unit", ["node", "build.mjs", "--tests"])):
-        code, output = run(command, 120, cwd=web)
+        code, output = run(command, 120 * PATIENCE, cwd=web)
         keep("web", name, output)
         if code == 0:
             results.add_pass()
@@ -476,7 +533,8 @@ def stage_web(results, options):
             results.add_fail(f"web/{name}", output)
             return
     files = sorted(os.path.join(out, f) for f in os.listdir(out) if f.endswith(".mjs"))
-    code, output = run(["node", "--test", "--test-reporter=tap", *files], 120, cwd=web)
+    code, output = run(["node", "--test", "--test-reporter=tap", *files], 120 * PATIENCE,
+                       cwd=web)
     keep("web", "unit", output)
     passed = re.search(r"^# pass (\d+)$", output, re.M)
     if code == 0 and passed and int(passed.group(1)) > 0:
@@ -489,15 +547,51 @@ def stage_web(results, options):
         if line.startswith(("PASS ", "FAIL ")):
             print("  web: " + line.rstrip(), flush=True)
     code, output = run(["node", "tests/web/run.mjs", "--kith", "build/release/kith",
-                        *(["-k", options.match] if options.match else [])], 900, on_line=show)
+                        *(["-k", options.match] if options.match else [])], 900, on_line=show,
+                       yields=False)
     keep("web", "browser", output)
     if not count_lines(results, "web", code, output):
         results.add_fail("web", output + f"\n{how_it_ended(code)}: no PASS or FAIL line")
 
 
 STAGES = {"checks": stage_checks, "dev": stage_dev, "release": stage_release, "asan": stage_asan,
-          "oom": stage_oom, "fuzz": stage_fuzz, "tsan": stage_tsan, "e2e": stage_e2e,
-          "web": stage_web}
+          "oom": stage_oom, "fuzz": stage_fuzz, "tsan": stage_tsan,
+          "counterparts": stage_counterparts, "e2e": stage_e2e, "web": stage_web}
+# The stages of a lane run one after another, the lanes side by side.
+LANES = (("checks", "dev", "release", "asan", "oom", "fuzz", "tsan"), ("counterparts",),
+         ("e2e", "web"))
+
+
+def run_stages(stages, options):
+    rows = [(row[0], row[1]) for row in source.rows(ROOT, "tests/skips.txt", 2)]
+    results, ended = Results(rows), threading.Lock()
+
+    def run_lane(lane):
+        for name in (s for s in lane if s in stages):
+            at = time.monotonic()
+            print(f"== {name}", flush=True)
+            own = Results(rows)
+            try:
+                STAGES[name](own, options)
+            except Exception as error:  # a lane that is lost must not look like one that passed
+                own.add_fail(name, f"{type(error).__name__}: {error}")
+            with ended:
+                results.add(own)
+                print(f"== {name}: {time.monotonic() - at:.0f} s; so far {results.last_line()}",
+                      flush=True)
+
+    lanes = [threading.Thread(target=run_lane, args=(lane,), daemon=True) for lane in LANES]
+    for lane in lanes:
+        lane.start()
+    try:
+        for lane in lanes:
+            lane.join()
+    except KeyboardInterrupt:
+        for process in list(RUNNING):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        sys.exit(130)
+    return results
 
 
 def self_test():
@@ -554,21 +648,13 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--oom-seconds", type=int, default=5)
-    parser.add_argument("--e2e-seconds", type=int, default=600)
+    parser.add_argument("--e2e-seconds", type=int, default=900)
     parser.add_argument("--match", default="")
     options = parser.parse_args()
     stages = options.only or (["checks", "dev"] if options.quick
                                else [s for s in STAGES if s != "dev"])
-    results = Results([(row[0], row[1]) for row in source.rows(ROOT, "tests/skips.txt", 2)])
     began = time.monotonic()
-    for name in stages:
-        at = time.monotonic()
-        print(f"== {name}", flush=True)
-        try:
-            STAGES[name](results, options)
-        except (RuntimeError, OSError, ValueError) as error:
-            results.add_fail(name, f"{type(error).__name__}: {error}")
-        print(f"== {name}: {time.monotonic() - at:.0f} s; so far {results.last_line()}", flush=True)
+    results = run_stages(stages, options)
     print()
     for name in results.failed:
         print(f"failed: {name}")

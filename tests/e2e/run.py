@@ -151,7 +151,7 @@ def main():
     p.add_argument("-k", metavar="PATTERN", default="", help="only tests whose name matches")
     p.add_argument("--list", action="store_true")
     p.add_argument("--keep", action="store_true", help="keep the files of passed tests too")
-    p.add_argument("--jobs", type=int, default=3)
+    p.add_argument("--jobs", type=int, default=4)
     p.add_argument("--inside", help=argparse.SUPPRESS)
     p.add_argument("--dir", help=argparse.SUPPRESS)
     args = p.parse_args()
@@ -159,7 +159,8 @@ def main():
     if args.inside:
         inside(args.inside, args.dir, args.kith)
         return 0
-    names = [n for n in cases.all_cases() if re.search(args.k, n)]
+    every = cases.all_cases()  # the long ones first, so that no long one is left over at the end
+    names = sorted((n for n in every if re.search(args.k, n)), key=lambda n: -every[n].seconds)
     if args.list:
         for n in names:
             print(f"{n:32} {cases.all_cases()[n].story}")
