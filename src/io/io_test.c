@@ -512,27 +512,37 @@ static void other_protocols_are_turned_away(void **state) {
     house_close(&house);
 }
 
+/* One limit short at a time: what comes in time must not be late on a busy machine. */
 static void slow_ones_are_closed(void **state) {
     (void)state;
-    limits_now.handshake_ms = limits_now.decide_ms = limits_now.message_ms = 150;
-    house_open(&house, 1);
+    struct io_limits usual = limits_now;
     struct tls_client *c = client_with((struct tls_client_config){ 0 });
+    limits_now.handshake_ms = 150;
+    house_open(&house, 1);
     phone_dial(&one, io_address(house.ios[0], TLS_AT)); /* no ClientHello */
     mono_t before = clock_mono();
     phone_expect_end(&one);
     assert_true(clock_mono() - before >= 100);
     phone_close(&one);
     assert_int_equal(COUNTED(&house, handshakes_slow), 1);
+    house_close(&house);
+    limits_now = usual;
+    limits_now.decide_ms = 150;
+    house_open(&house, 1);
     phone_open(&one, &house, c, "example.org"); /* no start line */
     phone_expect_end(&one);
     phone_close(&one);
     assert_int_equal(COUNTED(&house, closed_unfinished), 1);
+    house_close(&house);
+    limits_now = usual;
+    limits_now.message_ms = 150;
+    house_open(&house, 1);
     phone_open(&one, &house, c, "example.org"); /* half a message */
     phone_say(&one, SLICE(REQUEST("echo") "OPTIONS sip:a SIP/2.0\r\n"));
     phone_expect(&one, "X-Size", 1);
     phone_expect_end(&one);
     phone_close(&one);
-    assert_int_equal(COUNTED(&house, closed_unfinished), 2);
+    assert_int_equal(COUNTED(&house, closed_unfinished), 1);
     phone_open(&one, &house, c, "example.org"); /* a whole one: idle, and stays */
     phone_say(&one, SLICE(REQUEST("echo")));
     phone_expect(&one, "X-Size", 1);
