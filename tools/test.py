@@ -52,6 +52,11 @@ PATIENCE = 3  # who yields may take so many times as long
 LABELLED = ("replay", "torture", "sim", "check")  # tests/<folder> must bring tests with this label
 
 
+def say(text):
+    sys.stdout.write(text + "\n")  # one write: lanes and pools talk at once
+    sys.stdout.flush()
+
+
 class Results:
     """Counts, and remembers what must be said at the end."""
 
@@ -67,12 +72,12 @@ class Results:
         lines = output.rstrip().splitlines()
         if len(lines) > OUTPUT_LINES:
             lines = [f"... {len(lines) - OUTPUT_LINES} lines before this", *lines[-OUTPUT_LINES:]]
-        print("\n    ".join([f"FAIL {name}", *lines]), flush=True)  # in one go: others print too
+        say("\n    ".join([f"FAIL {name}", *lines]))  # in one go: others print too
 
     def add_skip(self, name, reason):
         if any(fnmatch.fnmatchcase(name, pattern) for pattern, _ in self.skip_rows):
             self.skipped.append((name, reason))
-            print(f"SKIP {name}: {reason or 'no reason given'}", flush=True)
+            say(f"SKIP {name}: {reason or 'no reason given'}")
         else:
             self.add_fail(name, f"skipped ({reason or 'no reason given'}) without a row in "
                           "tests/skips.txt")
@@ -239,7 +244,7 @@ def build_now(results, preset, targets):
             output = re.sub(r"^(\[\d+/\d+\] |/\S+ -D|: && /).*\n", "", output, flags=re.M)
             results.add_fail(f"{preset} build", output + f"\n{how_it_ended(code)}")
             return False
-    print(f"  {preset} built in {time.monotonic() - began:.0f} s", flush=True)
+    say(f"  {preset} built in {time.monotonic() - began:.0f} s")
     return True
 
 
@@ -294,8 +299,8 @@ def run_all(results, stage, tests, more_env):
         results.add_time(f"{stage}: {test['name']}", seconds)
         ok = results.passed - before[0]
         bad = len(results.failed) - before[1]
-        print(f"  {stage}: {test['name']}: {ok} ok{f', {bad} FAILED' if bad else ''} "
-              f"({seconds:.1f} s)", flush=True)
+        say(f"  {stage}: {test['name']}: {ok} ok{f', {bad} FAILED' if bad else ''} "
+              f"({seconds:.1f} s)")
     # Long ones first; among equals the upper layers, which have most to do.
     tests = sorted(reversed(tests), key=lambda t: -t["timeout"])
     with concurrent.futures.ThreadPoolExecutor(JOBS + sum(map(waits, tests))) as pool:
@@ -355,7 +360,7 @@ def stage_checks(results, options):
         keep("checks", name, output)
         if code == 0 and (name != "rfc_index" or output.count("\n") > 10):
             results.add_pass()
-            print(f"  checks: {name}: ok", flush=True)
+            say(f"  checks: {name}: ok")
         else:
             results.add_fail(f"checks/{name}", output)
     for path in source.tree_files(ROOT):
@@ -420,7 +425,7 @@ def stage_oom(results, options):
         if os.path.isfile(log):
             found = re.findall(r" (\d+) allocations failed", source.read("/", log))
             failures += int(found[-1]) if found else 0
-    print(f"  oom: {failures} failed allocations survived", flush=True)
+    say(f"  oom: {failures} failed allocations survived")
     if not options.match and failures < OOM_LEAST:
         results.add_fail("oom", f"only {failures} allocations failed: the walk does not walk")
 
@@ -480,7 +485,7 @@ def stage_fuzz(results, options):
             ran = re.search(r"^stat::number_of_executed_units: *(\d+)", output, re.M)
             if code == 0:
                 results.add_pass()
-                print(f"  fuzz: {name}: {ran.group(1)} inputs ({seconds:.0f} s)", flush=True)
+                say(f"  fuzz: {name}: {ran.group(1)} inputs ({seconds:.0f} s)")
             else:
                 results.add_fail(f"fuzz/{name}", output + f"\n{how_it_ended(code)}")
 
@@ -497,7 +502,7 @@ def stage_e2e(results, options):
     match = ["-k", options.match] if options.match else []
     def show(line):
         if line.startswith(("PASS ", "FAIL ")):
-            print("  e2e: " + line.rstrip(), flush=True)
+            say("  e2e: " + line.rstrip())
     def go(name, *more):
         return name, run([sys.executable, "-u", f"tests/{name}.py", *more, *match],
                          options.e2e_seconds,
@@ -545,7 +550,7 @@ def stage_web(results, options):
         return
     def show(line):
         if line.startswith(("PASS ", "FAIL ")):
-            print("  web: " + line.rstrip(), flush=True)
+            say("  web: " + line.rstrip())
     code, output = run(["node", "tests/web/run.mjs", "--kith", "build/release/kith",
                         *(["-k", options.match] if options.match else [])], 900, on_line=show,
                        yields=False)
@@ -569,7 +574,7 @@ def run_stages(stages, options):
     def run_lane(lane):
         for name in (s for s in lane if s in stages):
             at = time.monotonic()
-            print(f"== {name}", flush=True)
+            say(f"== {name}")
             own = Results(rows)
             try:
                 STAGES[name](own, options)
@@ -577,8 +582,7 @@ def run_stages(stages, options):
                 own.add_fail(name, f"{type(error).__name__}: {error}")
             with ended:
                 results.add(own)
-                print(f"== {name}: {time.monotonic() - at:.0f} s; so far {results.last_line()}",
-                      flush=True)
+                say(f"== {name}: {time.monotonic() - at:.0f} s; so far {results.last_line()}")
 
     lanes = [threading.Thread(target=run_lane, args=(lane,), daemon=True) for lane in LANES]
     for lane in lanes:
@@ -665,7 +669,7 @@ def main():
     print(f"{time.monotonic() - began:.0f} s in all; the output of every test is in build/test/")
     if results.passed == 0 and not results.failed:
         results.add_fail("nothing was run")
-    print(results.last_line(), flush=True)
+    say(results.last_line())
     return sys.exit(1 if results.failed else 0)
 
 
