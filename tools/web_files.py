@@ -46,11 +46,11 @@ def main():
             arrays.append(array(f"plain_{i}", data))
         if has_small:
             arrays.append(array(f"gzip_{i}", small))
-        etag = '\\"' + hashlib.sha256(data).hexdigest()[:32] + '\\"'
+        etag = 'W/\\"' + hashlib.sha256(data).hexdigest()[:32] + '\\"'
         packed = f"{{ (const char *)gzip_{i}, {len(small)} }}" if has_small else "{ NULL, 0 }"
         plain = f"{{ (const char *)plain_{i}, {len(data)} }}" if has_plain else "{ NULL, 0 }"
         is_open = name == "/kith-call.js" or name.startswith("/embed/")
-        rows.append(f"    {{ {text(name)}, {text(TYPES[path.suffix])}, {{ \"{etag}\", 34 }},\n"
+        rows.append(f"    {{ {text(name)}, {text(TYPES[path.suffix])}, {{ \"{etag}\", 36 }},\n"
                     f"      {plain}, {packed},\n"
                     f"      {'true' if KEPT.search(name) else 'false'}, "
                     f"{'true' if is_open else 'false'} }},\n")

@@ -193,15 +193,33 @@ static bool row_is_for(const struct row *row, slice path) {
     return is_prefix ? slice_starts(path, row->path) : slice_eq(path, row->path);
 }
 
+/* RFC 9110 15.5.6: 405 says which methods there are. */
+static void put_allow(struct web_call *c) {
+    static const char *const names[] = { [HTTP_GET] = "GET, HEAD",
+                                         [HTTP_POST] = "POST",
+                                         [HTTP_DELETE] = "DELETE",
+                                         [HTTP_OPTIONS] = "OPTIONS" };
+    const char *before = "Allow: ";
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!row_is_for(&rows[i], c->head->path)) continue;
+        buf_fmt(&c->lines, "%s%s", before, names[rows[i].method]);
+        before = ", ";
+    }
+    buf_lit(&c->lines, "\r\n");
+}
+
 static unsigned find_row(struct web_call *c, const struct row **out) {
+    /* RFC 9110 9.3.2: HEAD is GET, of which the body stays here (io/conn_http.c). */
+    enum http_method method = c->head->method == HTTP_HEAD ? HTTP_GET : c->head->method;
     bool is_path = false;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!row_is_for(&rows[i], c->head->path)) continue;
         is_path = true;
         *out = &rows[i];
-        if (rows[i].method == c->head->method) return 200;
+        if (rows[i].method == method) return 200;
     }
     if (!is_path) return web_fail(c, 404, "There is nothing at this address.");
+    put_allow(c);
     return web_fail(c, 405, "This address does not know that method.");
 }
 
@@ -262,6 +280,9 @@ static void finish(struct web_call *c, unsigned status) {
         json_put_str(&w, "error", c->why ? c->why : http_reason(status));
         json_end(&w);
     }
+    /* RFC 9110 15.5.2: 401 names a way in. Ours has no name of HTTP's; browsers pass others over.
+     */
+    if (status == 401) buf_lit(&c->lines, "WWW-Authenticate: Passkey\r\n");
     buf_lit(&c->lines, "Cache-Control: no-store\r\n");
     if (c->lines.full) status = 503;
     c->web->config.answer(c->web->config.ctx, c->request->worker, c->request->ticket, status,

@@ -74,6 +74,10 @@ static unsigned read_line(slice line, struct http_request *out) {
         out->stays = true;
     else if (!slice_eq(version, SLICE("HTTP/1.0")))
         return slice_starts(version, SLICE("HTTP/")) ? 505 : 400;
+    if (out->method == HTTP_OPTIONS && slice_eq(target, SLICE("*"))) {
+        out->path = target;
+        return 200;
+    }
     return read_target(target, out);
 }
 
@@ -252,6 +256,17 @@ bool http_query(const struct http_request *r, slice name, slice *out) {
         *out = slice_from(one, at + 1);
         return true;
     }
+    return false;
+}
+
+static slice opaque_tag(slice etag) {
+    return slice_starts(etag, SLICE("W/")) ? slice_from(etag, 2) : etag;
+}
+
+bool http_etag_is_among(slice list, slice etag) {
+    if (slice_eq(slice_trim(list), SLICE("*"))) return true;
+    for (slice one; slice_split(&list, ',', &one);)
+        if (slice_eq(opaque_tag(slice_trim(one)), opaque_tag(etag))) return true;
     return false;
 }
 

@@ -29,12 +29,13 @@ enum http_method {
     HTTP_POST,
     HTTP_DELETE,
     HTTP_OPTIONS,
-    HTTP_OTHER /* 405 wherever it comes */
+    HTTP_OTHER /* 501 wherever it comes (RFC 9110 9.1) */
 };
 
 struct http_request { /* an absent header is an empty slice */
     enum http_method method;
-    slice path;  /* begins with '/'; no dot segments, no "//", nothing percent-encoded */
+    slice path;  /* begins with '/'; no dot segments, no "//", nothing percent-encoded; "*" of
+                  * OPTIONS for the whole server (RFC 9112 3.2.4) */
     slice query; /* behind the '?', as written */
     slice host;  /* of the target when it is absolute (RFC 9112 3.2.2), else of Host */
     slice origin, cookie, content_type, if_none_match;
@@ -58,6 +59,8 @@ bool http_cookie(const struct http_request *r, slice name, slice *out);
 bool http_query(const struct http_request *r, slice name, slice *out);
 /* Is one of the elements of this comma-separated list this token (any case)? */
 bool http_list_has(slice list, slice token);
+/* Does If-None-Match name this entity tag, or "*"? By weak comparison (RFC 9110 13.1.2). */
+bool http_etag_is_among(slice list, slice etag);
 /* "example.org" of "example.org:8443", "[::1]" of "[::1]:8443". */
 slice http_host_name(slice host);
 /* Is this Origin "https://" and then just this host (with port; 443 may be left out on both)? */

@@ -95,6 +95,28 @@ static void refuses(void **state) {
     }
 }
 
+/* RFC 9112 3.2.4; RFC 9110 9.1: other methods are read, and refused by whoever serves. */
+static void reads_other_methods(void **state) {
+    (void)state;
+    assert_int_equal(read_text("OPTIONS * HTTP/1.1\r\n" H "\r\n"), 200);
+    assert_slice(req.path, "*");
+    assert_int_equal(read_text("OPTIONS ** HTTP/1.1\r\n" H "\r\n"), 400);
+    assert_int_equal(read_text("PUT /a HTTP/1.1\r\n" H "\r\n"), 200);
+    assert_int_equal(req.method, HTTP_OTHER);
+}
+
+/* RFC 9110 13.1.2: a list, by weak comparison; 8.8.3. */
+static void compares_entity_tags(void **state) {
+    (void)state;
+    slice tag = SLICE("W/\"5e1f\"");
+    assert_true(http_etag_is_among(SLICE("W/\"5e1f\""), tag));
+    assert_true(http_etag_is_among(SLICE("\"5e1f\""), tag));
+    assert_true(http_etag_is_among(SLICE("\"a\", W/\"5e1f\" ,\"b\""), tag));
+    assert_true(http_etag_is_among(SLICE(" * "), tag));
+    assert_false(http_etag_is_among(SLICE(""), tag));
+    assert_false(http_etag_is_among(SLICE("\"5e1\", \"5E1F\", 5e1f, \"*\""), tag));
+}
+
 static void knows_its_limits(void **state) {
     (void)state;
     static char text[2 * HTTP_HEAD_MAX];
@@ -191,10 +213,16 @@ static void finds_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_a_request), cmocka_unit_test(every_prefix_waits),
-        cmocka_unit_test(refuses),         cmocka_unit_test(knows_its_limits),
-        cmocka_unit_test(knows_who_stays), cmocka_unit_test(takes_the_absolute_form),
-        cmocka_unit_test(judges_origins),  cmocka_unit_test(writes_a_head),
+        cmocka_unit_test(reads_a_request),
+        cmocka_unit_test(every_prefix_waits),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(reads_other_methods),
+        cmocka_unit_test(compares_entity_tags),
+        cmocka_unit_test(knows_its_limits),
+        cmocka_unit_test(knows_who_stays),
+        cmocka_unit_test(takes_the_absolute_form),
+        cmocka_unit_test(judges_origins),
+        cmocka_unit_test(writes_a_head),
         cmocka_unit_test(finds_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

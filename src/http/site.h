@@ -7,7 +7,7 @@
 struct http_file {
     slice path; /* "/index.html"; "/" finds it too */
     slice type;
-    slice etag;   /* with its quotes */
+    slice etag;   /* W/ and its quotes: plain and gzip are the same to read, not byte for byte */
     slice plain;  /* as it is; empty: too large, so it is sent compressed only */
     slice gzip;   /* empty: not worth it */
     bool is_kept; /* its name holds its hash: it never changes */

@@ -59,7 +59,7 @@ static void say_file(struct conn *c, const struct http_request *r, const struct 
     char mem[384];
     struct buf lines = buf_over(mem, sizeof mem);
     bool is_gzip = f->gzip.len && r->takes_gzip;
-    bool is_same = slice_eq(r->if_none_match, f->etag);
+    bool is_same = http_etag_is_among(r->if_none_match, f->etag);
     slice body = is_gzip ? f->gzip : f->plain;
     if (f->is_kept)
         buf_lit(&lines, "Cache-Control: public, max-age=31536000, immutable\r\n");
@@ -94,7 +94,11 @@ static void upgrade(struct conn *c, const struct http_request *r) {
     else if (status == 101 && r->origin.len && !http_origin_is(r->origin, r->host))
         status = 403;
     if (status != 101) {
-        refuse(c, r, status, status == 426 ? SLICE("Sec-WebSocket-Version: 13\r\n") : SLICE_NONE);
+        /* RFC 9110 15.5.22: and what to upgrade to. */
+        refuse(c, r, status,
+               status == 426 ? SLICE("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+                                     "Connection: Upgrade\r\n")
+                             : SLICE_NONE);
         return;
     }
     char mem[256];
@@ -212,6 +216,7 @@ static void serve_call(struct conn *c, const struct http_request *r, slice body)
     };
     c->is_waiting = true;
     c->stays = r->stays;
+    c->is_head = r->method == HTTP_HEAD;
     timer_start(&io->timers, &c->read_timer, io->now.mono + HTTP_ANSWER_MS);
     if (io->hooks.on_http && io->hooks.on_http(io->hooks.ctx, io->worker, &call)) return;
     c->is_waiting = false;
@@ -222,6 +227,19 @@ static void serve(struct conn *c, const struct http_request *r, slice body) {
     io_count(&c->io->counters.http_requests, 1);
     if (r->is_upgrade) {
         upgrade(c, r);
+        return;
+    }
+    if (r->method == HTTP_OTHER) {
+        refuse(c, r, 501, SLICE_NONE);
+        return;
+    }
+    if (slice_eq(r->path, SLICE("*"))) { /* RFC 9110 9.3.7: what the server as a whole can do */
+        say_answer(c,
+                   (struct http_answer){ .status = 204,
+                                         .lines = SLICE("Allow: GET, HEAD, POST, DELETE, "
+                                                        "OPTIONS\r\n"),
+                                         .closes = !r->stays },
+                   r->host, SLICE_NONE);
         return;
     }
     if (slice_starts(r->path, SLICE("/api/"))) {
@@ -294,6 +312,6 @@ void conn_http_answered(struct io *io, uint64_t ticket, unsigned status, slice l
                                      .lines = lines,
                                      .length = body.len,
                                      .closes = !c->stays },
-               SLICE_NONE, body);
+               SLICE_NONE, c->is_head ? SLICE_NONE : body);
     conn_take_on(c);
 }
