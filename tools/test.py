@@ -13,8 +13,8 @@
           cells of the NAT laboratory
   web     the page's own tests, and the page in real browsers
 
-The last three wait more than they compute: they run beside the others, which yield to them
-(LANES), so that neither a core stands idle nor a phone waits for a compiler.
+The last three wait more than they compute: they run, one after another, beside the others, which
+yield to them (LANES), so that neither a core stands idle nor a phone waits for a compiler.
 
 Each test function of a cmocka program counts as one; so does each PASS, FAIL and SKIP line of a
 program that prints such lines; any other program counts as one. A skip must have a row in
@@ -563,8 +563,7 @@ STAGES = {"checks": stage_checks, "dev": stage_dev, "release": stage_release, "a
           "oom": stage_oom, "fuzz": stage_fuzz, "tsan": stage_tsan,
           "counterparts": stage_counterparts, "e2e": stage_e2e, "web": stage_web}
 # The stages of a lane run one after another, the lanes side by side.
-LANES = (("checks", "dev", "release", "asan", "oom", "fuzz", "tsan"), ("counterparts",),
-         ("e2e", "web"))
+LANES = (("checks", "dev", "release", "asan", "oom", "fuzz", "tsan"), ("counterparts", "e2e", "web"))
 
 
 def run_stages(stages, options):
