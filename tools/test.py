@@ -563,7 +563,8 @@ STAGES = {"checks": stage_checks, "dev": stage_dev, "release": stage_release, "a
           "oom": stage_oom, "fuzz": stage_fuzz, "tsan": stage_tsan,
           "counterparts": stage_counterparts, "e2e": stage_e2e, "web": stage_web}
 # The stages of a lane run one after another, the lanes side by side.
-LANES = (("checks", "dev", "release", "asan", "oom", "fuzz", "tsan"), ("counterparts", "e2e", "web"))
+LANES = (("checks", "dev", "release", "asan", "oom", "fuzz", "tsan"),
+         ("counterparts", "e2e", "web"))
 
 
 def run_stages(stages, options):
