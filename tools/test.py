@@ -584,6 +584,7 @@ def run_stages(stages, options):
                 results.add(own)
                 say(f"== {name}: {time.monotonic() - at:.0f} s; so far {results.last_line()}")
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as on ^C: see below
     lanes = [threading.Thread(target=run_lane, args=(lane,), daemon=True) for lane in LANES]
     for lane in lanes:
         lane.start()
