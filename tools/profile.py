@@ -212,6 +212,14 @@ def cite(row):
     return f"RFC {row['rfc']}, section {row['section']}" if "rfc" in row else row["source"]
 
 
+def cite_link(row, e):
+    if "rfc" not in row:
+        return e(cite(row))
+    kind = "section" if row["section"][0].isdigit() else "appendix"
+    return (f"<a href='https://www.rfc-editor.org/rfc/rfc{row['rfc']}#{kind}-{row['section']}'>"
+            f"{e(cite(row))}</a>")
+
+
 def tender_line(edition):
     return (f"The product shall meet every requirement of level MUST of the {edition['name']}, "
             f"edition {edition['edition']}, for the role [phone | server | trunk | browser | relay]"
@@ -345,7 +353,8 @@ def article(row, e):
             f"{needs}<span>{', '.join(row['roles'])}</span></div>"
             f"<p class='text'>{e(row['text'])}</p><p class='why'>{e(row['why'])}</p>"
             f"<p class='how'><b>Test</b> {e(row['test'])}</p>"
-            f"<p class='how'><b>Source</b> {e(cite(row))}.{stated}{note}</p></article>")
+            f"<p class='how'><b>Source</b> {cite_link(row, e)}.{stated} Since {row['since']}.{note}"
+            "</p></article>")
 
 
 def outputs(root, edition, rows):

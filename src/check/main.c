@@ -559,7 +559,7 @@ static bool open_part(struct wishes *w, const char *part, char *why, size_t why_
 
 static int check_target(struct wishes *w, const char *given) {
     struct run *run = w->run;
-    char why[1024], part[1024] = "";
+    char why[1200], part[1024] = ""; /* a reason may name that file */
     struct timespec now;
     if (w->listen) {
         run->role |= ROLE_LISTENS;

@@ -171,7 +171,9 @@ bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char
                              : certificate             ? WIRE_TLS
                                                        : WIRE_TCP;
     const struct addr *at = &run->target.at[stream];
-    (void)snprintf(why, why_len, "cannot listen on %s", run->target.given);
+    (void)snprintf(why, why_len,
+                   "cannot listen on %s: it must be an address of this machine, and the port free",
+                   run->target.given);
     if (!p) return false;
     p->tcp = p->udp = -1;
     p->granted_s = PHONE_GRANTED_S;
@@ -180,8 +182,15 @@ bool phone_wait(struct run *run, const char *certificate, unsigned seconds, char
     if (socket_listen_tcp(at, &p->tcp, &bound) != ERR_OK ||
         (!certificate && socket_bind_udp(at, &p->udp, &bound) != ERR_OK))
         return false;
-    (void)snprintf(why, why_len, "no %s registered in %u s",
-                   stream == WIRE_WSS ? "browser" : "phone", seconds);
+    (void)snprintf(why, why_len,
+                   "no %s registered in %u s; %s is what it must register with, over %s",
+                   stream == WIRE_WSS         ? "browser"
+                   : run->role & ROLE_LISTENS ? "PBX"
+                                              : "phone",
+                   seconds, run->target.given,
+                   stream == WIRE_WSS   ? "wss"
+                   : stream == WIRE_TLS ? "TLS"
+                                        : "TCP or UDP");
     if (!phone_comes(run, clock_ms() + (int64_t)seconds * 1000)) return false;
     for (enum wire w = 0; w < WIRE_COUNT; w++)
         if (w != p->link->wire) run->target.at[w].family = ADDR_NONE;

@@ -222,8 +222,10 @@ bool run_probe(struct run *run, char *why, size_t why_len) {
             run->target.at[w] = here;
         }
     if (!found)
-        (void)snprintf(why, why_len,
-                       "%s answers neither over TLS nor WebSocket nor TCP nor UDP%s%s",
-                       run->target.given, *tls ? "; TLS: " : "", tls);
+        (void)snprintf(
+            why, why_len,
+            "%s answers neither over TLS nor WebSocket nor TCP nor UDP%s%s. Is it up, and "
+            "the port right? Is a firewall in between?",
+            run->target.given, *tls ? "; TLS: " : "", tls);
     return found > 0;
 }
