@@ -83,6 +83,7 @@ static bool take_option(struct wishes *w, slice name, const char *value, char *w
         { "wss", &w->wss, NULL },
         { "origin", &run->target.origin, NULL },
         { "product", &run->product, NULL },
+        { "conference", &run->conference, NULL },
         { "area", &w->area, NULL },
         { "level", &w->level, NULL },
         { "row", &w->row, NULL },

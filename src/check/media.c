@@ -268,6 +268,24 @@ static void take_rtcp(struct media *m, slice s) {
     r->silent_about_us = about_us ? 0 : r->silent_about_us + 1;
 }
 
+/* RFC 7741 4.2: the descriptor in front of each payload; S and partition 0: a frame begins. 4.3:
+ * the lowest bit of its first octet is 0 in a key frame. */
+static void count_frame(struct heard *h, slice rtp) {
+    slice s = slice_from(rtp, rtp_head(rtp));
+    if (s.len < 2) return;
+    unsigned first = (uint8_t)s.ptr[0];
+    size_t at = 1;
+    if (first & 0x80) {
+        unsigned more = (uint8_t)s.ptr[at++];
+        if (more & 0x80) at += s.len > at && s.ptr[at] & 0x80 ? 2 : 1; /* PictureID */
+        if (more & 0x40) at++;                                         /* TL0PICIDX */
+        if (more & 0x30) at++;                                         /* TID, KEYIDX */
+    }
+    if ((first & 0x17) != 0x10 || at >= s.len) return;
+    h->frames++;
+    h->keys += !(s.ptr[at] & 1);
+}
+
 static void take_media(struct media *m, slice s) {
     unsigned type = s.len > 1 ? (uint8_t)s.ptr[1] : 0;
     note_first(m, &m->rtp, &m->rtp_at, s);
@@ -285,6 +303,7 @@ static void take_media(struct media *m, slice s) {
     }
     if (!h->count++) h->at = test_event(m->t, '<', "rtp", out);
     h->bytes += s.len + 28; /* with the heads of UDP and IPv4 */
+    count_frame(h, out);
     for (unsigned i = 0; i < 4; i++) h->ssrc = h->ssrc << 8 | (uint8_t)out.ptr[8 + i];
 }
 

@@ -36,7 +36,8 @@ const char *browser_sdp(struct test *t, const char *sdp);
 struct heard {                                      /* of their media, under the right keys */
     unsigned count, seq, at, unproved, unproved_at; /* unproved: looks like it, and is not */
     uint32_t turns, ssrc;
-    uint64_t bytes; /* with the heads of IP and UDP */
+    uint64_t bytes;        /* with the heads of IP and UDP */
+    unsigned frames, keys; /* of VP8, to whom it is that: those that began, and key frames */
 };
 struct reports { /* the same of RTCP */
     unsigned count, at, unproved, unproved_at;

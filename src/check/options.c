@@ -14,6 +14,7 @@ const struct check_option check_options[] = {
     { "tcp", "HOST:PORT", "the same for TCP" },
     { "wss", "URL", "the same for WebSocket: wss://host:port/path" },
     { "origin", "URL", "the Origin to name to a WebSocket server (default: none)" },
+    { "conference", "URI", "role server: a conference there, which the accounts may call" },
     { "also", "HOST:PORT",
       "the target's address of the other IP family, if its name does not tell" },
     { "cert", "FILE",

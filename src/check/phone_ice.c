@@ -1,11 +1,15 @@
 /* check/phone_ice.c - ICE of a phone that answers: RFC 8445, 8838 to 8840, 8863. Its checks are
  * seen at sockets of ours that it is told of, ours go to the candidate in its answer. */
 #include "check/caller.h"
+#include "check/link.h"
 #include "check/media.h"
 #include "check/probe.h"
+#include "check/run.h"
 #include "check/tests.h"
 #include "crypto/crypto.h"
 #include "os/socket.h"
+#include <poll.h>
+#include <sys/socket.h>
 
 #define OUR_UFRAG MEDIA_UFRAG
 #define OUR_PWD   MEDIA_PWD
@@ -208,6 +212,99 @@ static void late_check(struct test *t) {
     PASS(t, back->at);
 }
 
+/* ---- how many -------------------------------------------------------------------------------- */
+
+#define MANY      250u
+#define PAIRS_MAX 100u
+#define MANY_MS   30000
+#define CALM_MS   3000
+#define OFFER_MAX 32768u
+
+struct crowd {
+    struct pollfd fds[MANY]; /* a descriptor below 0: its candidate was checked */
+    unsigned count, checked;
+    int64_t last;
+};
+
+/* 250 ports of ours and the offer of them, with what browsers want too. */
+static bool crowd_open(struct crowd *c, struct addr at, struct buf *sdp) {
+    unsigned v = at.family == ADDR_V6 ? 6 : 4;
+    for (unsigned i = 0; i < MANY; i++) {
+        struct addr bound;
+        at.port = 0;
+        if (socket_bind_udp(&at, &c->fds[i].fd, &bound) != ERR_OK) return false;
+        c->fds[i].events = POLLIN;
+        c->count++;
+        if (!i) {
+            buf_fmt(sdp, "v=0\r\no=- 5 1 IN IP%u ", v);
+            addr_put_ip(sdp, &bound);
+            buf_fmt(sdp, "\r\ns=-\r\nc=IN IP%u ", v);
+            addr_put_ip(sdp, &bound);
+            buf_fmt(sdp,
+                    "\r\nt=0 0\r\nm=audio %u UDP/TLS/RTP/SAVP 0 8\r\na=ice-options:ice2\r\n"
+                    "a=ice-ufrag:" OUR_UFRAG "\r\na=ice-pwd:" OUR_PWD
+                    "\r\na=rtcp-mux\r\na=mid:0\r\n" KEYED,
+                    bound.port);
+        }
+        buf_fmt(sdp, "a=candidate:%u 1 UDP %u ", i + 1, 2130706431u - i);
+        addr_put_ip(sdp, &bound);
+        buf_fmt(sdp, " %u typ host\r\n", bound.port);
+    }
+    return !sdp->full;
+}
+
+/* Which were checked, until no new one is for a while, or there are too many. */
+static void crowd_hear(struct ua *a, struct crowd *c) {
+    struct test *t = ua_test(a);
+    char mem[1500];
+    c->last = clock_ms();
+    for (int64_t until = c->last + MANY_MS; c->checked <= PAIRS_MAX && clock_ms() < until;) {
+        if (clock_ms() - c->last > CALM_MS * t->run->patience) return;
+        (void)ua_wait(a, "-", 0); /* the connection of the call lives on beside */
+        if (poll(c->fds, c->count, 200) <= 0) continue;
+        for (unsigned i = 0; i < c->count; i++) {
+            if (!c->fds[i].revents) continue;
+            ssize_t n = recv(c->fds[i].fd, mem, sizeof mem, 0);
+            if (n < 20 || mem[0] != 0 || mem[1] != 1) continue;
+            if (!c->checked++) (void)test_event(t, '<', "candidate", slice_of(mem, (size_t)n));
+            c->fds[i] = (struct pollfd){ .fd = -1 - c->fds[i].fd }; /* poll() passes it over */
+            c->last = clock_ms();
+        }
+    }
+}
+
+static void crowd_close(struct crowd *c) {
+    for (unsigned i = 0; i < c->count; i++)
+        socket_close(c->fds[i].fd < 0 ? -1 - c->fds[i].fd : c->fds[i].fd);
+}
+
+/* RFC 8445 6.1.2.5: each candidate of ours is one pair at least */
+static void many_pairs(struct test *t) {
+    CAPABLE(t, !test_has(t, WIRE_UDP), "a stream (the offer has %u candidates)", MANY);
+    struct ua *a = ua_new(t, WIRE_BEST, NOBODY);
+    struct crowd *crowd = arena_zalloc(&t->arena, sizeof *crowd);
+    char *mem = arena_zalloc(&t->arena, OFFER_MAX);
+    struct ice_call c;
+    OVER(t);
+    GIVEN(t, crowd && mem, "memory is short");
+    struct buf offer = buf_over(mem, OFFER_MAX - 1);
+    bool open = crowd_open(crowd, ua_link(a)->local, &offer);
+    if (!open) test_unclear(t, "no %u UDP ports", MANY);
+    bool up = ice_up(t, &c, mem);
+    if (up) crowd_hear(c.up.a, crowd);
+    crowd_close(crowd);
+    if (!up) return;
+    struct msg *ended = ua_wait(c.up.a, "BYE", 0); /* nothing answered */
+    ua_reply(c.up.a, ended, 200, NULL);
+    if (!ended) (void)phone_down(&c.up);
+    CAPABLE(t, !sdp_lines(c.up.ok->body, "a=ice-lite"), "full ICE (it is ICE-lite)");
+    unsigned at = test_note(t, "of %u candidates it checked %u%s", MANY, crowd->checked,
+                            crowd->checked > PAIRS_MAX ? " or more" : "");
+    GIVEN(t, crowd->checked, "no check came");
+    MUST(t, at, crowd->checked <= PAIRS_MAX, "more than %u pairs are tried", PAIRS_MAX);
+    PASS(t, at);
+}
+
 /* ---- trickled candidates: RFC 8838, 8840 ----------------------------------------------------- */
 
 #define TRICKLE "Supported: trickle-ice\r\nRecv-Info: trickle-ice\r\n"
@@ -344,4 +441,4 @@ AREA(phone_ice, T(NAT_016, "restart", restart), T(NAT_004, "mismatch", mismatch)
      T(NAT_001, "unproved", unproved), T(NAT_018, "conflict", conflict),
      T(NAT_008, "late-check", late_check, .seconds = LATE_MS / 1000),
      T(NAT_005, "after-the-end", after_the_end), T(NAT_006, "old-generation", old_generation),
-     T(NAT_006, "informs", informs));
+     T(NAT_006, "informs", informs), T(NAT_017, "many-pairs", many_pairs));

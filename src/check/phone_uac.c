@@ -5,7 +5,6 @@
 #include "check/phone.h"
 #include "check/tests.h"
 #include "os/socket.h"
-#include <poll.h>
 
 #define DIALLED(t, c, uri)                                                                         \
     do {                                                                                           \
@@ -180,33 +179,52 @@ static void refused_login(struct test *t) {
     PASS(t, proof);
 }
 
+/* A place that a URL names, and that nobody shall visit. */
+struct trap {
+    int fd;
+    char where[80]; /* host:port */
+};
+
+static bool trap_open(struct test *t, struct trap *p, struct addr at) {
+    struct addr here;
+    at.port = 0;
+    if (socket_listen_tcp(&at, &p->fd, &here) != ERR_OK) {
+        test_unclear(t, "no listening socket");
+        return false;
+    }
+    struct buf b = buf_over(p->where, sizeof p->where - 1);
+    addr_put(&b, &here);
+    p->where[b.len] = 0;
+    return true;
+}
+
+/* Who came? Its number in the evidence; 0: nobody. */
+static unsigned trap_close(struct test *t, struct trap *p) {
+    struct addr peer;
+    int visitor;
+    bool came = socket_accept(p->fd, &visitor, &peer) == ERR_OK;
+    socket_close(p->fd);
+    if (!came) return 0;
+    socket_close(visitor);
+    return test_note(t, "somebody connects to %s", p->where);
+}
+
 /* RFC 8898 2.1.1: the URL of a stranger is neither asked nor trusted */
 static void strange_authority(struct test *t) {
     struct dialled c;
-    struct addr here, peer;
-    int fd = -1, visitor;
+    struct trap trap;
     DIALLED(t, &c, NULL);
-    struct addr any = ua_link(c.a)->local;
-    any.port = 0;
-    GIVEN(t, socket_listen_tcp(&any, &fd, &here) == ERR_OK, "no listening socket");
-    unsigned proof = 0, visited = 0;
-    char where[80];
-    struct buf b = buf_over(where, sizeof where - 1);
-    addr_put(&b, &here);
-    where[b.len] = 0;
+    if (!trap_open(t, &trap, ua_link(c.a)->local)) return;
+    unsigned proof = 0;
     ua_reply(c.a, c.in, 401,
              &(struct rep){ .headers = text(t,
                                             "WWW-Authenticate: Bearer realm=\"{realm}\", "
                                             "authz_server=\"https://%s/\"\r\n",
-                                            where) });
+                                            trap.where) });
     struct msg *again = phone_tries_again(&c, &proof);
     ua_reply(c.a, again, 486, NULL);
     phone_dialled_end(&c);
-    if (socket_accept(fd, &visitor, &peer) == ERR_OK) {
-        visited = test_note(t, "somebody connects to https://%s/", where);
-        socket_close(visitor);
-    }
-    socket_close(fd);
+    unsigned visited = trap_close(t, &trap);
     MUST(t, visited, !visited, "the phone asks an authorization server that it doesn't know");
     MUST(t, again ? again->at : 0,
          !again || !slice_istarts(msg_header(again, "Authorization"), SLICE("Bearer")),
@@ -293,6 +311,34 @@ static void rsp_ignored(struct test *t) {
     PASS(t, c.ok->at);
 }
 
+#define PREVIEW_MS 1500
+
+/* RFC 9796 10.9.5: ["vcard",[["version",{},"text","4.0"],["fn",{},"text","Kith"],
+ * ["url",{},"uri","http://where/"]]], as octets that a URI may have */
+static void card_url(struct test *t) {
+    struct up c;
+    struct trap trap;
+    struct ua *a = ua_new(t, WIRE_BEST, NOBODY);
+    OVER(t);
+    if (!trap_open(t, &trap, ua_link(a)->local)) return;
+    const char *card =
+        text(t,
+             "Call-Info: <data:application/json,%%5B%%22vcard%%22,%%5B%%5B%%22version%%22,%%7B%%7D,"
+             "%%22text%%22,%%224.0%%22%%5D,%%5B%%22fn%%22,%%7B%%7D,%%22text%%22,%%22Kith%%22%%5D,"
+             "%%5B%%22url%%22,%%7B%%7D,%%22uri%%22,%%22http://%s/%%22%%5D%%5D%%5D>;"
+             "purpose=jcard\r\n",
+             trap.where);
+    bool up = phone_up(t, &c, &(struct req){ .headers = card });
+    struct msg *bye = up ? ua_wait(c.a, "BYE", PREVIEW_MS) : NULL;
+    ua_reply(a, bye, 200, NULL);
+    struct msg *life = up && !bye ? phone_down(&c) : bye;
+    unsigned visited = trap_close(t, &trap);
+    if (!up) return;
+    GIVEN(t, life, "the phone does not answer any more");
+    MUST(t, visited, !visited, "the URL of the caller's card was followed");
+    PASS(t, life->at);
+}
+
 AREA(phone_uac, T(OUTB_003, "pings", pings, .seconds = 2 * PHONE_FLOW_S + 10),
      T(CORE_014, "two-answers", two_answers), T(CORE_032, "pracks", pracks),
      T(CORE_033, "crossing-update", crossing_update),
@@ -300,4 +346,5 @@ AREA(phone_uac, T(OUTB_003, "pings", pings, .seconds = 2 * PHONE_FLOW_S + 10),
      T(EVENT_005, "notifier-gruu", notifier_gruu), T(AUTH_008, "refused-login", refused_login),
      T(AUTH_011, "strange-authority", strange_authority),
      T(PRIV_010, "anonymity-refused", anonymity_refused), T(TRANS_017, "stays-sips", stays_sips),
-     T(PUSH_002, "kept-apart", push_kept), T(IDENT_014, "rsp-ignored", rsp_ignored));
+     T(PUSH_002, "kept-apart", push_kept), T(IDENT_014, "rsp-ignored", rsp_ignored),
+     T(IDENT_017, "card-url", card_url));

@@ -37,6 +37,7 @@ struct run {
     const char *ca_file, *certificate; /* certificate: ours, with its key; NULL: none */
     unsigned role;                     /* with ROLE_LISTENS when the target comes to us */
     char numbers[2][32];               /* of a PBX: "+49301234" */
+    const char *conference;            /* a URI of the target; NULL: none is known */
     struct phone *phone;
     struct gate *gate;
     bool allow_writes, trust_network, quiet;

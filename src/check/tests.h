@@ -15,6 +15,7 @@
     X(ROLE_SERVER, server_reg)                                                                     \
     X(ROLE_SERVER, server_misc)                                                                    \
     X(ROLE_SERVER, server_load)                                                                    \
+    X(ROLE_SERVER, server_meet)                                                                    \
     X(ROLE_RELAY, relay_turn)                                                                      \
     X(ROLE_PHONE | ROLE_BROWSER, phone_call)                                                       \
     X(ROLE_PHONE | ROLE_BROWSER, phone_core)                                                       \
@@ -23,6 +24,8 @@
     X(ROLE_PHONE | ROLE_BROWSER, phone_dtls)                                                       \
     X(ROLE_PHONE, phone_rtp)                                                                       \
     X(ROLE_PHONE, phone_hands)                                                                     \
+    X(ROLE_PHONE | ROLE_BROWSER, phone_events)                                                     \
+    X(ROLE_PHONE | ROLE_BROWSER, phone_video)                                                      \
     X(ROLE_BROWSER, browser)                                                                       \
     X(ROLE_BROWSER, browser_rate)                                                                  \
     X(ROLE_TRUNK, trunk_pbx)                                                                       \

@@ -14,6 +14,7 @@ import ssl
 import struct
 import time
 
+import fake_meet
 import fake_ws
 from sipmsg import Msg, Uri, params, split, uri_of
 
@@ -75,7 +76,7 @@ class Fake:
         self.used = set()
         self.bindings, self.servers, self.clients = {}, {}, {}
         self.conns, self.nonces, self.tasks, self.closers = set(), {}, set(), []
-        self.subscribed = {}
+        self.meeting = fake_meet.Meeting(self, DOMAIN)
         self.run_id = secrets.token_hex(4)
 
     def bad(self, *tests):
@@ -526,6 +527,8 @@ class Fake:
         if not ours:
             return self.say(s, 200 if self.bad("IPV6-007/bad-address") else 403)
         sender = Uri(uri_of(m.get("From"))).user
+        if uri.user == fake_meet.NAME:
+            return self.known(s, sender) and self.meeting.take(s, sender)
         open_door = self.bad("EVENT-009/presence") and m.method == "SUBSCRIBE"
         if not open_door and not self.known(s, sender):
             return None

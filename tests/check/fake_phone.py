@@ -6,6 +6,7 @@ import random
 import re
 import secrets
 import socket
+from urllib.parse import unquote
 
 from fake_caller import Caller
 from fake_secure import SecureMedia, fingerprint_of
@@ -90,6 +91,7 @@ class FakePhone(Caller):
         while True:
             try:
                 reader, self.writer = await self.connect()
+                writer = self.writer  # that of this flow; a ping without a pong makes a new one
                 break
             except OSError:
                 await asyncio.sleep(0.05)
@@ -114,7 +116,7 @@ class FakePhone(Caller):
                     data = b"" if self.bad("PARSE-002/phone-two") else self.without_pongs(data[size:])
         except (ConnectionError, asyncio.CancelledError):
             pass
-        self.writer.close()
+        writer.close()
 
     def without_pongs(self, data):
         """What stands before the next message; a pong may come right behind one."""
@@ -319,6 +321,32 @@ class FakePhone(Caller):
     def on_subscribe(self, m, _):
         return self.reply(m, 489, [] if self.bad("EVENT-002/phone-event") else [("Allow-Events", "refer")])
 
+    def on_notify(self, m, dialog):
+        """Summaries of voice-mail and documents of conferences; see fake_caller.Caller.do_watch."""
+        package = (m.get("Event") or "").split(";")[0]
+        text = m.body.decode(errors="replace")
+        if package == "message-summary" and self.bad("EVENT-008/summaries"):  # and it needs no subscription
+            return self.reply(m, 400 if re.search(r"\d{10}", text) else 200)
+        if not dialog or "package" not in dialog:
+            return self.reply(m, 481)
+        self.reply(m, 200)
+        found = re.search(r'conference-info .*state="(\w+)" version="(\d+)"', text)
+        if found:
+            self.conference(dialog, found.group(1) == "full", int(found.group(2)))
+        return None
+
+    def conference(self, dialog, full, version):
+        """RFC 4575 4.6."""
+        known = dialog.get("known", -1)
+        old, gap = version <= known, not full and version > known + 1
+        if self.bad("EVENT-014/drops-old"):
+            old = False
+        if old:
+            return
+        dialog["known"] = version
+        if gap and not self.bad("EVENT-014/gaps"):
+            self.ask("SUBSCRIBE", dialog["target"], dialog, [("Event", "conference"), ("Contact", f"<{self.contact}>")])
+
     def on_info(self, m, dialog):
         if dialog and "trickle" in dialog and m.get("Info-Package") == "trickle-ice":
             return self.trickled(m, dialog)
@@ -385,6 +413,11 @@ class FakePhone(Caller):
                 **self.dialog_from(m, self.tag_of(m)), "version": 1, "own": 5}
             self.up = dialog
         self.message = m
+        if "isfocus" in params(m.get("Contact") or "") and not self.bad("EVENT-014/gaps"):
+            self.later(self.watch_focus(uri_of(m.get("Contact"))))
+        card = re.search("http://([^:/]+):([0-9]+)", unquote(m.get("Call-Info") or ""))
+        if card and self.bad("IDENT-017/card-url"):
+            self.later(asyncio.open_connection(card.group(1), int(card.group(2))))
         if "trickle-ice" in (m.get("Recv-Info") or ""):
             headers.append(("Recv-Info", "trickle-ice"))
         body = self.describe(m.body.decode(errors="replace"), dialog)
@@ -437,7 +470,8 @@ class FakePhone(Caller):
             if not self.bad("NAT-003/ice2"):
                 out.append("a=ice-options:ice2")
         for kind, port, profile, formats, lines in media:
-            if kind != "audio":
+            video = kind == "video" and len(media) == 1 and "VP8" in lines and "fingerprint" in lines
+            if kind != "audio" and not video:
                 if not self.bad("CORE-029/m-lines"):
                     out.append(f"m={kind} 0 {profile} {formats}")
                 continue
@@ -449,7 +483,7 @@ class FakePhone(Caller):
             setup = "actpass" if self.bad("MSEC-003/role") else "active"
             ice = self.ice_lines(offer, dialog)
             self.keyed(dialog, offer)
-            out += [f"m=audio {self.secure(dialog).port} {profile} {formats}", f"a=setup:{setup}", self.fingerprint]
+            out += [f"m={kind} {self.secure(dialog).port} {profile} {formats}", f"a=setup:{setup}", self.fingerprint]
             if "sendonly" in lines and not self.bad("SDP-001/sendonly"):
                 out.append("a=recvonly")
             event = re.search(r"a=rtpmap:101 [^\n]*", lines)

@@ -172,7 +172,7 @@ class SecureMedia:
         self.socket.setblocking(False)
         self.port, self.pem = self.socket.getsockname()[1], pem
         self.proved, self.stalled, self.told, self.gone, self.greeted = False, 0, None, False, False
-        self.mine = secrets.token_bytes(4)
+        self.mine, self.key_wanted = secrets.token_bytes(4), True
         asyncio.get_running_loop().add_reader(self.socket, self.readable)
 
     def begin(self, sdp, server, ufrag=""):
@@ -243,6 +243,9 @@ class SecureMedia:
         plain = self.keys and self.keys[1].open_rtcp(data)
         if not plain and self.bad("MSEC-011/plain-bye") and data[9:10] == b"\xcb":
             self.gone = True
+        for kind, test in ((b"\x81\xce\0\2", "MEET-006/pli"), (b"\x84\xce\0\4", "MEET-006/fir")):
+            if plain and kind in plain and not self.bad(test):
+                self.key_wanted = True
         if plain and len(plain) >= 32 and plain[1] == 201 and plain[8:12] == self.mine:
             self.stalled = self.stalled + 1 if self.told == plain[16:20] else 0
             self.told = plain[16:20]
@@ -293,6 +296,9 @@ class SecureMedia:
                 check_at += 5
             if self.ufrag and now() > self.consented + 30 and not self.bad("NAT-007/consent"):
                 break
+            if self.video:  # one packet each: the descriptor of VP8, and the bit that a key frame lacks
+                payload = b"\x10" + bytes([not self.key_wanted]) + payload[2:]
+                self.key_wanted = False
             if not self.gone and (self.stalled < 5 or self.bad("WEB-008/media-timeout")):
                 self.put(self.keys[0].seal(head + payload, i >> 16))
             if i % 10 == 9:

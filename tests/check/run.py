@@ -23,6 +23,7 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 import fake  # noqa: E402
 import fake_browser  # noqa: E402
+import fake_meet  # noqa: E402
 import fake_phone  # noqa: E402
 import fake_relay  # noqa: E402
 import fake_trunk  # noqa: E402
@@ -87,6 +88,8 @@ async def check(kith, cert, directory, role, broken, tests):
             args += ["--numbers", ",".join(fake_trunk.NUMBERS)]
         if f.bad("TRUNK-006/secure"):
             args[3] = f"sip:127.0.0.1:{f.ports['TCP']};transport=tcp"
+        if role == "server":
+            args += ["--conference", f"sip:{fake_meet.NAME}@{fake.DOMAIN}"]
         if "TLS6" in f.ports:
             args += ["--also", f"[::1]:{f.ports['TLS6']}"]
     args += ["--row", ",".join(tests)]
