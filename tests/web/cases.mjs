@@ -1,6 +1,5 @@
 // One function a case. Each gets the world: signed-in alice (desk), bob (phone size), carol (desk, dark), all idle.
-import fs from "node:fs";
-import { AXE, foreignPage, LIMIT_MS, need, Person, until } from "./rig.mjs";
+import { accessible, foreignPage, LIMIT_MS, need, Person, until } from "./rig.mjs";
 
 async function videoCall(w) {
   await w.alice.call(w.bob, true);
@@ -26,17 +25,6 @@ async function safetyCode(person) {
   return code;
 }
 
-/** axe finds nothing; the rules of WCAG 2.2 AA and best practice. */
-async function accessible(person, where) {
-  // The page's own policy forbids inline scripts; CDP's evaluation is outside of it.
-  await person.page.evaluate(fs.readFileSync(AXE, "utf8"));
-  const found = await person.page.evaluate(async () => {
-    const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
-    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 2).join(" | ")}`);
-  });
-  need(found.length === 0, `${where}: ${found.join("; ")}`);
-}
-
 export const cases = {
   async sign_in_again_with_one_tap(w) {
     const { carol } = w;
@@ -51,7 +39,7 @@ export const cases = {
     await w.alice.call(w.bob, true);
     await w.bob.see("Alice Brandt is calling");
     await w.shot(w.bob, "incoming-phone");
-    await accessible(w.bob, "incoming call");
+    await w.bob.accessible("incoming call");
     await w.bob.answer(true);
     await Promise.all([w.alice.up(), w.bob.up()]);
     const [a, b] = await Promise.all([w.alice.sees(), w.bob.sees()]);
@@ -62,7 +50,7 @@ export const cases = {
     await w.alice.page.locator(".row", { hasText: "Bob Miller" }).getByText("in a call with you").waitFor();
     await w.shot(w.alice, "call-desk");
     await w.shot(w.bob, "call-phone");
-    await accessible(w.alice, "call");
+    await w.alice.accessible("call");
     await hangUp(w.alice, w.bob);
     await w.alice.see("Call ended");
   },
@@ -143,7 +131,7 @@ export const cases = {
     await w.alice.see("Yes, ten suits me.");
     await w.alice.page.locator(".avatar .dot").first().waitFor();
     await w.shot(w.alice, "messages-desk");
-    await accessible(w.alice, "messages");
+    await w.alice.accessible("messages");
     await w.alice.page.locator(".row-main", { hasText: "Dave Okafor" }).click();
     await w.alice.page.getByLabel("Message to Dave Okafor").fill("Are you there?");
     await w.alice.page.keyboard.press("Enter");
@@ -229,6 +217,7 @@ export const cases = {
     w.alice.page = tabs[0];
     await Promise.all(tabs.map((t) => t.locator(".incoming").waitFor({ state: "detached" })));
     await w.alice.see("The sound of this call is in another tab", tabs[2]);
+    await accessible(tabs[2], "a tab that looks");
     await w.alice.button("Hang up", tabs[4]).click();
     await w.bob.see("Alice Brandt hung up");
     await tabs[0].close();
@@ -258,44 +247,68 @@ export const cases = {
       await w.carol.hears();
       await page.getByText("Encrypted between you and").waitFor();
       await w.shot({ page }, "click-to-call");
+      await accessible(page, "the visitor's panel");
       await w.carol.button("Hang up").click();
       await page.getByText("hung up").waitFor();
+      await w.carol.button("Recent").click();
+      await w.carol.see("Ann Visitor");
+      await w.carol.accessible("a guest among the calls");
       await visitor.close();
     } finally {
       shop.close();
     }
   },
 
+  /** A whole call at both ends without a mouse. */
   async by_keyboard_alone(w) {
-    const { page } = w.alice;
-    await page.getByLabel("Name, number or address").focus();
-    await page.keyboard.type("Bob");
-    await page.keyboard.press("Enter");
-    await w.bob.see("Alice Brandt is calling");
-    await w.bob.answer();
-    await w.alice.up();
-    const reached = new Set();
-    for (let i = 0; i < 30; i++) {
-      await page.keyboard.press("Tab");
-      reached.add(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? ""));
-    }
-    for (const name of ["Mute", "Camera on", "Hold", "Keypad", "Transfer", "Hang up"]) {
-      need(reached.has(name), `the keyboard does not reach ${name}`);
-    }
-    await page.getByRole("button", { name: "Hang up" }).focus();
-    await page.keyboard.press("Enter");
-    await w.bob.see("Alice Brandt hung up");
+    const { alice, bob, carol } = w;
+    await alice.press("Name, number or address", "B");
+    await alice.page.keyboard.type("ob");
+    await alice.page.keyboard.press("Enter");
+    await bob.see("Alice Brandt is calling");
+    await bob.press("Answer");
+    await Promise.all([alice.up(), bob.up()]);
+    await alice.press("Mute", "Space");
+    await alice.see("You are muted");
+    await alice.press("Unmute", "Space");
+    await alice.press("Camera on");
+    await bob.sees();
+    await alice.press("Camera off");
+    await alice.press("Keypad");
+    await alice.press("Key 5");
+    await alice.page.keyboard.press("7");
+    await until(() => alice.page.evaluate(() => document.querySelector(".keypad output").textContent === "57"), "the keys are not taken");
+    await alice.accessible("keypad");
+    await alice.page.keyboard.press("Escape");
+    await alice.page.locator(".keypad").waitFor({ state: "detached" });
+    await alice.press("Hold");
+    await bob.see("Alice Brandt put you on hold");
+    await alice.accessible("on hold");
+    await alice.press("Resume");
+    await bob.page.locator("time.duration").waitFor();
+    await alice.press("Encrypted between you and Bob Miller");
+    await alice.see("Safety number");
+    await alice.page.keyboard.press("Enter");
+    await alice.press("Transfer");
+    await alice.accessible("transfer");
+    await alice.page.keyboard.type(carol.address);
+    await alice.page.keyboard.press("Enter");
+    await carol.see("Bob Miller is calling");
+    await carol.press("Answer");
+    await Promise.all([carol.up(), bob.up()]);
+    await bob.press("Hang up");
+    await carol.see("Bob Miller hung up");
   },
 
   async every_screen_is_accessible(w) {
     for (const person of [w.alice, w.bob, w.carol]) {
       await person.button("People").click();
-      await accessible(person, `${person.user}: people`);
+      await person.accessible("people");
       await person.button("Recent").click();
-      await accessible(person, `${person.user}: recent`);
+      await person.accessible("recent");
       await person.button("Settings").click();
       await person.see("Your devices");
-      await accessible(person, `${person.user}: settings`);
+      await person.accessible("settings");
     }
     await w.shot(w.carol, "settings-dark");
     await w.bob.button("People").click();
@@ -304,4 +317,4 @@ export const cases = {
   },
 };
 
-export const accessibleDoor = (person) => person.see("You are invited as").then(() => accessible(person, "invitation"));
+export const accessibleDoor = (person) => person.see("You are invited as").then(() => person.accessible("invitation"));

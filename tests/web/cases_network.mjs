@@ -47,7 +47,7 @@ export const cases = {
       cut(dead, "meta l4proto udp drop", SILENT_SIGNALLING);
       await Promise.all([w.alice, w.bob].map(async (p) => {
         await p.see("Connection lost, reconnecting…");
-        await line(p, "offline");
+        await Promise.all([line(p, "offline"), p.accessible("reconnecting")]);
       }));
       cut(dead);
       await Promise.all([w.alice, w.bob].map(async (p) => {

@@ -19,7 +19,7 @@ const HERE = path.dirname(fileURLToPath(import.meta.url));
 export const ROOT = path.join(HERE, "../..");
 const require = createRequire(path.join(ROOT, "web/package.json"));
 const { chromium, firefox } = require("playwright-core");
-export const AXE = require.resolve("axe-core/axe.min.js");
+const AXE = require.resolve("axe-core/axe.min.js");
 export const LIMIT_MS = 30_000;
 
 export class Failure extends Error {}
@@ -137,8 +137,8 @@ export function startServer(kind, binary, people) {
 
 /** A page of somebody else, on an origin of its own, with the click-to-call snippet. */
 export async function foreignPage(server, to) {
-  const html = `<!doctype html><html lang="en"><title>Shop</title><h1>Shop</h1>
-<script type="module" src="${server.base}/kith-call.js"></script><kith-call to="${to}" label="Talk to sales" name="Ann Visitor"></kith-call>`;
+  const html = `<!doctype html><html lang="en"><title>Shop</title><main><h1>Shop</h1>
+<script type="module" src="${server.base}/kith-call.js"></script><kith-call to="${to}" label="Talk to sales" name="Ann Visitor"></kith-call></main>`;
   const show = (_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end(html);
   const site = server.tls ? https.createServer(server.tls, show) : http.createServer(show);
   await new Promise((done) => site.listen(0, "127.0.0.1", done));
@@ -174,6 +174,17 @@ export class Phones {
     this.child.stdin.end();
     return new Promise((done) => this.child.on("close", done));
   }
+}
+
+/** axe finds nothing; the rules of WCAG 2.2 AA and best practice. */
+export async function accessible(page, where) {
+  // The page's own policy forbids inline scripts; CDP's evaluation is outside of it.
+  await page.evaluate(fs.readFileSync(AXE, "utf8"));
+  const found = await page.evaluate(async () => {
+    const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+    return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 120)).slice(0, 2).join(" | ")}`);
+  });
+  need(found.length === 0, `${where}: ${found.join("; ")}`);
 }
 
 // ---- the browser ----
@@ -300,6 +311,20 @@ export class Person {
 
   see(text, page = this.page) {
     return page.getByText(text).first().waitFor();
+  }
+
+  accessible(where) {
+    return accessible(this.page, `${this.user}: ${where}`);
+  }
+
+  /** By keyboard alone: Tab until the control of that name has the focus, then that key. */
+  async press(name, key = "Enter") {
+    const at = () => this.page.evaluate(() => document.activeElement?.getAttribute("aria-label") || document.activeElement?.textContent.trim() || "");
+    for (let i = 0; (await at()) !== name; i++) {
+      need(i < 60, `the keyboard does not reach ${name}`);
+      await this.page.keyboard.press("Tab");
+    }
+    await this.page.keyboard.press(key);
   }
 
   /** Back to a page without a call, whatever a test left behind. */
