@@ -37,12 +37,19 @@ struct thing { /* a device */
     char bytes[]; /* name, why */
 };
 
+struct names { /* hashes of all names of one person, the user's first */
+    uint64_t hash[ACCOUNT_ALIASES_MAX + 1];
+    unsigned count;
+};
 struct accounts {
     struct slots people, things;
     struct lock writer;
     struct hash_key key;
     const uint8_t *seal_key;
     uint32_t last_id, last_device_id, last_stamp; /* under `writer` */
+    /* While the table is loaded: the last one put, which nobody can find yet (accounts_put). */
+    struct person *waiting;
+    struct names waiting_names;
     /* Opened where there is nothing to open; really sealed, so that the work is the same. */
     uint8_t decoy[STORE_SEALED_HA1_BYTES], decoy_md5[SEALED_MD5];
 };
@@ -108,18 +115,16 @@ static bool name_hash(const struct accounts *a, slice user, slice domain, uint64
     return true;
 }
 
-/* Calls for each name of the account, user first; how many indexes hold it. */
-static unsigned person_hashes(const struct accounts *a, const struct person *p,
-                              uint64_t out[static ACCOUNT_ALIASES_MAX + 1]) {
-    unsigned n = 0;
-    bool fits = name_hash(a, person_user(p), person_domain(p), &out[n++]);
+static void person_names(const struct accounts *a, const struct person *p, struct names *out) {
+    out->count = 0;
+    bool fits = name_hash(a, person_user(p), person_domain(p), &out->hash[out->count++]);
     ASSERT(fits);
     slice rest = person_aliases(p), alias;
     while (slice_split(&rest, ',', &alias)) {
-        fits = n <= ACCOUNT_ALIASES_MAX && name_hash(a, alias, person_domain(p), &out[n++]);
+        fits = out->count <= ACCOUNT_ALIASES_MAX &&
+               name_hash(a, alias, person_domain(p), &out->hash[out->count++]);
         ASSERT(fits);
     }
-    return n;
 }
 
 /* ---- finding ---- */
@@ -153,9 +158,8 @@ static struct thing *thing_open(struct accounts *a, uint32_t id, uint32_t *out_s
     return NULL;
 }
 
-enum err accounts_find(struct accounts *a, slice user, slice domain, struct account *out) {
-    uint64_t hash;
-    if (!name_hash(a, user, domain, &hash)) return ERR_MISSING;
+static enum err find_hashed(struct accounts *a, uint64_t hash, slice user, slice domain,
+                            struct account *out) {
     uint32_t slots[SLOTS_CANDIDATES];
     unsigned n = slots_candidates(&a->people, BY_NAME, hash, slots, ARRAY_LEN(slots));
     for (unsigned i = 0; i < n; i++) {
@@ -166,6 +170,12 @@ enum err accounts_find(struct accounts *a, slice user, slice domain, struct acco
         if (found) return ERR_OK;
     }
     return ERR_MISSING;
+}
+
+enum err accounts_find(struct accounts *a, slice user, slice domain, struct account *out) {
+    uint64_t hash;
+    if (!name_hash(a, user, domain, &hash)) return ERR_MISSING;
+    return find_hashed(a, hash, user, domain, out);
 }
 
 enum err accounts_by_id(struct accounts *a, uint32_t id, struct account *out) {
@@ -386,44 +396,41 @@ static bool same_proof(const struct person *x, const struct person *y) {
            slice_eq(person_sha512_256(x), person_sha512_256(y));
 }
 
-static bool name_is_taken(struct accounts *a, uint32_t id, slice user, slice domain) {
+static bool any_name_taken(struct accounts *a, const struct person *p, const struct names *n) {
     struct account other;
-    return accounts_find(a, user, domain, &other) == ERR_OK && other.id != id;
-}
-
-static bool any_name_taken(struct accounts *a, const struct person *p) {
-    if (name_is_taken(a, p->id, person_user(p), person_domain(p))) return true;
-    slice rest = person_aliases(p), alias;
-    while (slice_split(&rest, ',', &alias))
-        if (name_is_taken(a, p->id, alias, person_domain(p))) return true;
+    slice rest = person_aliases(p), name = person_user(p);
+    for (unsigned i = 0; i < n->count; i++) {
+        if (i) (void)slice_split(&rest, ',', &name);
+        if (find_hashed(a, n->hash[i], name, person_domain(p), &other) == ERR_OK &&
+            other.id != p->id)
+            return true;
+    }
     return false;
 }
 
 static void names_unindex(struct accounts *a, const struct person *p, uint32_t slot) {
-    uint64_t hashes[ACCOUNT_ALIASES_MAX + 1];
-    unsigned n = person_hashes(a, p, hashes);
-    for (unsigned i = 0; i < n; i++) slots_unindex(&a->people, BY_NAME, hashes[i], slot);
+    struct names n;
+    person_names(a, p, &n);
+    for (unsigned i = 0; i < n.count; i++) slots_unindex(&a->people, BY_NAME, n.hash[i], slot);
 }
 
-static enum err names_index(struct accounts *a, const struct person *p, uint32_t slot) {
-    uint64_t hashes[ACCOUNT_ALIASES_MAX + 1];
-    unsigned n = person_hashes(a, p, hashes);
-    for (unsigned i = 0; i < n; i++) {
-        enum err e = slots_index(&a->people, BY_NAME, hashes[i], slot);
+static enum err names_index(struct accounts *a, const struct names *n, uint32_t slot) {
+    for (unsigned i = 0; i < n->count; i++) {
+        enum err e = slots_index(&a->people, BY_NAME, n->hash[i], slot);
         if (!e) continue;
-        while (i-- > 0) slots_unindex(&a->people, BY_NAME, hashes[i], slot);
+        while (i-- > 0) slots_unindex(&a->people, BY_NAME, n->hash[i], slot);
         return e;
     }
     return ERR_OK;
 }
 
-static enum err person_insert(struct accounts *a, struct person *p) {
+static enum err person_insert(struct accounts *a, struct person *p, const struct names *n) {
     uint32_t slot;
     enum err e = slots_add(&a->people, p, &slot);
     if (e) return e;
     e = slots_index(&a->people, BY_ID, hash_spread(p->id), slot);
     if (!e) {
-        e = names_index(a, p, slot);
+        e = names_index(a, n, slot);
         if (e) slots_unindex(&a->people, BY_ID, hash_spread(p->id), slot);
     }
     if (e) (void)slots_take(&a->people, slot);
@@ -431,20 +438,14 @@ static enum err person_insert(struct accounts *a, struct person *p) {
 }
 
 /* Under `writer`, so `old` cannot go away though its shard is not locked. */
-static enum err person_replace(struct accounts *a, struct person *p, uint32_t slot) {
-    enum err e = names_index(a, p, slot);
+static enum err person_replace(struct accounts *a, struct person *p, const struct names *n,
+                               uint32_t slot) {
+    enum err e = names_index(a, n, slot);
     if (e) return e;
     struct person *old = slots_swap(&a->people, slot, p);
     names_unindex(a, old, slot);
     mem_free(old);
     return ERR_OK;
-}
-
-/* A start puts a million: their indexes lie far apart in memory, which is most of the time. */
-static void prefetch_indexes(struct accounts *a, const struct account_row *row) {
-    uint64_t name;
-    slots_prefetch(&a->people, BY_ID, hash_spread(row->id));
-    if (name_hash(a, row->user, row->domain, &name)) slots_prefetch(&a->people, BY_NAME, name);
 }
 
 /* The caller holds `writer`. Ids above the last one are new, as all are that a start puts. */
@@ -455,36 +456,58 @@ static const struct person *person_former(struct accounts *a, uint32_t id, uint3
     return p;
 }
 
+/* Into the table; the caller holds `writer`. On an error the person is gone. */
+static enum err person_enter(struct accounts *a, struct person *p, const struct names *n) {
+    uint32_t slot = SLOT_NONE;
+    const struct person *old = person_former(a, p->id, &slot);
+    p->stamp = old && same_proof(old, p) ? old->stamp : ++a->last_stamp;
+    enum err e = ERR_EXISTS;
+    if (!any_name_taken(a, p, n)) e = old ? person_replace(a, p, n, slot) : person_insert(a, p, n);
+    if (!e && p->id > a->last_id) a->last_id = p->id;
+    if (e) mem_free(p);
+    return e;
+}
+
+/* Who waits enters. The caller holds `writer`. */
+static enum err waiting_enter(struct accounts *a) {
+    struct person *p = a->waiting;
+    a->waiting = NULL;
+    return p ? person_enter(a, p, &a->waiting_names) : ERR_OK;
+}
+
 void accounts_loading(struct accounts *a, uint32_t count) {
     slots_reserve(&a->people, BY_ID, count);
     slots_reserve(&a->people, BY_NAME, count);
     a->people.is_private = a->things.is_private = true;
 }
 
-void accounts_loaded(struct accounts *a) {
+enum err accounts_loaded(struct accounts *a) {
+    enum err e = waiting_enter(a);
     a->people.is_private = a->things.is_private = false;
+    return e;
+}
+
+/* A start puts a million, whose places in the indexes lie far apart in memory: they come while the
+ * store reads the next row. So each waits for its successor. */
+static enum err put_later(struct accounts *a, struct person *p, const struct names *n) {
+    slots_prefetch(&a->people, BY_ID, hash_spread(p->id));
+    for (unsigned i = 0; i < n->count; i++) slots_prefetch(&a->people, BY_NAME, n->hash[i]);
+    enum err e = waiting_enter(a);
+    a->waiting = p;
+    a->waiting_names.count = n->count;
+    memcpy(a->waiting_names.hash, n->hash, n->count * sizeof n->hash[0]);
+    return e;
 }
 
 enum err accounts_put(struct accounts *a, const struct account_row *row) {
-    lock_take(&a->writer);
-    prefetch_indexes(a, row);
     struct person *p;
+    struct names n;
     enum err e = person_new(row, &p);
-    if (e) {
-        lock_give(&a->writer);
-        return e;
-    }
-    uint32_t slot = SLOT_NONE;
-    const struct person *old = person_former(a, p->id, &slot);
-    p->stamp = old && same_proof(old, p) ? old->stamp : ++a->last_stamp;
-    if (any_name_taken(a, p)) {
-        e = ERR_EXISTS;
-    } else {
-        e = old ? person_replace(a, p, slot) : person_insert(a, p);
-    }
-    if (!e && p->id > a->last_id) a->last_id = p->id;
+    if (e) return e;
+    lock_take(&a->writer);
+    person_names(a, p, &n);
+    e = a->people.is_private ? put_later(a, p, &n) : person_enter(a, p, &n);
     lock_give(&a->writer);
-    if (e) mem_free(p);
     return e;
 }
 
@@ -604,7 +627,8 @@ enum err accounts_put_device(struct accounts *a, const struct device_row *row) {
     uint32_t slot = SLOT_NONE;
     const struct thing *old = thing_open(a, t->id, &slot);
     if (old) slots_close(&a->things, slot);
-    e = thing_may_enter(a, t, !old);
+    e = waiting_enter(a); /* it may be his */
+    if (!e) e = thing_may_enter(a, t, !old);
     if (!e && old && !same_thing(old, t)) e = ERR_EXISTS;
     if (!e && old) {
         mem_free(slots_swap(&a->things, slot, t));
@@ -742,6 +766,7 @@ struct accounts *accounts_new(uint32_t accounts_max, const struct hash_key *key,
 
 void accounts_free(struct accounts *a) {
     if (!a) return;
+    mem_free(a->waiting);
     for (uint32_t slot = 0; slot < slots_high(&a->people); slot++)
         mem_free(slots_take(&a->people, slot));
     for (uint32_t slot = 0; slot < slots_high(&a->things); slot++)

@@ -49,9 +49,10 @@ NODISCARD struct accounts *accounts_new(uint32_t accounts_max, const struct hash
 void accounts_free(struct accounts *a);
 
 /* About so many are to come, and until accounts_loaded this thread alone knows the table: it is
- * made in one piece, and takes no locks. A number too high costs memory only. */
+ * made in one piece, and takes no locks. A number too high costs memory only. What is wrong with
+ * an account is told by the next call then, accounts_loaded for the last one. */
 void accounts_loading(struct accounts *a, uint32_t count);
-void accounts_loaded(struct accounts *a);
+NODISCARD enum err accounts_loaded(struct accounts *a);
 
 /* Insert or replace by id; on any error nothing has changed. EXISTS: another account has this name
  * or one of the aliases. BAD: id 0, an empty name, sealed values of a wrong length. LIMIT: longer

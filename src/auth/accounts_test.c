@@ -3,6 +3,7 @@
 #include "auth/accounts.h"
 #include "auth/digest.h"
 #include "auth/secret.h"
+#include "base/mem.h"
 #include "crypto/crypto.h"
 #include <pthread.h>
 
@@ -462,6 +463,42 @@ static enum err oom_run(void *ctx) {
     accounts_free(a);
     return e;
 }
+/* A start: each enters with its successor, or with the first device, or at the end. */
+static void loads_a_store(void **state) {
+    (void)state;
+    for (int n = 0; n < 3; n++) {
+        int64_t before = mem_live();
+        struct accounts *a = accounts_new(100, &key, seal_key);
+        assert_non_null(a);
+        accounts_loading(a, 3);
+        put(a, row(1, "alice", "100"));
+        put(a, row(2, "bob", ""));
+        if (n == 0) { /* two of one name: whoever comes second is refused, a call later */
+            put(a, row(3, "100", ""));
+            struct account_row carol = row(4, "carol", "");
+            assert_err(accounts_put(a, &carol), ERR_EXISTS);
+        } else if (n == 1) { /* the last one */
+            put(a, row(3, "carol", "alice"));
+            assert_err(accounts_loaded(a), ERR_EXISTS);
+            assert_int_equal(accounts_count(a), 2);
+        } else {
+            struct device_row d = legacy(9, 2), nobodys = legacy(8, 3);
+            assert_ok(accounts_put_device(a, &d));
+            assert_err(accounts_put_device(a, &nobodys), ERR_MISSING);
+            put(a, row(3, "carol", "200"));
+            assert_ok(accounts_loaded(a));
+            assert_int_equal(accounts_count(a), 3);
+            assert_int_equal(found(a, "100", "example.org"), 1);
+            assert_int_equal(found(a, "bob", "example.org"), 2);
+            assert_int_equal(found(a, "200", "example.org"), 3);
+            put(a, row(4, "dave", "")); /* at once again */
+            assert_int_equal(found(a, "dave", "example.org"), 4);
+        }
+        accounts_free(a); /* with who still waits */
+        assert_int_equal(mem_live(), before);
+    }
+}
+
 static void memory_runs_short(void **state) {
     (void)state;
     assert_true(unit_oom(oom_run) > 10);
@@ -488,6 +525,7 @@ int main(void) {
         cmocka_unit_test(walks_all),
         cmocka_unit_test(agrees_with_a_plain_array),
         cmocka_unit_test(readers_always_find_what_stays),
+        cmocka_unit_test(loads_a_store),
         cmocka_unit_test(memory_runs_short),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -406,7 +406,8 @@ enum err node_new(const struct node_config *config, struct store *store, struct 
                                                         .on_device = node_on_device,
                                                         .on_binding = node_on_binding,
                                                         .on_size = node_on_size });
-        accounts_loaded(n->accounts);
+        enum err last = accounts_loaded(n->accounts);
+        if (err == ERR_OK) err = last;
         mem_step(MEM_STEP);
     }
     if (err != ERR_OK) {

@@ -221,9 +221,11 @@ void location_reserve(struct location *l, uint32_t accounts) {
     each += each / 16; /* hashes spread evenly, but not exactly */
     for (unsigned i = 0; i < LOCATION_SHARDS; i++) {
         struct shard *s = &l->shards[i];
+        lock_take(&s->lock);
         uint32_t mask = s->mask;
         while (!has_room(mask, each)) mask = mask * 2 + 1;
         if (mask > s->mask) (void)shard_grow(s, mask); /* else it grows when it must */
+        lock_give(&s->lock);
     }
 }
 

@@ -37,7 +37,8 @@ struct binding { /* a copy for routing */
 NODISCARD struct location *location_new(uint32_t bindings_max, const struct hash_key *key,
                                         uint32_t run);
 void location_free(struct location *l);
-/* At start: about so many accounts have bindings. A guess too high costs memory only. */
+/* At start: about so many accounts have bindings. A guess too high costs memory only. Others may be
+ * loading some meanwhile. */
 void location_reserve(struct location *l, uint32_t accounts);
 /* At start: a stored row. Expired ones are MISSING (2 s of grace: architecture.md section 4). */
 NODISCARD enum err location_load(struct location *l, const struct binding_row *row, wall_t now);

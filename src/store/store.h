@@ -111,8 +111,8 @@ struct store_change {
 
 /* Streaming at start: called once per row; slices live until the callback returns. A callback
  * that returns an error ends the load with it. A backend that may write may read with two threads:
- * on_binding is then called while on_account and on_device are called; these two never at the same
- * time. on_size comes first, from those who know: so many accounts will follow. */
+ * on_binding is then called while the others are; these never at the same time. on_size comes
+ * before the first account, from those who know: so many will follow. */
 struct store_reader {
     void *ctx;
     enum err (*on_account)(void *ctx, const struct account_row *row);
