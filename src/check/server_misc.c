@@ -62,6 +62,33 @@ static void history(struct test *t) {
     PASS(t, in->at);
 }
 
+/* The INVITE ends, refused by b. */
+static void refused(struct ua *a, struct ua *b, const struct msg *in) {
+    ua_reply(b, in, 486, NULL);
+    ua_ack(a, in ? ua_wait(a, "final INVITE", 4000) : NULL);
+}
+
+#define IDENTITY(ppt)                                                                              \
+    "Identity: e30.e30.c2ln;info=<https://cert.invalid/a.cer>;alg=ES256;ppt=\"" ppt "\"\r\n"
+
+/* RFC 8224 6.2 step 1. A verifier is known by what it says to a signature without sense. */
+static void unknown_ppt(struct test *t) {
+    struct ua *b = ua_registered(t, 1), *a = ua_registered(t, 0);
+    struct msg *r = ua_ask(
+        a, &(struct req){ .method = "INVITE", .headers = IDENTITY("shaken"), .body = sdp_offer });
+    struct msg *in = ua_wait(b, "INVITE", 0);
+    refused(a, b, in);
+    CAPABLE(t, r && !in && r->status >= 436 && r->status <= 438,
+            "verification of Identity (one without sense is let through)");
+    refused(a, b, call_between(a, b, NULL));
+    in = must_reach(
+        a, b,
+        &(struct req){ .method = "INVITE", .headers = IDENTITY("x-kith-none"), .body = sdp_offer });
+    refused(a, b, in);
+    OVER(t);
+    PASS(t, in->at);
+}
+
 /* ---- media policy ------------------------------------------------------------------------- */
 
 #define SDP(media)                                                                                 \
@@ -380,6 +407,7 @@ static void stun_fingerprint(struct test *t) {
 AREA(server_misc, T(PRIV_002, "none", privacy_none, .accounts = 2),
      T(PRIV_003, "spoofed", asserted_by_liar, .accounts = 2),
      T(PRIV_004, "id", identity_withheld, .accounts = 2),
+     T(IDENT_003, "unknown-ppt", unknown_ppt, .accounts = 2),
      T(PRIV_007, "entry", history, .accounts = 2),
      T(PRIV_011, "preferred", preferred_removed, .accounts = 2),
      T(MSEC_001, "plain-rtp", plain_rtp, .accounts = 2),

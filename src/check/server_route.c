@@ -1,6 +1,8 @@
 /* check/server_route.c - what a proxy does to a request on its way: RFC 3261 16, 18, 19, RFC 3581,
  * RFC 4028 8, RFC 5630, RFC 5626. */
+#include "check/link.h"
 #include "check/tests.h"
+#include "os/socket.h"
 
 #define MESSAGE .method = "MESSAGE", .uri = "sip:{peer}", .type = "text/plain", .body = "hello"
 
@@ -254,7 +256,39 @@ static void bad_address(struct test *t) {
     PASS(t, r->at);
 }
 
-AREA(server_route, T(ROUTE_001, "lowered", forwards_lowered, .accounts = 2),
+/* RFC 3261 18.1.1: it would be over 1300 bytes on the way to a phone that speaks UDP, and that has
+ * a TCP port of the same number. */
+static void large(struct test *t) {
+    struct ua *b = ua_new(t, WIRE_UDP, 1), *a = ua_registered(t, 0);
+    GIVEN(t, ua_register(b, NULL), "no registration over UDP");
+    struct addr here, from;
+    int fd = -1, visitor = -1;
+    GIVEN(t, socket_listen_tcp(&ua_link(b)->local, &fd, &here) == ERR_OK, "the TCP port is taken");
+    ua_reply(b, ask_through(a, b, &(struct req){ .method = "MESSAGE", .body = "small" }), 200,
+             NULL);
+    char pad[1401] = "";
+    memset(pad, 'x', sizeof pad - 1);
+    send_logged_in(a, &(struct req){ .method = "INVITE",
+                                     .headers = text(t, "X-Kith: %s\r\n", pad),
+                                     .body = sdp_offer });
+    struct msg *in = NULL;
+    bool came = false;
+    for (int64_t until = ua_until(a, 4000); !in && !came && clock_ms() < until && !t->verdict;) {
+        in = ua_wait(b, "INVITE", 50);
+        came = socket_accept(fd, &visitor, &from) == ERR_OK;
+    }
+    unsigned at = came ? test_note(t, "the target connects to the phone over TCP") : 0;
+    ua_reply(b, in, 486, NULL);
+    ua_cancel(a);
+    if (came) socket_close(visitor);
+    socket_close(fd);
+    MUST(t, in ? in->at : 0, !in, "a request of %zu bytes came over UDP", in ? in->raw.len : 0);
+    GIVEN(t, came, "it came over neither UDP nor TCP");
+    PASS(t, at);
+}
+
+AREA(server_route, T(TRANS_002, "large", large, .accounts = 2, .needs = NEEDS_UDP),
+     T(ROUTE_001, "lowered", forwards_lowered, .accounts = 2),
      T(ROUTE_001, "added", forwards_added, .accounts = 2),
      T(ROUTE_002, "record-route", record_route, .accounts = 2),
      T(ROUTE_002, "leads-back", route_leads_back, .accounts = 2),

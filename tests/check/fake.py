@@ -737,6 +737,9 @@ class Fake:
     def to_person(self, s, uri):
         m = s.request
         mine = list(self.bindings.get(uri.user, []))
+        for v in m.lines("Identity"):  # no signature is right here
+            if "shaken" in v or self.bad("IDENT-003/unknown-ppt"):
+                return self.say(s, 438)
         if self.bad("PARSE-006/escaped") and "%" in m.uri:
             return self.say(s, 404)
         if self.bad("PARSE-006/escaped-twice") and uri.user not in self.people:
@@ -854,13 +857,26 @@ class Fake:
         c.breadth = breadth
         s.branches.append(c)
         self.clients[branch] = c
-        if not (self.bad("ROUTE-006/unknown-method") and m.method == "KITHTEST"):
+        large = conn.kind == "UDP" and len(m.bytes()) > 1300 and not self.bad("TRANS-002/large")
+        if large:
+            self.later(self.over_tcp(conn.peer, m))
+        elif not (self.bad("ROUTE-006/unknown-method") and m.method == "KITHTEST"):
             conn.send(m.bytes())
         if self.bad("ROUTE-006/unknown-method") and m.method == "KITHTEST":
             self.say(s, 405, [("Allow", ALLOW)])
         repeats = "TXN-001/udp-invite" if m.method == "INVITE" else "TXN-003/udp-request"
-        if conn.kind == "UDP" and not self.bad(repeats):
+        if conn.kind == "UDP" and not large and not self.bad(repeats):
             self.later(self.retransmit(c))
+
+    async def over_tcp(self, peer, m):
+        """RFC 3261 18.1.1."""
+        m.set("Via", [m.values("Via")[0].replace("/UDP ", "/TCP ")] + m.values("Via")[1:], first=True)
+        try:
+            _, writer = await asyncio.open_connection(*peer)
+            writer.write(m.bytes())
+            await writer.drain()
+        except OSError:
+            pass
 
     def spoil(self, m, original):
         """Small breakages of what is forwarded."""
