@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reports of `kith check` side by side, as a Markdown table: requirements passed of those judged.
 
-  tests/check/table.py NAME=REPORT.json ...
+  tests/check/table.py NAME=REPORT.json[,ANOTHER.json] ...
 """
 import json
 import pathlib
@@ -13,8 +13,12 @@ for line in (ROOT / "profile/out/rows.tsv").read_text().splitlines():
     if not line.startswith("#"):
         row, area, level = line.split("\t")[:3]
         areas.setdefault(area, []).append((row, level))
-reports = [(a.split("=")[0], json.loads(pathlib.Path(a.split("=")[1]).read_text())["rows"])
-           for a in sys.argv[1:]]
+reports = []
+for name, _, files in (a.partition("=") for a in sys.argv[1:]):
+    rows = {}
+    for file in files.split(","):
+        rows.update(json.loads(pathlib.Path(file).read_text())["rows"])
+    reports.append((name, rows))
 
 
 def cell(rows, chosen):
