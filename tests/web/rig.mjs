@@ -137,7 +137,9 @@ export function startServer(kind, binary, people) {
 
 /** A page of somebody else, on an origin of its own, with the click-to-call snippet. */
 export async function foreignPage(server, to) {
-  const html = `<!doctype html><html lang="en"><title>Shop</title><main><h1>Shop</h1>
+  const html = `<!doctype html><html lang="en"><title>Shop</title><style>body { font: 17px/1.6 sans-serif; color: #2b2622; background: #f6f1e7; margin: 3rem 4rem }
+main { max-width: 34rem } h1 { font-size: 2.4rem; margin: 0 }</style><main><h1>Lamps by hand</h1>
+<p>Each lamp is turned, wired and tried in our workshop. Questions about size, light or delivery? We like to talk.</p>
 <script type="module" src="${server.base}/kith-call.js"></script><kith-call to="${to}" label="Talk to sales" name="Ann Visitor"></kith-call></main>`;
   const show = (_, response) => response.writeHead(200, { "Content-Type": "text/html" }).end(html);
   const site = server.tls ? https.createServer(server.tls, show) : http.createServer(show);

@@ -45,7 +45,7 @@ const server = await startServer(binary ? "kith" : "stand-in", binary, PEOPLE);
 const browser = await startBrowser(server);
 const shots = path.join(ROOT, process.argv.includes("--shots") ? "docs/img" : "build/web-shots");
 fs.mkdirSync(shots, { recursive: true });
-const shot = (person, name) => person.page.screenshot({ path: path.join(shots, `web-${name}.png`) });
+const shot = (person, name) => person.page.screenshot({ path: path.join(shots, `web-${name}.png`), animations: "disabled" });
 const world = { server, browser, shot, phones: HOUSE ? new Phones(binary, server) : null };
 let failed = 0;
 
