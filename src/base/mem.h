@@ -16,7 +16,7 @@ void mem_free(void *p);
 /* By how many bytes to ask the system for memory when more is needed. While much is loaded large
  * steps save most of the asking; what is not touched costs nothing. For all threads. */
 void mem_step(size_t bytes);
-#define MEM_STEP      ((size_t)128 << 10)
+#define MEM_STEP      ((size_t)512 << 10) /* of a server at work */
 #define MEM_STEP_MUCH ((size_t)64 << 20)
 
 /* Under AddressSanitizer a touch of poisoned bytes is reported: pools and arenas hide with it what

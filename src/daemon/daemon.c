@@ -102,11 +102,10 @@ static void raise_file_limit(void) {
 
 /* glibc grows an arena by what is asked, a page or two, with a system call each time: half a call
  * to the kernel for each call between phones. In larger steps it is one in hundreds. */
-#define HEAP_STEP_BYTES (512 * 1024)
 static void grow_heap_in_steps(void) {
+    mem_step(MEM_STEP);
 #ifdef __GLIBC__
-    (void)mallopt(M_TOP_PAD, HEAP_STEP_BYTES);
-    (void)mallopt(M_TRIM_THRESHOLD, 4 * HEAP_STEP_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, (int)(4 * MEM_STEP));
 #endif
 }
 
