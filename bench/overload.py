@@ -28,6 +28,7 @@ OPEN_SECONDS = 150           # for all of them to register
 FACTORS, OBEYING = (0.5, 1.0, 1.5, 2.0, 3.0, 10.0), (1.0, 10.0)
 ROUNDS = 3
 STOLEN_MAX, AGAIN = 0.05, 24
+CALM_BELOW, CALM_RUN = 0.02, 5  # calm: less than this was stolen in each of so many seconds
 
 
 class OverloadFailure(OSError):
@@ -98,19 +99,39 @@ def machine_times():
     return sum(t), t[7], t[3] + t[4]
 
 
+def wait_for_calm(seconds):
+    """Until the host has left the idle machine alone for CALM_RUN seconds in a row; so many seconds
+    at most. What it waited."""
+    begun, run, before = time.monotonic(), 0, machine_times()
+    while run < CALM_RUN and time.monotonic() - begun < seconds:
+        time.sleep(1)
+        now = machine_times()
+        whole, stolen, _ = (b - a for a, b in zip(before, now))
+        run = run + 1 if stolen < CALM_BELOW * whole else 0
+        before = now
+    return time.monotonic() - begun
+
+
 class Calm:
     """Takes again what the host has disturbed, while there are tries left."""
 
-    def __init__(self, again):
-        self.left = again
+    def __init__(self, again, wait_seconds):
+        self.left, self.wait_seconds = again, wait_seconds
 
     def __call__(self, take):
-        tries = [take()]
+        tries = [self._one(take)]
         while tries[-1]["stolen"] > STOLEN_MAX and self.left > 0:
             self.left -= 1
             print(f"        again: the host took {tries[-1]['stolen']:.0%}", flush=True)
-            tries.append(take())
+            tries.append(self._one(take))
         return min(tries, key=lambda p: p["stolen"])
+
+    def wait(self):
+        wait_for_calm(self.wait_seconds)
+
+    def _one(self, take):
+        self.wait()
+        return take()
 
 
 def first_guess(server, seconds, guess, calm):
@@ -195,7 +216,7 @@ def rows(rig, start_kith, args):
         server.set("hold", HOLD_MS)
         share.set(share_of)
         time.sleep(3)  # what opening left to do
-        calm = Calm(AGAIN)
+        calm = Calm(AGAIN, args.calm)
         best = first_guess(server, seconds, guess, calm)
         print(f"        about {best:.1f} calls a second at {share_of:.0%} of a core", flush=True)
         plain, obeying = curves(server, best, seconds, factors, factors[-1:] if args.quick else OBEYING,
@@ -213,7 +234,7 @@ def rows(rig, start_kith, args):
                       "value": obeying[-1]["completed"] / top, "curve": obeying,
                       "stolen": stolen["obeying"]})
         found.append(recovery(server, top, seconds, calm))
-        found.append(handshakes(rig, server, share, share_of, top, seconds, phones))
+        found.append(handshakes(rig, server, share, share_of, top, seconds, phones, calm))
     finally:
         if share:
             share.set(None)  # its end needs more than a small share
@@ -236,7 +257,7 @@ def byes_row(points):
             "worst_ms": worst, "stolen": max(p["stolen"] for p in points)}
 
 
-def handshakes(rig, server, share, share_of, best, seconds, phones):
+def handshakes(rig, server, share, share_of, best, seconds, phones, calm):
     """Calls at 0.7 of the best rate, while new connections come at a multiple of what would use up
     the whole share."""
     flood = rig.start([rig.tool("bench_load"), "--server", f"127.0.0.1:{server.port}", "--pid",
@@ -256,6 +277,7 @@ def handshakes(rig, server, share, share_of, best, seconds, phones):
     bear = share_of * 1e6 / alone  # handshakes with REGISTER a second, with nothing else to do
     points = []
     for f in (0, 10) if phones < PHONES else (0, 1, 3, 10):
+        calm.wait()
         count = int(bear * f * seconds)
         if count:
             tell(f"width {FLOOD}")

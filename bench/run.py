@@ -543,6 +543,9 @@ def main():
     p.add_argument("--only", default="", help="rows, separated by commas")
     p.add_argument("--pairs", type=int, default=9)
     p.add_argument("--rate", type=int, default=0, help="operations a second; 0: flat out")
+    p.add_argument("--calm", type=int, default=0, metavar="SECONDS",
+                   help="before each row and each point of overload: wait at most so long until the "
+                        "host leaves the machine alone")
     p.add_argument("--quick", action="store_true")
     p.add_argument("--self", action="store_true")
     p.add_argument("--keep", action="store_true", help="keep logs")
@@ -562,6 +565,7 @@ def main():
     rig, failed = Rig(args.build, args.keep), 0
     try:
         for step in rows(rig, args):
+            overload.wait_for_calm(args.calm)
             before = overload.machine_times()
             try:
                 made = step()
