@@ -38,6 +38,7 @@ export const cases = {
   async video_call(w) {
     await w.alice.call(w.bob, true);
     await w.bob.see("Alice Brandt is calling");
+    await w.bob.page.locator(".row", { hasText: "Alice Brandt" }).getByText("reachable", { exact: true }).waitFor();
     await w.shot(w.bob, "incoming-phone");
     await w.bob.accessible("incoming call");
     await w.bob.answer(true);

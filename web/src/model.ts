@@ -112,10 +112,10 @@ export class Model {
         all.set(m.peer, this.stranger(m.peer));
       }
     }
-    for (const call of this.view.calls.filter(isTalk)) {
+    for (const call of this.view.calls.filter((c) => isTalk(c) || c.state === "incoming")) {
       const who = all.get(call.peer.address);
       if (who) { // what the list says is some seconds old, and some phones register nowhere
-        all.set(who.address, { ...who, reachable: true, talking: true });
+        all.set(who.address, { ...who, reachable: true, talking: isTalk(call) || who.talking });
       }
     }
     return [...all.values()].sort((a, b) => Number(b.reachable ?? 0) - Number(a.reachable ?? 0) || a.name.localeCompare(b.name));
