@@ -2,6 +2,7 @@
 // what it leaves out: tracks that come and go, offers that must wait or collide, ICE restarts, keys.
 import type { RTCSession } from "jssip/lib/RTCSession";
 import type { Secured } from "../lib/call.ts";
+import { refusesVideo } from "../lib/sdp.ts";
 import { readSecured } from "./secured.ts";
 
 /* RFC 3261 14.1: after 491 wait a while that differs at the two ends, then try again. */
@@ -104,7 +105,7 @@ export class Leg {
 
   /** No picture goes here: one of the ends has refused its line (RFC 3264 6: port 0), or knows no format of the other's. */
   refusesVideo(): boolean {
-    return [this.pc?.remoteDescription, this.pc?.localDescription].some((d) => /^m=video 0 /m.test(d?.sdp ?? ""));
+    return [this.pc?.remoteDescription, this.pc?.localDescription].some((d) => refusesVideo(d?.sdp ?? ""));
   }
 
   /** Sends this picture, or none; the other end is told by an offer where the direction changes. */

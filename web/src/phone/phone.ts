@@ -11,6 +11,7 @@ import type { PastCall, TextMessage } from "../lib/book.ts";
 import { isLive, newCall, step, type Call, type CallEvent, type Party } from "../lib/call.ts";
 import { usable } from "../lib/ice.ts";
 import { endWords, mediaWords, messageWords, reasonText, warningText } from "../lib/reason.ts";
+import { hasVideo } from "../lib/sdp.ts";
 import { words } from "../words.ts";
 import { Leg } from "./leg.ts";
 import { chosen, openCamera, openMic, openScreen, Tones } from "./media.ts";
@@ -315,7 +316,7 @@ export class Phone {
       return;
     }
     const sdp = request.body ?? "";
-    const video = /^m=video (?!0 )/m.test(sdp);
+    const video = hasVideo(sdp);
     const call = newCall(crypto.randomUUID(), this.party(request), false, video, Date.now());
     this.add(call);
     this.bind(call.id, session, null);
