@@ -29,7 +29,8 @@ static void transfer(struct test *t) {
         return;
     phone_act(t, ua_fill(c.a, "transfer sip:third@{local}"));
     struct msg *in = phone_request(c.a, SLICE_NONE, phone_patience(t->run));
-    for (; in && !is(in->method, "REFER"); in = phone_request(c.a, SLICE_NONE, 2000))
+    for (; in && !is(in->method, "REFER");
+         in = phone_request(c.a, SLICE_NONE, phone_patience(t->run)))
         ua_reply(c.a, in, 200, /* hold, before it */
                  &(struct rep){ .contact = gruu,
                                 .body = in->body.len ? sdp_answer_to(t, in->body) : NULL });
