@@ -77,6 +77,8 @@ export const cases = {
       heal();
     }
     await w.alice.ready();
+    await w.bob.page.reload(); // the cut was his, too: he may not have noticed yet, and this is not about him
+    await w.bob.ready();
     await w.bob.call(w.alice);
     await w.alice.see("Bob Miller is calling");
     await w.alice.button("Decline").click();
