@@ -7,9 +7,16 @@
 #include <netinet/udp.h>
 #include <unistd.h>
 
-#define LISTEN_BACKLOG   4096  /* the kernel cuts it to net.core.somaxconn */
-#define KEEPALIVE_IDLE_S 120   /* finds peers that vanished; below the usual NAT timeouts */
-#define UNACKED_MS       30000 /* sent bytes that nobody acknowledges: the peer is gone */
+#define LISTEN_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
+/* A silent peer is probed, below the usual NAT timeouts: one that vanished is found in the end. */
+#define KEEPALIVE_IDLE_S  120
+#define KEEPALIVE_AGAIN_S 10
+#define KEEPALIVE_PROBES  3
+/* Sent bytes that nobody acknowledges: the peer is gone. Linux asks this option about probes too,
+ * and then counts none: whoever has been silent for so long is gone with one unanswered probe. Were
+ * it shorter than the silence and all probes, a single lost packet would close an idle connection;
+ * of phones that came by the thousand some lose theirs, as they are all probed at once. */
+#define UNACKED_MS (1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_AGAIN_S))
 /* Left to itself the kernel would keep up to 4 MB for a peer that reads slowly. */
 #define TCP_SEND_BYTES   (1 << 18)
 #define UDP_BUFFER_BYTES (1 << 20)
@@ -112,15 +119,19 @@ static int socket_new(const struct addr *a, int type) {
                   0);
 }
 
+static bool tcp_options(int fd) {
+    return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) && set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+           set_int(fd, SOL_SOCKET, SO_SNDBUF, TCP_SEND_BYTES) &&
+           set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) &&
+           set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_AGAIN_S) &&
+           set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS);
+}
+
 enum err socket_listen_tcp(const struct addr *at, int *out_fd, struct addr *bound) {
     int fd = socket_new(at, SOCK_STREAM);
     if (fd < 0) return err_of_errno(errno);
-    bool ok =
-        set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) && bind_to(fd, at) &&
-        set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) && set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
-        set_int(fd, SOL_SOCKET, SO_SNDBUF, TCP_SEND_BYTES) &&
-        set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) &&
-        set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS) && listen(fd, LISTEN_BACKLOG) == 0;
+    bool ok = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) && bind_to(fd, at) && tcp_options(fd) &&
+              listen(fd, LISTEN_BACKLOG) == 0;
     return finish(fd, ok, out_fd, bound);
 }
 
@@ -239,11 +250,7 @@ static enum err connect_tcp(const struct addr *from, const struct addr *to, int 
     int fd = socket_new(to, SOCK_STREAM);
     if (fd < 0) return err_of_errno(errno);
     bool is_bound = !from || (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) && bind_to(fd, from));
-    if (!is_bound || !set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) ||
-        !set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) ||
-        !set_int(fd, SOL_SOCKET, SO_SNDBUF, TCP_SEND_BYTES) ||
-        !set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) ||
-        !set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKED_MS) ||
+    if (!is_bound || !tcp_options(fd) ||
         (connect(fd, (const struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)) {
         enum err e = err_of_errno(errno);
         close(fd);

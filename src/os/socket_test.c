@@ -1,7 +1,10 @@
 #include "unit.h"
 
 #include "os/socket.h"
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct addr addr_of(const char *text) {
@@ -46,6 +49,40 @@ static void tcp_on(const char *any_port) {
     assert_ok(socket_local(client, &mine));
     assert_true(addr_eq(&mine, &peer));
     assert_int_equal(socket_error(client), 0);
+    close(client);
+    close(accepted);
+    close(listener);
+}
+
+static int option(int fd, int name) {
+    int value = 0;
+    socklen_t len = sizeof value;
+    assert_int_equal(getsockopt(fd, IPPROTO_TCP, name, &value, &len), 0);
+    return value;
+}
+
+/* Linux: with TCP_USER_TIMEOUT set, an unanswered probe ends a connection that has been silent for
+ * so long, however few probes there were. */
+static void lost_probes_are_forgiven(int fd) {
+    int silence = option(fd, TCP_KEEPIDLE) + 3 * option(fd, TCP_KEEPINTVL);
+    int alive = 0;
+    socklen_t len = sizeof alive;
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &len), 0);
+    assert_int_equal(alive, 1);
+    assert_true(option(fd, TCP_USER_TIMEOUT) >= 1000 * silence);
+    assert_true(silence <= 180); /* who has vanished is found in the end */
+}
+
+static void a_silent_connection_outlives_lost_probes(void **state) {
+    (void)state;
+    struct addr at = addr_of("127.0.0.1:0"), bound, peer;
+    int listener, client, accepted;
+    assert_ok(socket_listen_tcp(&at, &listener, &bound));
+    assert_ok(socket_connect_tcp(&bound, &client));
+    wait_readable(listener);
+    assert_ok(socket_accept(listener, &accepted, &peer));
+    lost_probes_are_forgiven(accepted);
+    lost_probes_are_forgiven(client);
     close(client);
     close(accepted);
     close(listener);
@@ -108,6 +145,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sockaddr_and_back),
         cmocka_unit_test(tcp_over_both_families),
+        cmocka_unit_test(a_silent_connection_outlives_lost_probes),
         cmocka_unit_test(ipv6_leaves_ipv4_alone),
         cmocka_unit_test(says_why_not),
         cmocka_unit_test(udp_binds),
