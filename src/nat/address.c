@@ -94,15 +94,16 @@ static bool take_v4(struct addr *a, const uint8_t *ip) {
     return true;
 }
 
-/* RFC 6052 2.2: where the four bytes stand for each prefix length; byte 8 is always skipped. */
+/* RFC 6052 2.2: bits 64 to 71 are zero and skipped. */
+unsigned address_nat64_byte(unsigned bits, unsigned i) {
+    unsigned at = bits / 8 + i;
+    return bits <= 64 && at >= 8 ? at + 1 : at;
+}
+
 static bool take_nat64(struct addr *a, unsigned bits) {
     uint8_t ip[4];
-    unsigned at = bits / 8;
-    if (bits % 8 || at < 4 || at > 12) return false;
-    for (unsigned i = 0; i < 4; i++, at++) {
-        if (at == 8) at++;
-        ip[i] = a->ip[at];
-    }
+    if (bits % 8 || bits < 32 || bits > 96) return false;
+    for (unsigned i = 0; i < 4; i++) ip[i] = a->ip[address_nat64_byte(bits, i)];
     return take_v4(a, ip);
 }
 

@@ -29,6 +29,9 @@ bool address_in_any(const struct addr *a, const struct network *list, unsigned c
  * until nothing changes. Port kept, scope dropped. */
 struct addr address_canonical(const struct addr *a, const struct network *nat64,
                               unsigned nat64_count);
+/* RFC 6052 2.2: where byte `i` (0 to 3) of an IPv4 address stands in the IPv6 address that a
+ * translator's prefix of `bits` (32 to 96, whole bytes) makes of it. */
+unsigned address_nat64_byte(unsigned bits, unsigned i);
 
 enum address_scope { /* of a canonical address; RFC 6890 and the registries it made */
                      SCOPE_PUBLIC,

@@ -11,22 +11,14 @@ static bool is_length(unsigned bits) {
     return false;
 }
 
-/* RFC 6052 2.2: bits 64 to 71 are zero and skipped. */
-static unsigned next_byte(unsigned at) {
-    return at == 7 ? 9 : at + 1;
-}
-static unsigned first_byte(unsigned bits) {
-    return bits == 64 ? 9 : bits / 8;
-}
-
 /* RFC 7050 2.2: 192.0.0.170 and 192.0.0.171, which are given to nobody else (RFC 8880 7.1). */
 static bool is_well_known(const uint8_t *ip, unsigned bits) {
     static const uint8_t head[] = { 192, 0, 0 };
-    unsigned at = first_byte(bits);
     if (ip[8] != 0) return false;
-    for (size_t i = 0; i < sizeof head; i++, at = next_byte(at))
-        if (ip[at] != head[i]) return false;
-    return ip[at] == 170 || ip[at] == 171;
+    for (unsigned i = 0; i < sizeof head; i++)
+        if (ip[address_nat64_byte(bits, i)] != head[i]) return false;
+    uint8_t last = ip[address_nat64_byte(bits, 3)];
+    return last == 170 || last == 171;
 }
 
 /* Whatever the DNS says: what is sent to a link, a group, this host or into another disguise of
@@ -58,7 +50,6 @@ enum err nat64_make(const struct network *prefix, const struct addr *v4, struct 
     if (address_scope(v4) != SCOPE_PUBLIC) return ERR_DENIED;
     *out = (struct addr){ .family = ADDR_V6, .port = v4->port };
     memcpy(out->ip, prefix->base.ip, prefix->bits / 8);
-    unsigned at = first_byte(prefix->bits);
-    for (unsigned i = 0; i < 4; i++, at = next_byte(at)) out->ip[at] = v4->ip[i];
+    for (unsigned i = 0; i < 4; i++) out->ip[address_nat64_byte(prefix->bits, i)] = v4->ip[i];
     return ERR_OK;
 }
