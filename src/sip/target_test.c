@@ -760,6 +760,14 @@ static void a_network_without_translator(void **state) {
     done(r);
 }
 
+/* A preferred server with IPv4 only and another with IPv6 only, where there is a translator. */
+static void zone_of_two_families(struct rig *r) {
+    zone(r, DNS_SRV, "_sips._tcp.other.org", "1 0 5061 a.other.org, 2 0 5061 b.other.org");
+    zone(r, DNS_A, "a.other.org", "192.31.196.1");
+    zone(r, DNS_AAAA, "b.other.org", "2001:db8::2");
+    zone(r, DNS_AAAA, "ipv4only.arpa", "64:ff9b::192.0.0.170");
+}
+
 /* An address as TARGET, RFC 8305 7.1; another server with the name server's answer still missing
  * is not kept waiting for it. */
 static void translates_what_is_written(void **state) {
@@ -773,11 +781,8 @@ static void translates_what_is_written(void **state) {
     assert_int_equal(r->end, FOUND);
     done(r);
     setup(r);
-    zone(r, DNS_SRV, "_sips._tcp.other.org", "1 0 5061 a.other.org, 2 0 5061 b.other.org");
-    zone(r, DNS_A, "a.other.org", "192.31.196.1");
-    zone(r, DNS_AAAA, "b.other.org", "2001:db8::2");
-    zone(r, DNS_AAAA, "ipv4only.arpa", "64:ff9b::192.0.0.170");
-    r->zone[3].is_silent = true;
+    zone_of_two_families(r);
+    r->zone[3].is_silent = true; /* the translator's name */
     search(r);
     connected(r, 0, TARGET_NO_WAY, NULL);
     pass(r, 10);
@@ -787,10 +792,7 @@ static void translates_what_is_written(void **state) {
     done(r);
     /* That IPv4 has no way here is no fault of a server's: the preferred one stays the first. */
     setup(r);
-    zone(r, DNS_SRV, "_sips._tcp.other.org", "1 0 5061 a.other.org, 2 0 5061 b.other.org");
-    zone(r, DNS_A, "a.other.org", "192.31.196.1");
-    zone(r, DNS_AAAA, "b.other.org", "2001:db8::2");
-    zone(r, DNS_AAAA, "ipv4only.arpa", "64:ff9b::192.0.0.170");
+    zone_of_two_families(r);
     for (unsigned i = 0; i < 2; i++) {
         search(r);
         connected(r, 0, TARGET_NO_WAY, NULL);
