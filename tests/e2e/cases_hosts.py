@@ -70,81 +70,60 @@ def domains_of_one_family_each(r):
         raise Failure("the domain with both families met a connection that failed")
 
 
+def domains_with_nat64(r, four_at=FOUR, fixed=None, **dns):
+    """six.test on an IPv6-only host and four.test on an IPv4-only one, no way between them but a
+    NAT64; `fixed` is the IPv4 address it keeps for six.test, `dns` what six.test's DNS server does."""
+    ca = Authority(r)
+    four, six = Host("four", four_at), Host("six", SIX)
+    translate(r, fixed=fixed and (fixed, SIX))
+    six.cannot_reach(four_at)
+    four.cannot_reach(SIX)
+    zone4, zone6 = Zone(at=(four.router,)), Zone(at=(six.router,), **dns)
+    for zone in (zone4, zone6):
+        publish(zone, "six.test", *filter(None, (fixed, SIX)))
+        publish(zone, "four.test", four_at)
+        zone.start()
+    return (domain_at(r, ca, "six.test", six, f"[{six.router}]:53").start("alice"),
+            domain_at(r, ca, "four.test", four, f"{four.router}:53").start("bob"), zone6)
+
+
+def call_over_own_connection(domain, caller, callee):
+    request = talk(caller, callee)
+    if caller.aor not in request.get("from"):
+        raise Failure(f"{callee.aor} was called by {request.get('from')}")
+    status = domain.kith.status()
+    if not status["connects_ok"] or status["connects_up"] < 1:
+        raise Failure(f"{domain.name} has no connection of its own: {status}")
+
+
 @test()
 def domain_behind_nat64(r):
     """An IPv6-only server calls an IPv4-only domain: an AAAA by DNS64, its way by NAT64."""
-    ca = Authority(r)
-    four, six = Host("four", FOUR), Host("six", SIX)
-    translate(r)
-    six.cannot_reach(FOUR)
-    four.cannot_reach(SIX)
-    zone4, zone6 = Zone(at=(four.router,)), Zone(at=(six.router,), dns64=PREFIX)
-    for zone in (zone4, zone6):
-        publish(zone, "six.test", SIX)
-        publish(zone, "four.test", FOUR)
-        zone.start()
-    a = domain_at(r, ca, "six.test", six, f"[{six.router}]:53").start("alice")
-    b = domain_at(r, ca, "four.test", four, f"{four.router}:53").start("bob")
-    alice, bob = a.phone("alice"), b.phone("bob")
-    request = talk(alice, bob)
-    if "alice@six.test" not in request.get("from"):
-        raise Failure(f"bob was called by {request.get('from')}")
-    if not zone6.count("edge.four.test", "AAAA"):
+    six, four, zone = domains_with_nat64(r, dns64=PREFIX)
+    alice, bob = six.phone("alice"), four.phone("bob")
+    call_over_own_connection(six, alice, bob)
+    if not zone.count("edge.four.test", "AAAA"):
         raise Failure("nobody asked for the AAAA that DNS64 makes")
-    status = a.kith.status()
-    if not status["connects_ok"] or status["connects_up"] < 1:
-        raise Failure(f"six.test has no connection of its own: {status}")
     talk(alice, bob)
 
 
 @test()
 def domain_behind_nat64_without_dns64(r):
     """An IPv6-only server calls an IPv4-only domain; nothing makes an AAAA, so it asks for the way itself."""
-    ca = Authority(r)
-    four, six = Host("four", PUBLIC), Host("six", SIX)
-    translate(r)
-    six.cannot_reach(PUBLIC)
-    four.cannot_reach(SIX)
-    zone4, zone6 = Zone(at=(four.router,)), Zone(at=(six.router,), top="arpa")
-    for zone in (zone4, zone6):
-        publish(zone, "six.test", SIX)
-        publish(zone, "four.test", PUBLIC)
-        zone.start()
+    six, four, zone = domains_with_nat64(r, four_at=PUBLIC, top="arpa")
     # RFC 8880 7.1: what a network with a NAT64 says of this name, and no other network does
-    zone6.host("ipv4only.arpa", *(PREFIX.replace("/96", a) for a in ("c000:aa", "c000:ab")))
-    a = domain_at(r, ca, "six.test", six, f"[{six.router}]:53").start("alice")
-    b = domain_at(r, ca, "four.test", four, f"{four.router}:53").start("bob")
-    alice, bob = a.phone("alice"), b.phone("bob")
-    request = talk(alice, bob)
-    if "alice@six.test" not in request.get("from"):
-        raise Failure(f"bob was called by {request.get('from')}")
-    if zone6.count("ipv4only.arpa", "AAAA") != 1:
+    zone.host("ipv4only.arpa", *(PREFIX.replace("/96", a) for a in ("c000:aa", "c000:ab")))
+    alice, bob = six.phone("alice"), four.phone("bob")
+    call_over_own_connection(six, alice, bob)
+    if zone.count("ipv4only.arpa", "AAAA") != 1:
         raise Failure("nobody asked for the prefix of the NAT64, or often")
-    status = a.kith.status()
-    if not status["connects_ok"] or status["connects_up"] < 1:
-        raise Failure(f"six.test has no connection of its own: {status}")
     talk(alice, bob)
 
 
 @test()
 def domain_called_through_nat64(r):
     """An IPv4-only domain calls an IPv6-only server, at the IPv4 address a NAT64 keeps for it."""
-    ca = Authority(r)
-    four, six = Host("four", FOUR), Host("six", SIX)
-    translate(r, fixed=(FIXED, SIX))
-    six.cannot_reach(FOUR)
-    four.cannot_reach(SIX)
-    zone4, zone6 = Zone(at=(four.router,)), Zone(at=(six.router,), dns64=PREFIX)
-    for zone in (zone4, zone6):
-        publish(zone, "six.test", FIXED, SIX)
-        publish(zone, "four.test", FOUR)
-        zone.start()
-    a = domain_at(r, ca, "six.test", six, f"[{six.router}]:53").start("alice")
-    b = domain_at(r, ca, "four.test", four, f"{four.router}:53").start("bob")
-    alice, bob = a.phone("alice"), b.phone("bob")
-    request = talk(bob, alice)
-    if "bob@four.test" not in request.get("from"):
-        raise Failure(f"alice was called by {request.get('from')}")
-    ours, theirs = a.kith.status(), b.kith.status()
-    if theirs["connects_ok"] < 1 or theirs["connects_up"] < 1 or ours["connects_ok"]:
-        raise Failure(f"the connection is not four.test's own: {theirs}")
+    six, four, _ = domains_with_nat64(r, fixed=FIXED, dns64=PREFIX)
+    call_over_own_connection(four, four.phone("bob"), six.phone("alice"))
+    if six.kith.status()["connects_ok"]:
+        raise Failure("six.test connected: the call shows nothing about the way to it")
