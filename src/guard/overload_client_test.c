@@ -49,6 +49,18 @@ static void spares_what_is_up(void **state) {
     assert_int_equal(shed_of_100(&o, 5001), 25);
 }
 
+/* RFC 7339 7.2: the mix is measured over 5 to 10 s; a shorter one swings with every burst. */
+static void measures_the_mix_over_five_seconds(void **state) {
+    (void)state;
+    struct overload_client o = { 0 };
+    for (unsigned i = 0; i < 100; i++) assert_false(overload_client_sheds(&o, i % 2, i, 0));
+    hear(&o, told("10", "loss", "60000", "1.0"), 5000);
+    assert_int_equal(shed_of_100(&o, 5000), 20); /* half of them were new */
+    assert_int_equal(shed_of_100(&o, 6500), 20);
+    assert_int_equal(shed_of_100(&o, 9999), 20);
+    assert_int_equal(shed_of_100(&o, 10000), 10); /* all of them */
+}
+
 static void old_and_odd_values_change_nothing(void **state) {
     (void)state;
     struct overload_client o = { 0 };
@@ -75,6 +87,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sheds_what_was_asked),
         cmocka_unit_test(spares_what_is_up),
+        cmocka_unit_test(measures_the_mix_over_five_seconds),
         cmocka_unit_test(old_and_odd_values_change_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
