@@ -345,7 +345,7 @@ static slice binding(struct test *t, const char *attributes, size_t len, unsigne
 }
 
 static void stun_binding(struct test *t) {
-    unsigned at;
+    unsigned at = 0;
     slice r = binding(t, NULL, 0, &at);
     OVER(t);
     MUST(t, at, r.len >= 32, "no answer to a STUN Binding on the SIP port");
