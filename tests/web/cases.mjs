@@ -18,6 +18,18 @@ async function hangUp(from, to) {
   await to.see(`${from.name} hung up`);
 }
 
+/** What one's list of people says of somebody. */
+const row = (person, other, words) => person.page.locator(".row", { hasText: other.name }).getByText(words, { exact: true }).waitFor();
+
+/** From now on one's list is of before the other came. */
+async function listAway(person, other) {
+  const list = await person.page.evaluate(() => fetch("/api/people").then((r) => r.json()));
+  list.people.find((p) => p.name === other.name).reachable = false;
+  await person.page.route("**/api/people", (route) => route.fulfill({ json: list }));
+  await person.page.evaluate(() => document.dispatchEvent(new Event("visibilitychange"))); // it asks anew
+  await row(person, other, "not reachable");
+}
+
 async function safetyCode(person) {
   await person.page.locator(".lock-button").click();
   const code = await person.page.locator(".code").textContent();
@@ -36,9 +48,10 @@ export const cases = {
   },
 
   async video_call(w) {
+    await listAway(w.bob, w.alice);
     await w.alice.call(w.bob, true);
     await w.bob.see("Alice Brandt is calling");
-    await w.bob.page.locator(".row", { hasText: "Alice Brandt" }).getByText("reachable", { exact: true }).waitFor();
+    await row(w.bob, w.alice, "reachable");
     await w.shot(w.bob, "incoming-phone");
     await w.bob.accessible("incoming call");
     await w.bob.answer(true);

@@ -331,6 +331,7 @@ export class Person {
 
   /** Back to a page without a call, whatever a test left behind. */
   async idle() {
+    await this.page.unrouteAll();
     await this.page.evaluate(() => sessionStorage.removeItem("kith:resume"));
     for (const page of this.context.pages().slice(1)) {
       await page.close();
