@@ -8,16 +8,21 @@
 #define STEPS_MAX     8          /* a longer sleep says no more */
 #define ACCEPT_MIN    (ONE / 64) /* never nothing: else nobody would see that it is over */
 #define REFRESH_BELOW (ONE / 8)  /* registrations are shed only when new calls nearly all are */
-#define SPARE_MIN     30         /* thousandths of the time; less means that all of it was used */
-#define SPARE_MUCH    200
-#define LEFT_PART     8 /* so many of those who came may wait on, and never less than */
+#define SPARE_MIN     30         /* thousandths of capacity; less means that all of it was used */
+#define SPARE_MUCH    150
+#define SECOND_US     1000000u
+#define CAPACITY_MIN  1000u
+#define DENIED_PART   32 /* of the time: less is no news on a machine that others use too */
+#define LEFT_PART     8  /* so many of those who came may wait on, and never less than */
 #define LEFT_FEW      8
 #define GROWN_MAX     3 /* 2, 4, 8: from the least it is whole again after 3 s */
 
 void overload_init(struct overload *o, struct now now) {
-    *o = (struct overload){
-        .accept = ONE, .second = 1, .sum = { .is_unread = true }, .told_at = now.wall
-    };
+    *o = (struct overload){ .accept = ONE,
+                            .second = 1,
+                            .sum = { .is_unread = true },
+                            .told_at = now.wall,
+                            .capacity = SECOND_US };
 }
 
 bool overload_is_active(const struct overload *o) {
@@ -34,26 +39,57 @@ static uint32_t served_in_time(const struct overload_measure *m) {
 }
 
 /* Of all that would have come what was read. Clients that take part have held back some of theirs;
- * what they sent was read as seldom as what the others sent. */
+ * what they sent was read as seldom as what the others sent. A call costs most in the second after
+ * its first request, so one second with many new calls makes one with few, and neither is what can
+ * be borne. */
 static uint32_t accept_less(const struct overload *o) {
     const struct overload_measure *m = &o->sum;
     uint64_t held_back = 0, served = served_in_time(m);
     for (unsigned i = OVERLOAD_LOSS; i < ARRAY_LEN(o->asked); i++)
         held_back += o->asked[i].idle * (uint64_t)(ONE - o->accept) / o->accept;
     if (served) held_back = held_back * m->arrived / served;
-    return scaled(ONE, served, m->arrived + held_back);
+    uint64_t borne = o->served_before > served ? (o->served_before + served) / 2 : served;
+    return scaled(ONE, borne, m->arrived + held_back);
+}
+
+/* While the worker is denied the processor and has hardly anything else to do, what it gets is what
+ * there is. While it is not, there may be more than was thought. */
+static void learn_capacity(struct overload *o) {
+    const struct overload_measure *m = &o->sum;
+    uint64_t used = m->used_us * SECOND_MS / m->ms, idle = m->idle_us * SECOND_MS / m->ms;
+    bool is_denied = m->denied_us * DENIED_PART > m->ms * UINT64_C(1000);
+    if (!is_denied)
+        o->capacity += o->capacity / 16;
+    else if (idle < used)
+        o->capacity = o->capacity == SECOND_US ? used + idle : (3 * o->capacity + used + idle) / 4;
+    if (o->capacity < used) o->capacity = used;
+    if (o->capacity < CAPACITY_MIN) o->capacity = CAPACITY_MIN;
+    if (o->capacity > SECOND_US) o->capacity = SECOND_US;
+}
+
+/* Of the capacity of so much time, what was used. */
+static uint64_t used_of(const struct overload *o, uint64_t capacity) {
+    const struct overload_measure *m = &o->sum;
+    uint64_t left = m->used_us < capacity ? capacity - m->used_us : 0;
+    return capacity - (m->idle_us < left ? m->idle_us : left);
+}
+
+static uint64_t capacity_now(const struct overload *o) {
+    return o->capacity * o->sum.ms / SECOND_MS;
 }
 
 /* By as much as there was time to spare, for new work costs later, too. Where much stays to spare
  * it was not this share that kept the others away: then 4 and 8 times. */
 static uint32_t accept_more(struct overload *o) {
     const struct overload_measure *m = &o->sum;
-    uint64_t all = m->ms * UINT64_C(1000), spare = m->spare_us < all ? m->spare_us : all;
-    uint64_t used = all - spare, aim = all * (1000 - SPARE_MIN) / 1000;
-    bool is_much = spare * 1000 > all * SPARE_MUCH;
+    uint64_t all = capacity_now(o), used = used_of(o, all), aim = all * (1000 - SPARE_MIN) / 1000;
+    bool is_much = (all - used) * 1000 > all * SPARE_MUCH;
     uint32_t accept = o->accept;
     for (uint32_t i = 0; i < m->ms / SECOND_MS && i < STEPS_MAX; i++) {
-        if (o->grown < GROWN_MAX) o->grown++;
+        if (!is_much)
+            o->grown = 1;
+        else if (o->grown < GROWN_MAX)
+            o->grown++;
         uint64_t least = aim >> o->grown;
         if (used < least || (is_much && o->grown > 1)) used = least;
         accept = used < aim ? scaled(accept + ONE / 256, aim, used)
@@ -69,7 +105,9 @@ static uint32_t accept_next(struct overload *o) {
     uint32_t left = m->arrived - served_in_time(m);
     bool is_behind = (uint64_t)left * LEFT_PART > m->arrived && left > LEFT_FEW;
     bool is_cut = is_behind && !o->has_cut;
-    o->used_up = m->is_unread && m->spare_us < (uint64_t)m->ms * SPARE_MIN ? o->used_up + 1 : 0;
+    uint64_t all = capacity_now(o);
+    bool is_used_up = m->is_unread && (all - used_of(o, all)) * 1000 < all * SPARE_MIN;
+    o->used_up = is_used_up ? o->used_up + 1 : 0;
     o->has_cut = is_cut;
     if (!is_behind && !o->used_up) return accept_more(o);
     o->grown = 0;
@@ -102,7 +140,9 @@ static void learn_wanted(struct overload *o) {
 
 static void next_second(struct overload *o) {
     learn_wanted(o);
+    learn_capacity(o);
     o->accept = accept_next(o);
+    o->served_before = served_in_time(&o->sum);
     memset(o->asked, 0, sizeof o->asked);
     o->clients_last = o->clients;
     o->clients = 0;
@@ -148,7 +188,9 @@ static void tell(struct overload *o, struct now now) {
 
 void overload_measure(struct overload *o, const struct overload_measure *m, struct now now) {
     o->sum.ms += m->ms;
-    o->sum.spare_us += m->spare_us;
+    o->sum.used_us += m->used_us;
+    o->sum.idle_us += m->idle_us;
+    o->sum.denied_us += m->denied_us;
     o->sum.arrived += m->arrived;
     o->sum.served += m->served;
     o->sum.is_unread &= m->is_unread;

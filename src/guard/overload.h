@@ -1,19 +1,23 @@
 /* guard/overload.h - how much new work may a worker take on? RFC 7339 and 7415, the server's side.
  *
- * Purpose:  whoever drives a worker tells what it measured (overload_measure): how much of the time
- *           was spare, how many idle flows came with something and how many of them were read in
- *           time. Out comes the share of new work that is taken on: `accept`, 1 while nothing is
- * wrong. Clients that take part (";oc" in their Via) are told by how much to send less; new
- *           requests of the others are refused at random, before anything is looked up for them.
- * Order:    what belongs to a call that is up is always taken (BYE, re-INVITE, ACK, CANCEL and all
- *           responses); registrations long after new calls are not; new calls, and whatever else
- *           begins something, are what is shed. RFC 7200 5.3.2 draws the same line: load is
+ * Purpose:  whoever drives a worker tells what it measured (overload_measure): how much processor
+ *           time it used, was left with nothing to do and was denied, how many idle flows came with
+ *           something and how many of them were read in time. Out comes the share of new work that
+ * is taken on: `accept`, 1 while nothing is wrong. Clients that take part (";oc" in their Via) are
+ * told by how much to send less; new requests of the others are refused at random, before anything
+ * is looked up for them. Order:    what belongs to a call that is up is always taken (BYE,
+ * re-INVITE, ACK, CANCEL and all responses); registrations long after new calls are not; new calls,
+ * and whatever else begins something, are what is shed. RFC 7200 5.3.2 draws the same line: load is
  *           controlled at requests that begin something, never at what they lead to.
  * Control:  once a second, because what is taken now still costs in the next one: when idle flows
  *           came and were not read, the share is cut to what was read of all that would have come;
- *           when time was to spare, it grows by as much as there was, else a little, for under a
- *           quota of the processor no time seems to spare. What was left over from a flood counts
- *           neither way: nobody waits for it. What clients are told of it follows.
+ *           when time was to spare, it grows by as much as there was, else a little. What was left
+ *           over from a flood counts neither way: nobody waits for it. What clients are told of it
+ *           follows.
+ * Capacity: a worker in a container has a quota, on a shared machine it has neighbours: a second in
+ *           which it slept for 0.7 s may have held no more than the quota. So time to spare is what
+ *           was not used of the processor time that a second has, and that is learnt from seconds
+ *           in which the worker wanted more than it was given.
  * Waiting:  under overload an idle flow waits before it is read (os/loop.h), which sheds load at no
  *           cost. So a request that has waited its turn on an idle flow is taken, unless it waited
  *           for so long that its caller has given up.
@@ -35,11 +39,13 @@
 #define OVERLOAD_TEXT_MAX    96
 
 struct overload_measure {
-    uint32_t ms;       /* since the last one */
-    uint64_t spare_us; /* of that: slept, or spent on new connections, or on who waited too long */
-    uint32_t arrived;  /* idle flows that had something to say */
-    uint32_t served;   /* those that were heard before OVERLOAD_STALE_MS */
-    bool is_unread;    /* whoever goes first had more to say than was read, all the time */
+    uint32_t ms;        /* since the last one */
+    uint64_t used_us;   /* processor time that traffic took */
+    uint64_t idle_us;   /* slept, or spent on new connections, or on who waited too long */
+    uint64_t denied_us; /* could have run, but others did, or the quota was used up */
+    uint32_t arrived;   /* idle flows that had something to say */
+    uint32_t served;    /* those that were heard before OVERLOAD_STALE_MS */
+    bool is_unread;     /* whoever goes first had more to say than was read, all the time */
 };
 
 enum overload_class {
@@ -65,6 +71,8 @@ struct overload {
     uint32_t accept; /* share of new work taken on, of OVERLOAD_ONE: the same for a whole second */
     uint32_t second; /* number of this second: for counting clients once */
     struct overload_measure sum;     /* what was measured in it */
+    uint32_t served_before;          /* in the second before it */
+    uint64_t capacity;               /* us of the processor that a second has for this worker */
     struct overload_heard asked[3];  /* by algorithm: in this second */
     struct overload_heard wanted[3]; /* what clients would send, a second, were they free */
     bool has_cut;                    /* in the last second: it takes a while until that is seen */

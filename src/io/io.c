@@ -415,9 +415,16 @@ static void measure(struct io *io) {
     mono_t ms = io->now.mono - io->measured_at;
     const struct loop_counters *now = loop_counters(io->loop), *then = &io->measured;
     if (ms < OVERLOAD_STEP_MS) return;
+    loop_account(io->loop);
+    uint64_t used = now->used_us - then->used_us, later = now->later_us - then->later_us;
+    uint64_t denied = now->denied_us - then->denied_us, slept = now->slept_us - then->slept_us;
+    uint64_t all = (uint64_t)ms * 1000, awake = used + denied;
+    /* What the kernel denied, it denied in the middle of a sleep as well. */
+    if (slept + awake > all) slept = awake < all ? all - awake : 0;
     struct overload_measure m = { .ms = (uint32_t)(ms < 60000 ? ms : 60000),
-                                  .spare_us = (now->slept_us - then->slept_us) +
-                                              (now->later_us - then->later_us),
+                                  .used_us = used - later,
+                                  .idle_us = slept + later,
+                                  .denied_us = denied,
                                   .arrived = (uint32_t)(now->next_in - then->next_in),
                                   .served = (uint32_t)(now->next_out - then->next_out),
                                   .is_unread = io->is_unread };

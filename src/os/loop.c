@@ -1,7 +1,9 @@
 #include "os/loop.h"
 
 #include "base/mem.h"
+#include "base/slice.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,6 +18,7 @@ struct loop {
     struct loop_counters counters;
     uint32_t young; /* served from the young end since an old one was */
     int epoll_fd;
+    int account_fd;          /* what the kernel has noted of this thread; -1: not open */
     struct loop_source wake; /* an eventfd */
     /* true between loop_prepare_sleep and the return of loop_wait, unless somebody woke us since:
      * who turns it to false writes to the eventfd. All accesses are sequentially consistent,
@@ -35,6 +38,7 @@ enum err loop_new(struct loop **out) {
     struct loop *l = mem_zalloc(sizeof *l);
     if (!l) return ERR_MEMORY;
     for (unsigned i = 0; i < LOOP_RANKS; i++) list_init(&l->queues[i]);
+    l->account_fd = -1;
     l->wake = (struct loop_source){ .on_ready = wake_ready, .fd = -1 };
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll_fd >= 0) l->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -50,6 +54,7 @@ void loop_free(struct loop *l) {
     if (!l) return;
     if (l->wake.fd >= 0) close(l->wake.fd);
     if (l->epoll_fd >= 0) close(l->epoll_fd);
+    if (l->account_fd >= 0) close(l->account_fd);
     mem_free(l);
 }
 
@@ -140,6 +145,36 @@ void loop_del(struct loop *l, struct loop_source *s) {
     queue_leave(l, s);
 }
 
+/* ---- what the thread was given ---- */
+
+static uint64_t processor_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Linux, sched-stats.rst: its second number is how many ns the thread was ready and did not run.
+ * The file tells of the thread that opened it. */
+static uint64_t denied_us(struct loop *l) {
+    char mem[96];
+    uint64_t ns;
+    slice number, rest;
+    if (l->account_fd < 0)
+        l->account_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    ssize_t n = l->account_fd >= 0 ? pread(l->account_fd, mem, sizeof mem, 0) : 0;
+    if (n <= 0) return l->counters.denied_us;
+    rest = slice_of(mem, (size_t)n);
+    if (!slice_split(&rest, ' ', &number) || !slice_split(&rest, ' ', &number) ||
+        slice_u64(number, UINT64_MAX, &ns) != ERR_OK)
+        return l->counters.denied_us;
+    return ns / 1000;
+}
+
+void loop_account(struct loop *l) {
+    l->counters.used_us = processor_us();
+    l->counters.denied_us = denied_us(l);
+}
+
 /* ---- a turn ---- */
 
 void loop_prepare_sleep(struct loop *l) {
@@ -189,10 +224,10 @@ static uint32_t serve_first(struct loop *l) {
 
 /* What is done for one whose time is over is nothing that the young must wait for. */
 static void serve_idle(struct loop *l, struct list *link, bool is_old) {
-    uint64_t before = is_old ? clock_us() : 0;
+    uint64_t before = is_old ? processor_us() : 0;
     if (!is_old) l->counters.next_out++;
     serve(l, link);
-    if (is_old) l->counters.later_us += clock_us() - before;
+    if (is_old) l->counters.later_us += processor_us() - before;
 }
 
 static void serve_next(struct loop *l, const struct loop_shares *shares, uint32_t first) {
@@ -218,10 +253,10 @@ void loop_dispatch(struct loop *l, const struct loop_shares *shares) {
     if (!list_empty(&l->queues[LOOP_NEXT])) serve_next(l, shares, first);
     struct list *later = &l->queues[LOOP_LATER], *last = &l->queues[LOOP_LAST];
     if (list_empty(later) && list_empty(last)) return;
-    uint64_t before = clock_us();
+    uint64_t before = processor_us();
     for (uint32_t i = 0; i < shares->later && !list_empty(later); i++) serve(l, later->next);
     for (uint32_t i = 0; i < shares->last && !list_empty(last); i++) serve(l, last->next);
-    l->counters.later_us += clock_us() - before;
+    l->counters.later_us += processor_us() - before;
 }
 
 void loop_wake(struct loop *l) {

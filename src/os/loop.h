@@ -63,8 +63,11 @@ struct loop_shares {
 
 struct loop_counters { /* since the start; the loop's thread writes and reads them */
     uint64_t slept_us; /* in loop_wait, when there was nothing to do */
+    uint64_t used_us;  /* of the processor; */
+    uint64_t later_us; /* of that: serving LOOP_LATER and LOOP_LAST, and of LOOP_NEXT who had waited
+                        * old_ms */
     uint64_t
-        later_us; /* serving LOOP_LATER and LOOP_LAST, and of LOOP_NEXT who had waited old_ms */
+        denied_us; /* ready to run, but others did, or a quota was used up; within slept_us too */
     uint64_t next_in, next_out;   /* of LOOP_NEXT; out: without those who had waited old_ms */
     uint32_t waiting[LOOP_RANKS]; /* now, in each queue */
 };
@@ -97,6 +100,9 @@ bool loop_is_busy(const struct loop *l);
 /* How long this source has been ready; for its on_ready. */
 uint32_t loop_waited_ms(const struct loop_source *s, mono_t now);
 const struct loop_counters *loop_counters(const struct loop *l);
+/* Ask the kernel for used_us and denied_us; two system calls, on the loop's thread. Where the
+ * kernel does not tell what it denies (no /proc), denied_us stays 0. */
+void loop_account(struct loop *l);
 /* From any thread: end the current or next loop_wait. */
 void loop_wake(struct loop *l);
 

@@ -2,6 +2,7 @@
 
 #include "os/loop.h"
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 
 struct probe {
@@ -272,6 +273,45 @@ static void waits_are_rounded_and_bounded(void **state) {
     assert_true(now.mono > 0 && now.wall > INT64_C(1600000000000));
 }
 
+static atomic_bool spinning;
+
+static void *spin(void *unused) {
+    (void)unused;
+    while (atomic_load(&spinning)) {}
+    return NULL;
+}
+
+/* Two threads on one processor: each is denied what the other one uses. A minute is far more than
+ * it takes; the first time that both numbers have risen ends it. */
+static void the_kernel_tells_what_it_denied(void **state) {
+    (void)state;
+    struct loop *l;
+    cpu_set_t all, one;
+    pthread_t other;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    size_t cpu = 0;
+    while (!CPU_ISSET(cpu, &all)) cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    assert_ok(loop_new(&l));
+    atomic_store(&spinning, true);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0); /* a new thread has it too */
+    assert_int_equal(pthread_create(&other, NULL, spin, NULL), 0);
+    loop_account(l);
+    const struct loop_counters before = *loop_counters(l), *now = loop_counters(l);
+    mono_t until = clock_mono() + 60000;
+    do {
+        loop_account(l);
+    } while (clock_mono() < until &&
+             (now->used_us < before.used_us + 1000 || now->denied_us < before.denied_us + 1000));
+    atomic_store(&spinning, false);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+    assert_true(now->used_us >= before.used_us + 1000);
+    assert_true(now->denied_us >= before.denied_us + 1000);
+    loop_free(l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tells_what_is_ready),
@@ -283,6 +323,7 @@ int main(void) {
         cmocka_unit_test(a_rank_may_change),
         cmocka_unit_test(wakes_from_another_thread),
         cmocka_unit_test(waits_are_rounded_and_bounded),
+        cmocka_unit_test(the_kernel_tells_what_it_denied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

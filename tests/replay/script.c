@@ -375,7 +375,8 @@ static bool cmd_load(struct world *w, slice rest, struct script *s) {
     if (!ok) return complain(w, "load N%% [for 3s]");
     if (!world_start(w)) return false;
     const struct overload_measure m = { .ms = OVERLOAD_STEP_MS,
-                                        .spare_us = percent < 100 ? 0 : OVERLOAD_STEP_MS * 500,
+                                        .used_us = OVERLOAD_STEP_MS * (percent < 100 ? 1000 : 500),
+                                        .idle_us = percent < 100 ? 0 : OVERLOAD_STEP_MS * 500,
                                         .arrived = 100,
                                         .served = percent };
     for (; ms > 0; ms -= OVERLOAD_STEP_MS) {

@@ -51,6 +51,7 @@ struct machine {
 static const struct machine machines[] = {
     { "a slow machine", 1500, 0, 0, 0, 0 },
     { "a twentieth of a machine (2.5 ms in 50) of varying speed", 75, 40, 2500, 50000, 40 },
+    { "a container's twentieth (5 ms in 100)", 75, 40, 5000, 100000, 20 },
 };
 
 enum pair_state { PAIR_FREE, PAIR_RINGING, PAIR_GIVEN_UP, PAIR_UP, PAIR_ENDING };
@@ -92,8 +93,9 @@ static struct {
     int64_t period;  /* in which it has used so much of its quota: */
     int64_t used_us;
     uint64_t quarter;
-    uint32_t speed; /* percent of the price, in this quarter */
-    uint64_t busy_us;
+    uint32_t speed;             /* percent of the price, in this quarter */
+    uint64_t busy_us, spent_us; /* with, and without the time in which it was not let run */
+    uint64_t old_us;            /* of that: for those who had waited for too long */
     uint32_t arrived, served;
     mono_t measured_at, began;
     bool takes_part;
@@ -359,6 +361,7 @@ static void work(uint64_t us) {
         w.speed = 100 - m->swing / 2 + dice_below(&w.dice, m->swing + 1);
     }
     w.free_us += (int64_t)(us * w.speed / 100);
+    w.spent_us += (uint64_t)(w.free_us - before);
     if (m->quota_us) {
         int64_t period = before / m->period_us;
         w.used_us -= (period - w.period) * m->quota_us;
@@ -381,7 +384,7 @@ static uint64_t price(slice bytes, bool is_refused) {
 
 static void serve(struct phone *p) {
     mono_t since = p->since;
-    uint64_t busy_us = w.busy_us;
+    uint64_t spent_us = w.spent_us;
     bool is_old = p->is_queued && w.now.mono - since >= OVERLOAD_STALE_MS;
     if (p->is_queued) {
         queue_leave(p);
@@ -400,7 +403,7 @@ static void serve(struct phone *p) {
         mem_free(t);
         drain();
     }
-    if (is_old) w.busy_us = busy_us;
+    if (is_old) w.old_us += w.spent_us - spent_us;
 }
 
 /* One turn of os/loop.c. */
@@ -422,12 +425,18 @@ static void measure(void) {
     int64_t ms = w.now.mono - w.measured_at;
     if (ms < OVERLOAD_STEP_MS) return;
     uint64_t all_us = (uint64_t)ms * 1000, busy = w.busy_us < all_us ? w.busy_us : all_us;
-    struct overload_measure m = {
-        .ms = (uint32_t)ms, .spare_us = all_us - busy, .arrived = w.arrived, .served = w.served
-    };
+    uint64_t used = w.spent_us < busy ? w.spent_us : busy, old = w.old_us < used ? w.old_us : used;
+    struct overload_measure m = { .ms = (uint32_t)ms,
+                                  .used_us = used - old,
+                                  .idle_us = all_us - busy + old,
+                                  .denied_us = busy - used,
+                                  .arrived = w.arrived,
+                                  .served = w.served };
     core_measure(w.core, &m, w.now);
     w.measured_at = w.now.mono;
     w.busy_us -= busy; /* a turn longer than the step belongs to the next one too */
+    w.spent_us -= used;
+    w.old_us -= old;
     w.arrived = w.served = 0;
 }
 

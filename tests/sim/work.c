@@ -28,7 +28,8 @@ static void measure(struct sim *s, struct server *n, unsigned worker) {
     if (ms < OVERLOAD_STEP_MS) return;
     uint64_t all_us = (uint64_t)ms * 1000, busy_us = w->busy_us < all_us ? w->busy_us : all_us;
     struct overload_measure m = { .ms = (uint32_t)(ms < 60000 ? ms : 60000),
-                                  .spare_us = all_us - busy_us,
+                                  .used_us = busy_us,
+                                  .idle_us = all_us - busy_us,
                                   .arrived = w->arrived,
                                   .served = w->served,
                                   .is_unread = w->least > 0 };
