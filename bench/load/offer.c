@@ -38,8 +38,8 @@ static struct offer {
     /* the peer's control */
     uint32_t loss;
     uint64_t loss_until_ns;
-    uint32_t new_asked, asked; /* since mix_ns */
-    double new_share;          /* of all requests: what loss applies to */
+    uint32_t new_asked, asked;   /* since mix_ns */
+    uint32_t new_before, before; /* in the sample before that; 0: there was none */
     uint64_t mix_ns, draw;
 } offer;
 
@@ -84,16 +84,23 @@ void offer_leave(struct call *c) {
 /* ---- the peer's control: RFC 7339 7.2 ---- */
 
 /* What the percentage of new requests follows from. Sampled too often, the mix of one second, which
- * held a burst, makes the next one empty, and so on. */
+ * held a burst, makes the next one empty, and so on. Until the first sample is whole: what there is
+ * of it. */
 static void asked(bool is_new) {
     uint64_t now = clock_ns();
     if (now - offer.mix_ns > MIX_NS) {
-        if (offer.asked) offer.new_share = (double)offer.new_asked / offer.asked;
+        offer.new_before = offer.new_asked;
+        offer.before = offer.asked;
         offer.new_asked = offer.asked = 0;
         offer.mix_ns = now;
     }
     offer.asked++;
     if (is_new) offer.new_asked++;
+}
+
+static double new_share(void) {
+    return offer.new_before ? (double)offer.new_before / offer.before
+                            : (double)offer.new_asked / offer.asked;
 }
 
 /* ---- what becomes of a call ---- */
@@ -168,7 +175,7 @@ static bool held_back(void) {
     if (now >= offer.loss_until_ns) return false;
     offer.draw = offer.draw * 6364136223846793005ULL + 1442695040888963407ULL;
     double percent = (double)(offer.draw >> 33) / (double)(1ULL << 31) * 100;
-    return percent < offer.loss / offer.new_share;
+    return percent < offer.loss / new_share();
 }
 
 static void attempt(struct load *l) {
@@ -275,7 +282,6 @@ bool offer_run(struct load *l, const char *phases, bool as_json) {
     }
     memset(&offer, 0, sizeof offer);
     offer.begun_ns = offer.mix_ns = clock_ns();
-    offer.new_share = 0.8; /* RFC 7339 7.2: until it is known */
     offer.draw = offer.begun_ns;
     double cpu_s = own_cpu_s(), total = 0;
     for (const char *at = phases; *at;) {
