@@ -288,6 +288,7 @@ static unsigned branch_send(struct core *c, struct context *x, struct branch *b,
     bool must_arrive = x->is_in_dialog && m->method != SIP_INVITE;
     if (!core_send(c, to->flow, bytes, must_arrive, owner_of(b->tx))) return 480;
     if (x->is_in_dialog && !to->ticket) peer_sends_in_dialog(c, to);
+    if (m->method == SIP_INVITE) b->at = peer_address(c, to);
     b->is_in_call = m->method == SIP_INVITE && !x->is_in_dialog;
     if (b->is_in_call) node_flow_call(c->node, to->flow, 1);
     return 0;
@@ -394,7 +395,8 @@ static struct branch *waiting_branch(struct core *c, uint64_t owner, unsigned in
                                      struct context **out) {
     struct context *x = *out = context_get(c, owner);
     for (struct branch *b = x ? &x->first : NULL; b; b = b->next)
-        if (b->index == index) return b->state == BRANCH_WAITING && !b->status ? b : NULL;
+        if (b->index == index)
+            return b->is_lost || (b->state == BRANCH_WAITING && !b->status) ? b : NULL;
     return NULL;
 }
 
@@ -402,6 +404,10 @@ bool context_branch_flow(struct core *c, uint64_t owner, unsigned branch, flow_i
     struct context *x;
     struct branch *b = waiting_branch(c, owner, branch, &x);
     if (!b) return false;
+    if (b->is_lost) {
+        context_branch_moved(c, x, b, flow);
+        return true;
+    }
     const struct sip_msg *m = context_request(c, x);
     if (!m) {
         context_branch_final(c, x, b, 408, NULL);
@@ -417,5 +423,5 @@ void context_branch_no_flow(struct core *c, uint64_t owner, unsigned branch, uns
                             const char *why) {
     struct context *x;
     struct branch *b = waiting_branch(c, owner, branch, &x);
-    if (b) context_branch_final(c, x, b, status, why);
+    if (b) context_branch_unfound(c, x, b, status, why);
 }

@@ -337,6 +337,43 @@ void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned st
     early_end(c, x, b, status);
 }
 
+/* Nobody is there any more who could be told that it is over. */
+static void branch_out_of_reach(struct core *c, struct context *x, struct branch *b) {
+    tx_id tx = b->tx;
+    b->is_lost = false;
+    context_branch_failed(c, owner_of(x->id), tx, 408);
+    tx_drop(c->txs, tx);
+}
+
+/* RFC 5923 8.1: a CANCEL, and the ACK of a failure, go where the INVITE went, over a new connection
+ * if need be; and its answers are looked for there by a server that keeps RFC 3261 18.2.2. To a
+ * phone nobody but itself can make one. */
+void context_branch_lost(struct core *c, uint64_t owner, tx_id tx) {
+    struct context *x = context_get(c, owner);
+    struct branch *b = x ? context_branch(x, tx) : NULL;
+    if (!b) {
+        tx_drop(c->txs, tx);
+        return;
+    }
+    b->is_lost = true;
+    if (!peer_seek_again(c, x, b)) branch_out_of_reach(c, x, b);
+}
+
+void context_branch_moved(struct core *c, struct context *x, struct branch *b, flow_id flow) {
+    b->is_lost = false;
+    b->to.flow = flow;
+    if (b->is_in_call) node_flow_call(c->node, flow, 1);
+    if (tx_client_move(c->txs, b->tx, flow) != ERR_OK) branch_out_of_reach(c, x, b);
+}
+
+void context_branch_unfound(struct core *c, struct context *x, struct branch *b, unsigned status,
+                            const char *why) {
+    if (b->is_lost)
+        branch_out_of_reach(c, x, b);
+    else
+        context_branch_final(c, x, b, status, why);
+}
+
 void context_arm(struct core *c, struct context *x) {
     x->timer.kind = TIMER_CONTEXT;
     timer_start(

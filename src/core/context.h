@@ -79,6 +79,8 @@ struct branch {
     bool is_answered; /* a 2xx came and was forwarded */
     bool is_in_call;  /* counted at its flow: node_flow_call */
     bool is_rung_out; /* we cancelled it because nobody answered: its 487 counts as 408 */
+    bool is_lost;     /* its connection broke while it rang: one to the same server is sought */
+    struct addr at;   /* INVITE to another domain: that server; family NONE: unknown */
     uint8_t refused_count;
     uint32_t refused[REFUSED_TAGS_MAX]; /* hashes of To tags whose 2xx was refused: ACK and BYE */
 };
@@ -157,6 +159,13 @@ void context_fini(struct context *x); /* its heap blocks; core_free's, and the e
 void context_response(struct core *c, uint64_t owner, tx_id tx, const struct sip_msg *m);
 void context_branch_failed(struct core *c, uint64_t owner, tx_id tx, unsigned status);
 void context_tx_end(struct core *c, uint64_t owner, tx_id tx);
+/* The connection broke over which this INVITE had been heard of. */
+void context_branch_lost(struct core *c, uint64_t owner, tx_id tx);
+/* No flow was found for it. */
+void context_branch_unfound(struct core *c, struct context *x, struct branch *b, unsigned status,
+                            const char *why);
+/* It goes on over another one of the same other side (RFC 5923 8.1). */
+void context_branch_moved(struct core *c, struct context *x, struct branch *b, flow_id flow);
 void context_on_timer(struct core *c, struct context *x);
 void context_caller_gone(struct core *c, uint64_t owner);
 /* Its sender, another domain, can be reached again, over this flow; FLOW_NONE: he cannot. */
@@ -188,7 +197,8 @@ void core_cancel(struct core *c, flow_id f, bool is_same_account_known, uint32_t
 NODISCARD enum err context_add_targets(struct core *c, struct context *x,
                                        const struct target *targets, unsigned count); /* FULL,
                                        MEMORY: none was added */
-/* A waiting branch has a flow: its copy is written and sent now. false: nobody waits any more. */
+/* A waiting branch has a flow: its copy is written and sent now; a lost one goes on over it. false:
+ * nobody waits any more. */
 bool context_branch_flow(struct core *c, uint64_t owner, unsigned branch, flow_id flow);
 /* A waiting branch gets none; `why`: words for the Warning or NULL. */
 void context_branch_no_flow(struct core *c, uint64_t owner, unsigned branch, unsigned status,

@@ -212,7 +212,10 @@ static void core_pump_txs(struct core *c) {
         case TX_DO_NO_ACK:
             break; /* the answer stood; whoever asked is gone */
         case TX_DO_FLOW_GONE:
-            context_caller_gone(c, fx.owner);
+            if (fx.kind == TX_INVITE_CLIENT)
+                context_branch_lost(c, fx.owner, fx.id);
+            else
+                context_caller_gone(c, fx.owner);
             break;
         case TX_DO_SLOW:
             context_slow(c, fx.owner);
@@ -266,10 +269,11 @@ static void core_response(struct core *c, flow_id from, uint32_t account_id,
      * account (a phone that reconnected while it rang). */
     if (tx_flow(c->txs, tx) != from) {
         struct context *x = context_get(c, tx_owner(c->txs, tx));
-        const struct branch *b = x ? context_branch(x, tx) : NULL;
+        struct branch *b = x ? context_branch(x, tx) : NULL;
         if (!b) return;
         if (b->to.account_id ? b->to.account_id != account_id : !peer_holds(c, from, b->to.bid))
             return;
+        if (b->is_lost) context_branch_moved(c, x, b, from); /* it has come to us */
     }
     /* RFC 3261 16.7 step 3: with no Via below ours there is nobody to forward it to. (What we asked
      * ourselves, CANCEL included, has only ours.) */

@@ -163,6 +163,13 @@ slice peer_own_domain(struct core *c, uint32_t account_id) {
     return mem && !b.full && domain.len ? domain : node_settings(c->node)->domains[0];
 }
 
+static slice keep_name(struct core *c, slice s) {
+    char *mem = arena_alloc(&c->turn, s.len + 1);
+    if (!mem) return SLICE_NONE;
+    memcpy(mem, s.ptr, s.len);
+    return slice_of(mem, s.len);
+}
+
 static slice without_dot(slice host) {
     return host.len > 1 && host.ptr[host.len - 1] == '.' ? slice_head(host, host.len - 1) : host;
 }
@@ -376,6 +383,29 @@ bool peer_seek_sender(struct core *c, uint64_t owner) {
     return sender_seek(c, owner, SENDER_BY_ADDRESS) || sender_seek(c, owner, SENDER_BY_NAME);
 }
 
+struct addr peer_address(struct core *c, const struct target *to) {
+    struct peer_row row;
+    struct peer_query q = { .domain = to->bid, .flow = to->flow };
+    bool is_known = !to->account_id && to->bid && node_peer_find(c->node, &q, &row);
+    return is_known ? row.addr : (struct addr){ 0 };
+}
+
+bool peer_seek_again(struct core *c, const struct context *x, const struct branch *b) {
+    const struct hop *old = hop_of(c, &b->to);
+    struct target to;
+    const char *words;
+    char mem[64];
+    struct buf address = buf_over(mem, sizeof mem);
+    if (!old || b->at.family == ADDR_NONE) return false;
+    addr_put_ip(&address, &b->at);
+    struct sip_uri uri = { .host = keep_name(c, old->domain),
+                           .maddr = buf_slice(&address),
+                           .port = b->at.port };
+    if (peer_target(c, keep_name(c, old->own), &uri, &to, &words) != 0) return false;
+    struct hop *h = hop_get(c, to.ticket);
+    return h && hop_wait(h, owner_of(x->id), b->index) && hop_search(c, h, x->account_id, false);
+}
+
 static void sender_settled(struct core *c, const struct waiter *w, flow_id flow) {
     bool is_further = !flow && w->branch == SENDER_BY_ADDRESS;
     if (is_further && sender_seek(c, w->owner, SENDER_BY_NAME)) return;
@@ -384,13 +414,13 @@ static void sender_settled(struct core *c, const struct waiter *w, flow_id flow)
 
 /* ---- the end of a search ---- */
 
-/* Inside a dialog, when the next hop cannot be found or proves to be nobody we know: a connection
- * that the other side made itself, and on which it proved to be the domain of the route token. */
+/* When the next hop cannot be found or proves to be nobody we know, inside a dialog or for what
+ * rings there already: a connection that the other side made itself, and on which it proved to be
+ * the same domain. */
 static flow_id own_connection(struct core *c, const struct waiter *w) {
     const struct context *x = context_get(c, w->owner);
-    if (!x || !x->is_in_dialog) return FLOW_NONE;
-    for (const struct branch *b = &x->first; b; b = b->next)
-        if (b->index == w->branch)
+    for (const struct branch *b = x ? &x->first : NULL; b; b = b->next)
+        if (b->index == w->branch && (x->is_in_dialog || b->is_lost))
             return peer_side_flow(c, &(struct route_side){ .bid = b->to.bid });
     return FLOW_NONE;
 }
@@ -429,13 +459,6 @@ static void hop_none(struct core *c, struct hop *h, const struct target_effect *
     LOG(LOG_INFO, "peer.not_found", LOG_F_SLICE("domain", h->domain), LOG_F_STR("why", fx->words));
     h->flow = FLOW_NONE;
     hop_settled(c, h, words.full ? fx->words : mem);
-}
-
-static slice keep_name(struct core *c, slice s) {
-    char *mem = arena_alloc(&c->turn, s.len + 1);
-    if (!mem) return SLICE_NONE;
-    memcpy(mem, s.ptr, s.len);
-    return slice_of(mem, s.len);
 }
 
 /* RFC 5923 8.1: a connection that leads there, and has proved that domain, is used again. */

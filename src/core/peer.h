@@ -62,6 +62,11 @@ void peer_prepare(struct core *c, const struct target *to, uint32_t account_id);
 /* RFC 3261 18.2.2: the connection of this context's sender, another domain, has broken: have one
  * made to it. context_sender_found tells the outcome, if this is true. */
 bool peer_seek_sender(struct core *c, uint64_t owner);
+/* RFC 5923 8.1: the connection that this branch went over is gone: have one made to the same
+ * server. context_branch_flow or context_branch_no_flow tells the outcome, if this is true. */
+bool peer_seek_again(struct core *c, const struct context *x, const struct branch *b);
+/* Where the server is that this flow leads to; family NONE: a phone, or it is not known. */
+struct addr peer_address(struct core *c, const struct target *to);
 /* Any flow of the domain `side->bid`, for answers; FLOW_NONE. */
 flow_id peer_side_flow(struct core *c, const struct route_side *side);
 

@@ -56,7 +56,8 @@
  *   COMPLETED  -> (gone)      K                                       17.1.2.2   expire
  *
  * The flow broke: tx_flow_gone. Clients -> (gone), and Other servers that have answered; INVITE
- * servers stay (6026 7.1), and Other servers until they have answered (18.2.2) or the time is over.
+ * servers stay (6026 7.1), and Other servers until they have answered (18.2.2) or the time is over;
+ * INVITE clients stay in PROCEEDING, and may go on over another flow (5923 8.1, tx_client_move).
  *
  * Invariants: what is alive has a state above TX_FREE, stands in the flow's ring if it has a flow
  * that is not gone, and, when a server, in the map. What ended is in none of them, has no timer,
@@ -514,6 +515,17 @@ enum err tx_client_cancel(struct tx_table *t, tx_id id, slice reason_value, mono
     return ERR_OK;
 }
 
+enum err tx_client_move(struct tx_table *t, tx_id id, uint64_t flow) {
+    turn_begin(t);
+    struct tx *tx = tx_alive(t, id);
+    if (!tx || tx->kind != TX_INVITE_CLIENT || tx->state != TX_PROCEEDING) return ERR_GONE;
+    tx_flow_leave(t, tx);
+    enum err err = tx_flow_join(t, tx, flow);
+    if (err) return ERR_MEMORY;
+    if (tx->cancel == CANCEL_SENT || tx->cancel == CANCEL_PROCEEDING) tell(t, tx, PENDING_EXTRA);
+    return ERR_OK;
+}
+
 /* ---- ends ---- */
 
 static bool is_unanswered(const struct tx *tx) {
@@ -533,6 +545,14 @@ void tx_flow_gone(struct tx_table *t, uint64_t flow, mono_t now) {
             if (!is_unanswered(tx)) tx->resend_at = MONO_NEVER;
             arm(t, tx);
             if (!is_heard) tell(t, tx, PENDING_FLOW_GONE);
+            continue;
+        }
+        if (tx->kind == TX_INVITE_CLIENT && tx->state == TX_PROCEEDING) {
+            /* 17.1.1.2: there is nothing to send, so nothing has failed. 18.2.2: its final response
+             * may come another way. */
+            tx_flow_leave(t, tx);
+            untell(tx, PENDING_EXTRA);
+            tell(t, tx, PENDING_FLOW_GONE);
             continue;
         }
         bool is_waiting =

@@ -56,7 +56,8 @@ enum tx_do {
     TX_DO_FLOW_GONE, /* server: the flow of who asked broke, and he may not know the final response
                       * (none was sent, or a non-2xx to INVITE without its ACK). RFC 6026 7.1: the
                       * transaction stays; its owner may cancel what it started, or answer another
-                      * way (RFC 3261 18.2.2) */
+                      * way (RFC 3261 18.2.2). INVITE client: it broke while that rings; the owner
+                      * has tx_client_move() or tx_drop() */
     TX_DO_SLOW,      /* other server: no answer for as long as timer E takes to reach T2 (3.5 s).
                       * RFC 4320 4.1: answer 100 now */
     TX_DO_END        /* the transaction is gone; its id is stale */
@@ -137,9 +138,15 @@ enum tx_response tx_client_response(struct tx_table *t, tx_id id, const struct s
  * request cannot be read. Cancelling twice is OK and does nothing. */
 NODISCARD enum err tx_client_cancel(struct tx_table *t, tx_id id, slice reason_value, mono_t now);
 
-/* The flow broke. Client transactions without a final response end as TIMED_OUT, those with one and
- * non-INVITE server ones that have answered just END. Other server ones stay until their timers
- * (RFC 6026 7.1), send no more on their own, and say FLOW_GONE. */
+/* RFC 5923 8.1: what an INVITE client transaction still sends (CANCEL, ACK) goes to `flow` from now
+ * on: one to the same place, the first one broke. A CANCEL without an answer goes again. GONE:
+ * stale, or final already; MEMORY. */
+NODISCARD enum err tx_client_move(struct tx_table *t, tx_id id, uint64_t flow);
+
+/* The flow broke. Client transactions without a final response end as TIMED_OUT, but an INVITE that
+ * has a provisional one waits for nothing but the other side: it stays, and says FLOW_GONE. Those
+ * with a final one and non-INVITE server ones that have answered just END. Other server ones stay
+ * until their timers (RFC 6026 7.1), send no more on their own, and say FLOW_GONE. */
 void tx_flow_gone(struct tx_table *t, uint64_t flow, mono_t now);
 /* Drop at once, without effects but END (reserved or running). A stale id is ignored. */
 void tx_drop(struct tx_table *t, tx_id id);

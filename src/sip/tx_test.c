@@ -984,6 +984,39 @@ static void flow_gone(void **state) {
     world_close(&w);
 }
 
+/* RFC 5923 8.1: what rings outlives its flow, and says what is left to say over another one. */
+static void rings_on_over_another_flow(void **state) {
+    (void)state;
+    struct world w;
+    world_open(&w);
+    tx_id id = invite_client(&w, RELIABLE);
+    assert_err(tx_client_move(w.t, id, FLOW + 1), ERR_GONE); /* nobody has heard of it */
+    assert_true(passes(&w, id, 180, "INVITE"));
+    assert_ok(tx_client_cancel(w.t, id, SLICE_NONE, w.now));
+    tx_flow_gone(w.t, FLOW, w.now); /* the CANCEL has not been taken out */
+    assert_log(&w, "0 FLOW_GONE");
+    assert_int_equal(tx_state_of(w.t, id), TX_PROCEEDING);
+    assert_ok(tx_client_move(w.t, id, FLOW + 1));
+    assert_int_equal(tx_flow(w.t, id), FLOW + 1);
+    assert_log(&w, "0 CANCEL");
+    tx_flow_gone(w.t, FLOW, w.now);
+    assert_log(&w, "");
+    assert_false(passes(&w, id, 200, "CANCEL"));
+    assert_ok(tx_client_move(w.t, id, FLOW + 2)); /* it has been answered */
+    assert_log(&w, "");
+    assert_true(passes(&w, id, 487, "INVITE"));
+    assert_log(&w, "0 ACK, 0 END");
+    assert_err(tx_client_move(w.t, id, FLOW), ERR_GONE);
+    id = invite_client(&w, RELIABLE);
+    assert_true(passes(&w, id, 180, "INVITE"));
+    assert_ok(tx_client_cancel(w.t, id, SLICE_NONE, w.now));
+    assert_log(&w, "0 CANCEL");
+    tx_flow_gone(w.t, FLOW, w.now);
+    pass(&w, 32000); /* 9.1: the CANCEL's time runs on */
+    assert_log(&w, "0 FLOW_GONE, 32000 TIMED_OUT, 32000 END");
+    world_close(&w);
+}
+
 /* Many on one flow, ended in every order: the flow's ring always finds the rest. */
 static void flow_rings_stay_whole(void **state) {
     (void)state;
@@ -1112,7 +1145,7 @@ static void model_drain(struct model *m) {
             s->is_told = true;
             break;
         case TX_DO_FLOW_GONE:
-            assert_true(s->kind <= TX_OTHER_SERVER);
+            assert_true(s->kind <= TX_INVITE_CLIENT);
             break;
         case TX_DO_SLOW:
             assert_int_equal(s->kind, TX_OTHER_SERVER);
@@ -1197,6 +1230,12 @@ static void model_client_input(struct model *m, struct seen *s) {
         bool ok = tx_client_cancel(m->w.t, s->id, SLICE_NONE, m->w.now) == ERR_OK;
         assert_true(ok == (before == TX_CALLING || before == TX_PROCEEDING));
         s->is_cancelled |= ok;
+        return;
+    }
+    if (s->kind == TX_INVITE_CLIENT && unit_below(&m->seed, 4) == 0) {
+        bool ok = tx_client_move(m->w.t, s->id, unit_below(&m->seed, 3)) == ERR_OK;
+        assert_true(ok == (before == TX_PROCEEDING));
+        if (ok) s->inputs++;
         return;
     }
     unsigned status = statuses[unit_below(&m->seed, ARRAY_LEN(statuses))];
@@ -1289,6 +1328,7 @@ int main(void) {
         cmocka_unit_test(effect_bytes_live_until_the_next_turn),
         cmocka_unit_test(drop_is_silent),
         cmocka_unit_test(flow_gone),
+        cmocka_unit_test(rings_on_over_another_flow),
         cmocka_unit_test(flow_rings_stay_whole),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(an_ack_that_found_no_memory_is_made_later),
