@@ -49,6 +49,7 @@ OUTPUT_LINES = 60  # of a failure that are shown; all of it is in build/test/
 OOM_LEAST = 1000  # failed allocations that the whole stage oom must have brought about
 YIELD = 5  # how nice what computes is to what waits for the clock
 PATIENCE = 3  # who yields may take so many times as long
+GRACE = 30  # seconds from SIGTERM to SIGKILL
 LABELLED = ("replay", "torture", "sim", "check")  # tests/<folder> must bring tests with this label
 
 
@@ -109,9 +110,9 @@ def step_back(pid):
         f.write(str(YIELD))
 
 
-def run(command, timeout, env=None, cwd=ROOT, on_line=None, yields=True):
-    """(exit code or None when it took too long, output). Ends all that the command started. Each
-    line is also given to on_line as it comes."""
+def run(command, timeout, env=None, cwd=ROOT, on_line=None, yields=True, grace=GRACE):
+    """(exit code or None when it took too long, output). Ends all that the command started, after
+    `grace` seconds by force. Each line is also given to on_line as it comes."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
                                env={**os.environ, **(env or {})})
@@ -120,13 +121,15 @@ def run(command, timeout, env=None, cwd=ROOT, on_line=None, yields=True):
         step_back(process.pid)
     late = threading.Event()
 
-    def end():
+    def end(how):
         late.set()
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, how)
 
-    clock = threading.Timer(timeout, end)
-    clock.start()
+    clocks = [threading.Timer(timeout, end, [signal.SIGTERM]),  # it may have namespaces to remove
+              threading.Timer(timeout + grace, end, [signal.SIGKILL])]
+    for clock in clocks:
+        clock.start()
     lines = []
     try:
         for line in process.stdout:
@@ -135,7 +138,8 @@ def run(command, timeout, env=None, cwd=ROOT, on_line=None, yields=True):
                 on_line(lines[-1])
         process.wait()
     finally:
-        clock.cancel()
+        for clock in clocks:
+            clock.cancel()
         RUNNING.discard(process)
     return None if late.is_set() else process.returncode, "".join(lines)
 
@@ -635,9 +639,17 @@ def self_test():
     for at, (got, wanted) in enumerate(cases):
         if got != wanted:
             sys.exit(f"self-test failed: case {at}: {got}, not {wanted}")
-    code, _ = run([sys.executable, "-c", "import time; time.sleep(60)"], 0.2)
-    if code is not None:
-        sys.exit("self-test failed: a program that hangs was not ended")
+    for handler, wanted in (("lambda *_: sys.exit('put back')", "ready\nput back\n"),
+                            ("signal.SIG_IGN", "ready\n")):
+        program = (f"import signal, sys, time; signal.signal(signal.SIGTERM, {handler}); "
+                   "print('ready', flush=True); time.sleep(60); print('not ended')")
+        for seconds in (0.5, 5, 50):  # until the machine was quick enough for its first line
+            code, output = run([sys.executable, "-c", program], seconds,
+                               grace=GRACE if "put back" in wanted else 0.1)
+            if output:
+                break
+        if code is not None or output != wanted:
+            sys.exit(f"self-test failed: a program that hangs, at SIGTERM {handler}: {output!r}")
     with tempfile.TemporaryDirectory() as empty:
         test = {"command": ["/bin/true", empty], "name": "x"}
         if run_fuzzer(test, 1)[0] == 0:
