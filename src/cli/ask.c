@@ -255,3 +255,18 @@ int ask_send(struct ask *a, ask_row_fn *on_row, void *ctx, const struct json **o
 void ask_print_answer(struct ask *a) {
     if (a->answer_text) (void)printf("%s\n", a->answer_text);
 }
+
+int ask_for_a_while(struct cli *c, const char *name, uint32_t most, struct ask **a,
+                    const struct json **out) {
+    uint64_t seconds;
+    *a = NULL;
+    int code = cli_seconds(c, "for", 86400, most, &seconds);
+    if (code == CLI_DONE) code = ask_open(c, false, a);
+    if (code != CLI_DONE) return code;
+    struct json_writer *w = ask_begin(*a, name);
+    json_put_str(w, "aor", c->args[0]);
+    json_put_u64(w, "seconds", seconds);
+    code = ask_send(*a, NULL, NULL, out);
+    if (code == CLI_DONE && c->json) ask_print_answer(*a);
+    return code;
+}

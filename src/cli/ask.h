@@ -28,6 +28,10 @@ typedef bool ask_row_fn(void *ctx, const struct json *row, slice raw);
 NODISCARD int ask_send(struct ask *a, ask_row_fn *on_row, void *ctx, const struct json **out);
 /* With --json: print the last line's document. */
 void ask_print_answer(struct ask *a);
+/* The call NAME for AOR args[0] with the seconds of --for (a day if not given, at most `most`),
+ * and its answer; with --json that has been printed. *a is to be closed, whatever comes. */
+NODISCARD int ask_for_a_while(struct cli *c, const char *name, uint32_t most, struct ask **a,
+                              const struct json **out);
 bool ask_is_live(const struct ask *a); /* a server answers */
 
 #endif

@@ -54,20 +54,10 @@ int cli_turn_list(struct cli *c) {
 }
 
 int cli_turn_credential(struct cli *c) {
-    uint64_t seconds;
     struct ask *a;
     const struct json *answer;
-    int code = cli_seconds(c, "for", 86400, TURN_CREDENTIAL_MAX_S, &seconds);
-    if (code != CLI_DONE) return code;
-    code = ask_open(c, false, &a);
-    if (code != CLI_DONE) return code;
-    struct json_writer *w = ask_begin(a, "turn.credential");
-    json_put_str(w, "aor", c->args[0]);
-    json_put_u64(w, "seconds", seconds);
-    code = ask_send(a, NULL, NULL, &answer);
-    if (code == CLI_DONE && c->json) {
-        ask_print_answer(a);
-    } else if (code == CLI_DONE) {
+    int code = ask_for_a_while(c, "turn.credential", TURN_CREDENTIAL_MAX_S, &a, &answer);
+    if (code == CLI_DONE && !c->json) {
         const struct json *uris = json_member(answer, "uris");
         (void)printf("username  " SLICE_FMT "\npassword  " SLICE_FMT "\nuntil     " SLICE_FMT "\n",
                      SLICE_ARG(json_text(json_member(answer, "username"))),

@@ -278,14 +278,17 @@ void net_from_node(struct sim *s, struct server *n, unsigned worker, flow_id flo
     send_either(s, c, &e, &c->to_phone_at, bytes);
 }
 
+/* Is the stream open at the server, or has it a flow for the datagram? */
+static bool is_taken(struct sim *s, struct conn *c) {
+    const struct server *n = &s->servers[c->node];
+    if (!n->is_up) return false;
+    if (is_stream(c)) return c->is_at_node && c->node_epoch == n->epoch;
+    return core_flow_datagram(n->core[c->worker], &c->info, s->now, &c->flow) == ERR_OK;
+}
+
 static void to_node(struct sim *s, struct conn *c, slice bytes) {
     struct server *n = &s->servers[c->node];
-    if (!n->is_up) return;
-    if (is_stream(c)) {
-        if (!c->is_at_node || c->node_epoch != n->epoch) return;
-    } else if (core_flow_datagram(n->core[c->worker], &c->info, s->now, &c->flow) != ERR_OK) {
-        return;
-    }
+    if (!is_taken(s, c)) return;
     c->in_bytes += bytes.len;
     c->in_messages++;
     if (!work_queue(s, n, c, bytes)) node_receive(s, n, c->worker, c->flow, is_stream(c), bytes);
@@ -294,10 +297,7 @@ static void to_node(struct sim *s, struct conn *c, slice bytes) {
 void net_arrived(struct sim *s, unsigned conn, uint32_t gen, slice bytes) {
     struct conn *c = &s->conns[conn];
     struct server *n = &s->servers[c->node];
-    if (!c->is_used || c->gen != gen || !n->is_up) return;
-    if (is_stream(c) ? !c->is_at_node || c->node_epoch != n->epoch
-                     : core_flow_datagram(n->core[c->worker], &c->info, s->now, &c->flow) != ERR_OK)
-        return;
+    if (!c->is_used || c->gen != gen || !is_taken(s, c)) return;
     node_receive(s, n, c->worker, c->flow, is_stream(c), bytes);
 }
 

@@ -254,26 +254,30 @@ static void perform(struct sim *s, struct server *n, unsigned worker, const stru
 }
 
 /* All effects of a core are taken before it hears anything: their bytes live no longer. */
+static void take_effects(struct sim *s, struct server *n, unsigned worker, struct turn *turn) {
+    struct core_effect fx;
+    while (core_next_effect(n->core[worker], &fx)) perform(s, n, worker, &fx, turn);
+}
+
 void node_drain(struct sim *s, struct server *n) {
     static struct turn turn;
-    struct core_effect fx;
     for (bool any = true; any;) {
         any = false;
         for (unsigned i = 0; i < n->config.workers; i++) {
             struct core *c = n->core[i];
             turn.close_count = turn.refused_count = 0;
-            while (core_next_effect(c, &fx)) perform(s, n, i, &fx, &turn);
+            take_effects(s, n, i, &turn);
             any = any || turn.close_count || turn.refused_count;
             for (unsigned k = 0; k < turn.close_count; k++) {
                 net_node_closes(s, n, turn.closes[k]);
                 core_flow_closed(c, turn.closes[k], s->now);
-                while (core_next_effect(c, &fx)) perform(s, n, i, &fx, &turn);
+                take_effects(s, n, i, &turn);
             }
             for (unsigned k = 0; k < turn.refused_count; k++) {
                 struct event *e = &turn.refused[k];
                 core_mail_refused(c, e->worker, &e->mail, s->now);
                 mem_free(e->packet);
-                while (core_next_effect(c, &fx)) perform(s, n, i, &fx, &turn);
+                take_effects(s, n, i, &turn);
             }
         }
     }
