@@ -32,6 +32,7 @@ PERIOD_US = 100000  # the kernel's own; it takes no quota below 1 ms
 PATIENCE_MS, HOLD_MS = 3000, 1000
 PHONES, FLOOD = 16000, 3600  # 8,000 pairs: ten times the best rate, each busy for 3 s and a little
 OPEN_SECONDS = 150           # for all of them to register
+CLEAR_SECONDS = 30           # for the server to read what a point has left, at full speed
 FACTORS, OBEYING = (0.5, 1.0, 1.5, 3.0, 10.0), (1.0, 10.0)
 SECONDS, WARM = 7, 2                    # of a point; the first ones do not count
 OBEYING_SECONDS, OBEYING_WARM = 24, 4
@@ -56,7 +57,8 @@ def files_left(process, name, wanted):
 class Share:
     """Holds a process to a share of one core by its own control group (version 1 or 2)."""
 
-    def __init__(self, pid, share):
+    def __init__(self, pid):
+        self.pid, self.share = pid, None
         v1, v2 = pathlib.Path("/sys/fs/cgroup/cpu"), pathlib.Path("/sys/fs/cgroup")
         self.is_v1 = (v1 / "cpu.cfs_quota_us").exists()
         self.home = (v1 if self.is_v1 else v2) / f"kith-bench-{pid}"
@@ -64,10 +66,32 @@ class Share:
             (v2 / "cgroup.subtree_control").write_text("+cpu")
         self.home.mkdir()
         (self.home / "cgroup.procs").write_text(str(pid))
-        self.set(share)
 
-    def set(self, share):
-        """None: no limit."""
+    def lower(self):
+        self._set(self.share)
+
+    def lift(self):
+        self._set(None)
+
+    def clear(self):
+        """What a flood has left unread is read before the next point begins: with 1 % of a core that
+        takes a minute, so the limit is lifted until the process has nothing more to do."""
+        self.lift()
+        end, before = time.monotonic() + CLEAR_SECONDS, self._used()
+        while time.monotonic() < end:
+            time.sleep(0.5)
+            now = self._used()
+            if now - before < 0.005:
+                break
+            before = now
+        self.lower()
+
+    def _used(self):
+        """Seconds of the processor, of all threads."""
+        return sum(int((t / "schedstat").read_text().split()[0])
+                   for t in pathlib.Path(f"/proc/{self.pid}/task").iterdir()) / 1e9
+
+    def _set(self, share):
         quota = int(PERIOD_US * share) if share else -1
         if self.is_v1:
             (self.home / "cpu.cfs_period_us").write_text(str(PERIOD_US))
@@ -89,7 +113,7 @@ def rate(result, name, begin, end):
     return statistics.mean(result[name][begin:end])
 
 
-def offer(server, phases):
+def offer(server, share, phases):
     """phases: [(calls a second, seconds)]"""
     seconds = sum(s for _, s in phases) + 10 + (PATIENCE_MS + HOLD_MS) / 1000  # the generator's own
     before = machine_times()
@@ -98,6 +122,7 @@ def offer(server, phases):
     r["stolen"], r["idle"] = stolen / whole, idle / whole
     if r["broken"]:
         print(f"        {r['broken']} connections broke", flush=True)
+    share.clear()
     return r
 
 
@@ -143,9 +168,9 @@ class Calm:
         return take()
 
 
-def first_guess(server, seconds, guess, calm):
+def first_guess(server, share, seconds, guess, calm):
     """About the best rate, to begin with; `guess`: what a call costs alone says."""
-    return max(rate(calm(lambda f=f: offer(server, [(guess * f, seconds)])), "completed", 2, seconds)
+    return max(rate(calm(lambda f=f: offer(server, share, [(guess * f, seconds)])), "completed", 2, seconds)
                for f in (0.7, 1.0))
 
 
@@ -153,12 +178,12 @@ EACH = ("offered", "completed", "refused", "given_up", "shed", "blocked", "answe
 SUMS = ("byes", "byes_late", "byes_lost")
 
 
-def one_point(server, best, seconds, f, is_obeying):
+def one_point(server, share, best, seconds, f, is_obeying):
     warm = WARM
     if is_obeying:
         seconds, warm = OBEYING_SECONDS, OBEYING_WARM
     server.set("control", int(is_obeying))
-    r = offer(server, [(best * f, seconds)])
+    r = offer(server, share, [(best * f, seconds)])
     p = {name: rate(r, name, warm, seconds) for name in EACH}
     p.update({name: r[name] for name in SUMS + ("bye_worst_ms", "own_cpu", "own_lag_ms", "stolen",
                                                 "idle")})
@@ -182,13 +207,13 @@ def middle(points, f):
     return m
 
 
-def curves(server, best, seconds, plain, obeying, rounds, calm):
+def curves(server, share, best, seconds, plain, obeying, rounds, calm):
     asked = [(f, False) for f in plain] + [(f, True) for f in obeying]
     points = {a: [] for a in asked}
     for n in range(rounds):
         print(f"        round {n + 1} of {rounds}", flush=True)
         for a in asked:
-            points[a].append(calm(lambda a=a: one_point(server, best, seconds, *a)))
+            points[a].append(calm(lambda a=a: one_point(server, share, best, seconds, *a)))
     server.set("control", 0)
     found = [middle(points[a], a[0]) for a in asked]
     return found[:len(plain)], found[len(plain):]
@@ -206,11 +231,11 @@ def of_best(curve, points):
     return statistics.median(ratios), ratios
 
 
-def recovery(server, best, seconds, calm):
+def recovery(server, share, best, seconds, calm):
     """Seconds after the end of a flood until all calls attempted are served again, at 0.7 of the
     best rate."""
     after = 10
-    r = calm(lambda: offer(server, [(best * 10, seconds), (best * 0.7, after)]))
+    r = calm(lambda: offer(server, share, [(best * 10, seconds), (best * 0.7, after)]))
     each = list(zip(r["offered"][seconds:], r["served"][seconds:]))
     print("        after the flood, served of those attempted in each second: " +
           ", ".join(f"{s} of {o}" for o, s in each), flush=True)
@@ -228,7 +253,7 @@ def rows(rig, start_kith, args):
     server = start_kith(rig, "kith-overload", users=phones + 4000, workers=1)
     share, found = None, []
     try:
-        share = Share(server.process.pid, None)
+        share = Share(server.process.pid)
         print("        open files: " + ", ".join((
             files_left(server.process, "server", phones + FLOOD + 200),
             files_left(server.load, "generator", phones + 100))), flush=True)
@@ -240,12 +265,12 @@ def rows(rig, start_kith, args):
         guess = share_of / one
         server.set("patience", PATIENCE_MS)
         server.set("hold", HOLD_MS)
-        share.set(share_of)
-        time.sleep(3)  # what opening left to do
+        share.share = share_of
+        share.clear()  # what opening left to do
         calm = Calm(AGAIN, args.calm)
-        best = first_guess(server, seconds, guess, calm)
+        best = first_guess(server, share, seconds, guess, calm)
         print(f"        about {best:.1f} calls a second at {share_of:.1%} of a core", flush=True)
-        plain, obeying = curves(server, best, seconds, factors, factors[-1:] if args.quick else OBEYING,
+        plain, obeying = curves(server, share, best, seconds, factors, factors[-1:] if args.quick else OBEYING,
                                 1 if args.quick else ROUNDS, calm)
         top = max(p["completed"] for p in plain)
         stolen = {name: max(p["stolen"] for p in points)
@@ -260,11 +285,11 @@ def rows(rig, start_kith, args):
                       "value": of_best(plain, obeying[-1])[0],
                       "rounds": of_best(plain, obeying[-1])[1], "curve": obeying,
                       "stolen": stolen["obeying"]})
-        found.append(recovery(server, top, seconds, calm))
-        found.append(handshakes(rig, server, share, share_of, top, seconds, phones, calm))
+        found.append(recovery(server, share, top, seconds, calm))
+        found.append(handshakes(rig, server, share, top, seconds, phones, calm))
     finally:
         if share:
-            share.set(None)  # its end needs more than a small share
+            share.lift()  # its end needs more than a small share
         server.close()
         if share:
             share.close()
@@ -284,7 +309,7 @@ def byes_row(points):
             "worst_ms": worst, "stolen": max(p["stolen"] for p in points)}
 
 
-def handshakes(rig, server, share, share_of, best, seconds, phones, calm):
+def handshakes(rig, server, share, best, seconds, phones, calm):
     """Calls at 0.7 of the best rate, while new connections come at a multiple of what would use up
     the whole share."""
     flood = rig.start([rig.tool("bench_load"), "--server", f"127.0.0.1:{server.port}", "--pid",
@@ -297,11 +322,11 @@ def handshakes(rig, server, share, share_of, best, seconds, phones, calm):
         flood.stdin.flush()
 
     files_left(flood, "the generator of handshakes", FLOOD + 100)
-    share.set(None)
+    share.lift()
     tell("register 500")
     alone = rig.read(flood, "500 handshakes", 60)["server_cpu_us"]
-    share.set(share_of)
-    bear = share_of * 1e6 / alone  # handshakes with REGISTER a second, with nothing else to do
+    share.lower()
+    bear = share.share * 1e6 / alone  # handshakes with REGISTER a second, with nothing else to do
     points = []
     for f in (0, 10) if phones < PHONES else (0, 1, 3, 10):
         calm.wait()
@@ -310,12 +335,12 @@ def handshakes(rig, server, share, share_of, best, seconds, phones, calm):
             tell(f"width {FLOOD}")
             tell(f"rate {max(1, int(bear * f))}")
             tell(f"register {min(count, FLOOD)}")
-        r = offer(server, [(best * 0.7, seconds)])
+        r = offer(server, share, [(best * 0.7, seconds)])
         came = {"done": 0, "failed": 0}
         if count:  # what is left of them is not what the next point is about
-            share.set(None)
+            share.lift()
             came = rig.read(flood, f"{min(count, FLOOD)} handshakes", 60)
-            share.set(share_of)
+            share.lower()
         points.append({"factor": f, "offered_handshakes": bear * f, "done": came["done"],
                        "failed": came["failed"], "completed": rate(r, "completed", 2, seconds),
                        "offered": rate(r, "offered", 2, seconds),

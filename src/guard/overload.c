@@ -60,8 +60,9 @@ static void learn_capacity(struct overload *o) {
     bool is_denied = m->denied_us * DENIED_PART > m->ms * UINT64_C(1000);
     if (!is_denied)
         o->capacity += o->capacity / 16;
-    else if (idle < used)
-        o->capacity = o->capacity == SECOND_US ? used + idle : (3 * o->capacity + used + idle) / 4;
+    else if (idle < used) /* a quarter more or less is noise, less than half is another quota */
+        o->capacity =
+            2 * (used + idle) < o->capacity ? used + idle : (3 * o->capacity + used + idle) / 4;
     if (o->capacity < used) o->capacity = used;
     if (o->capacity < CAPACITY_MIN) o->capacity = CAPACITY_MIN;
     if (o->capacity > SECOND_US) o->capacity = SECOND_US;
