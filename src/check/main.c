@@ -27,25 +27,46 @@ struct wishes {
     bool resume, list;
 };
 
+#define HELP_COLUMN 27 /* where what an option does begins, */
+#define HELP_WIDTH  100
+
+static void put_option(FILE *to, const struct check_option *o) {
+    char left[64];
+    (void)snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "",
+                   o->value ? o->value : "");
+    (void)fprintf(to, "  %-*s", HELP_COLUMN - 3, left);
+    size_t at = HELP_COLUMN - 1;
+    for (slice word, rest = slice_str(o->help); rest.len; rest = slice_from(rest, word.len + 1)) {
+        word = slice_head(rest, slice_find(rest, ' '));
+        if (at + 1 + word.len > HELP_WIDTH) {
+            (void)fprintf(to, "\n%*s", HELP_COLUMN - 1, "");
+            at = HELP_COLUMN - 1;
+        }
+        (void)fprintf(to, " " SLICE_FMT, SLICE_ARG(word));
+        at += 1 + word.len;
+    }
+    (void)fputc('\n', to);
+}
+
 static int usage(FILE *to) {
     (void)fprintf(
         to,
         "kith check ROLE TARGET - does this product keep the Voice 3.0 profile?\n"
         "kith check verify REPORT [PUBLIC-KEY] - is the signature of a report right?\n"
         "kith check key FILE - make a key for --sign\n\n"
-        "ROLE is server, relay or trunk (TARGET: where it is); phone, browser or trunk --listen "
-        "(TARGET: where we listen for it). With --static the PBX of a trunk does not register.\n"
+        "  kith check server TARGET             a server there; the tester is its phones\n"
+        "  kith check relay TARGET              a TURN relay there\n"
+        "  kith check trunk TARGET              a provider there; the tester is the PBX\n"
+        "  kith check trunk --listen HOST:PORT  a PBX that registers with the tester, which "
+        "listens "
+        "there\n"
+        "  kith check phone HOST:PORT           a phone that does\n"
+        "  kith check browser HOST:PORT         a phone in a web page that does\n\n"
         "TARGET is sips:example.org, sip:host:port, host:port or wss://host:port/path. Each "
-        "requirement gets a "
-        "verdict:\n"
-        "pass, fail, not applicable, inconclusive, with the messages that show it.\n\nOptions:\n");
-    for (size_t i = 0; i < check_option_count; i++) {
-        char left[64];
-        (void)snprintf(left, sizeof left, "--%s%s%s", check_options[i].name,
-                       check_options[i].value ? " " : "",
-                       check_options[i].value ? check_options[i].value : "");
-        (void)fprintf(to, "  %-24s %s\n", left, check_options[i].help);
-    }
+        "requirement gets\n"
+        "a verdict: pass, fail, not applicable or inconclusive, with the messages that show it.\n\n"
+        "Options:\n");
+    for (size_t i = 0; i < check_option_count; i++) put_option(to, &check_options[i]);
     (void)fprintf(to,
                   "\nExamples:\n  kith check server sips:example.org --accounts people.csv --html "
                   "report.html\n  kith check trunk sips:provider.example --static pbx.example:5061 "

@@ -71,14 +71,14 @@ static const struct cli_option trust_options[] = {
 
 const struct cli_command cli_commands[] = {
     { "serve", "", 0, 0, "run the server",
-      "Without a configuration file it serves the name of this machine on port 5061, makes its "
-      "own\n"
-      "certificate authority and keeps everything in the data directory. Ctrl-C stops it: "
-      "requests\n"
-      "that still lack their answer get a moment, a second Ctrl-C does not wait for them. Then "
-      "all\n"
-      "connections close. Calls that are up go on between the phones, which connect again and can\n"
-      "hang up when the server is back. SIGHUP reads the configuration and the certificates again.",
+      "Without a configuration file it serves the name of this machine on port 5061, the page on\n"
+      "443 too (8443 where it may not), makes its own certificate authority and keeps everything\n"
+      "in the data directory. Ctrl-C stops it: requests that still lack their answer get a "
+      "moment,\n"
+      "a second Ctrl-C does not wait for them. Then all connections close. Calls that are up go "
+      "on\n"
+      "between the phones, which connect again and can hang up when the server is back. SIGHUP\n"
+      "reads the configuration and the certificates again.",
       "kith serve --demo", serve_options, cli_serve },
     { "check-config", "FILE", 0, 1, "check a configuration file without using it",
       "All errors are listed, each with its line and what would be right.",

@@ -103,7 +103,7 @@ async def errors_say_what_to_do(w):
             (["server", here, "--baseline", w.dir / "old.json"], "not a report"),
             (["server", here, "--baseline", w.dir / "none.json"], "not a report"),
             (["browser", "127.0.0.1:0"], "--cert"),
-            (["window", here], "ROLE is server, relay or trunk"),
+            (["window", here], "kith check relay TARGET"),
             (["verify"], "kith check verify REPORT")):
         try:
             expect(await w.check(*words), 2, *parts)
