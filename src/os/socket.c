@@ -8,14 +8,18 @@
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
-/* A silent peer is probed, below the usual NAT timeouts: one that vanished is found in the end. */
-#define KEEPALIVE_IDLE_S  120
-#define KEEPALIVE_AGAIN_S 10
-#define KEEPALIVE_PROBES  3
+/* A silent peer is probed, below the usual NAT timeouts: one that vanished is found in the end.
+ * Each of those accepted gets up to so many seconds less: phones that spoke together by the
+ * thousand are not all probed at once, which would overrun queues (loopback drops what is beyond a
+ * thousand). */
+#define KEEPALIVE_IDLE_S   120
+#define KEEPALIVE_SPREAD_S 60
+#define KEEPALIVE_AGAIN_S  10
+#define KEEPALIVE_PROBES   3
 /* Sent bytes that nobody acknowledges: the peer is gone. Linux asks this option about probes too,
  * and then counts none: whoever has been silent for so long is gone with one unanswered probe. Were
- * it shorter than the silence and all probes, a single lost packet would close an idle connection;
- * of phones that came by the thousand some lose theirs, as they are all probed at once. */
+ * it shorter than the silence and all probes, a single lost packet would close an idle connection.
+ */
 #define UNACKED_MS (1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_AGAIN_S))
 /* Left to itself the kernel would keep up to 4 MB for a peer that reads slowly. */
 #define TCP_SEND_BYTES   (1 << 18)
@@ -233,6 +237,7 @@ enum err socket_accept(int listen_fd, int *out_fd, struct addr *peer) {
         close(fd);
         return ERR_IO;
     }
+    (void)set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S - fd % KEEPALIVE_SPREAD_S);
     *out_fd = fd;
     return ERR_OK;
 }

@@ -2,8 +2,9 @@
  *
  * Each worker opens its own listener on the same address (SO_REUSEPORT); the kernel spreads
  * connections and datagrams over them. Accepted connections inherit TCP_NODELAY, keep-alive,
- * TCP_USER_TIMEOUT and a bounded send buffer from their listener. IPv6 sockets are IPv6 only: IPv4
- * gets its own. Memory: none. Threads: any. */
+ * TCP_USER_TIMEOUT and a bounded send buffer from their listener; when they have been silent for
+ * one to two minutes they are probed, each after a time of its own. IPv6 sockets are IPv6 only:
+ * IPv4 gets its own. Memory: none. Threads: any. */
 #ifndef OS_SOCKET_H
 #define OS_SOCKET_H
 
