@@ -1,5 +1,6 @@
 // The page and real phones, both ways: each must hear the other's tone and see the other's picture (VP8; theirs stand
 // still). baresip is desk, linphone is lina; olga's baresip has no video at all.
+import { need } from "./rig.mjs";
 import { TONE } from "./scene.mjs";
 
 const known = new Map();
@@ -49,7 +50,19 @@ export const cases = {
   calls_linphone: async (w) => calls(w, await lina(w)),
   is_called_by_linphone: async (w) => isCalled(w, await lina(w)),
 
-  /** A video call to a phone without video is a call with sound: the page says so, and its camera goes off. */
+  /** paul's phone has its encryption switched off; his page would never know why nobody calls. */
+  async calls_a_phone_without_encryption(w) {
+    const other = await phone(w, "bare", "paul", 660, false);
+    await w.alice.call(other);
+    await w.alice.see("paul's phone refused the call: it does not encrypt, or");
+    await w.alice.button("Close").click();
+    await w.phones.do("dial", "paul", { args: [w.alice.address] });
+    await w.phones.do("closed", "paul", { args: [15, 1, "488"] });
+    need(await w.alice.page.locator(".incoming").count() === 0, "a call without encryption rings");
+  },
+
+  /** A video call to a phone without video is a call with sound: the page says so, and its camera goes off.
+   *  Its keypad reaches the phone (RFC 4733). */
   async calls_a_phone_without_video(w) {
     const other = await olga(w);
     await w.alice.call(other, true);
@@ -59,6 +72,11 @@ export const cases = {
     await w.alice.button("Camera on").click();
     await w.alice.button("Camera on").waitFor();
     await w.alice.hearsTone(other.tone);
+    await w.alice.button("Keypad").click();
+    for (const key of "4#") {
+      await w.alice.button(`Key ${key}`).click();
+      await w.phones.do("event", "olga", { args: ["CALL_DTMF_START", 15, 1, key] });
+    }
     await w.alice.button("Hang up").click();
     await w.phones.do("closed", "olga");
   },

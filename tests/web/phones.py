@@ -2,7 +2,8 @@
 """Real phones for the browser tests, those of tests/e2e: phones.py KITH DATA DOMAIN PORT DIRECTORY
 
 Reads one JSON command a line and answers each with one line, {"ok": value} or {"error": words}:
-  {"do": "baresip" or "linphone", "name": N, "tone": hertz, "video": bool}   a person's phone: made, and registered
+  {"do": "baresip", "linphone" or "bare", "name": N, "tone": hertz, "video": bool}   a person's phone: made, and
+                                                      registered; bare: a baresip that does not encrypt
   {"do": "heard", "name": N, "tone": hertz}           waits until it hears that
   {"do": any method of rig.Baresip or rig.Linphone, "name": N, "args": [...]}
 It ends with its input, and the phones with it.
@@ -37,7 +38,7 @@ class Phones:
 
     def do(self, command):
         what, name = command["do"], command.get("name")
-        if what in ("baresip", "linphone"):
+        if what in ("baresip", "linphone", "bare"):
             self.phones[name] = getattr(self, f"_{what}")(name, command["tone"], command["video"])
             return self.phones[name].start() and None
         phone = self.phones[name]
@@ -46,12 +47,15 @@ class Phones:
         answer = getattr(phone, what)(*command.get("args", []))
         return answer if isinstance(answer, (int, str)) else None
 
-    def _baresip(self, name, tone, video):
+    def _baresip(self, name, tone, video, **more):
         aor = f"{name}@{self.domain}"
         self.kith.user(aor)
         return rig.Baresip(self.rig, name, aor, certificate=self.kith.device(aor, name),
                            ca=self.kith.ca, port=self.port, server=self.domain, domain=self.domain,
-                           tone=tone, account=";medianat=ice", video=video)
+                           tone=tone, account=";medianat=ice", video=video, **more)
+
+    def _bare(self, name, tone, video):
+        return self._baresip(name, tone, video, mediaenc="")
 
     def _linphone(self, name, tone, video):
         aor = f"{name}@{self.domain}"

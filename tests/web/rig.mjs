@@ -219,7 +219,7 @@ export function startFirefox() {
 
 /** Runs in the page before anything else: lets the tests see the connections. */
 function spy() {
-  window.spied = { pcs: [], sockets: [], notes: [], config: {} };
+  window.spied = { pcs: [], sockets: [], notes: [], sinks: [], config: {} };
   const Pc = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Pc {
     constructor(config) {
@@ -239,6 +239,12 @@ function spy() {
       super.close();
     }
   };
+  const sink = HTMLMediaElement.prototype.setSinkId;
+  if (sink) {
+    HTMLMediaElement.prototype.setSinkId = function (id) {
+      return sink.call(this, id).then(() => void window.spied.sinks.push(id));
+    };
+  }
   const Ws = window.WebSocket;
   window.WebSocket = class extends Ws {
     constructor(...args) {

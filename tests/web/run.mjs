@@ -11,6 +11,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { accessibleDoor, cases as inOneBrowser } from "./cases.mjs";
 import { cases as ofAccounts } from "./cases_account.mjs";
+import { cases as ofChoices } from "./cases_choices.mjs";
 import { cases as inFirefox, missing } from "./cases_firefox.mjs";
 import { cases as withNetwork } from "./cases_network.mjs";
 import { cases as withPhones } from "./cases_phones.mjs";
@@ -25,7 +26,7 @@ function option(name) {
 }
 
 const needsHouse = { ...withNetwork, ...withPhones, ...inFirefox };
-const cases = { ...inOneBrowser, ...ofAccounts, ...needsHouse };
+const cases = { ...inOneBrowser, ...ofAccounts, ...ofChoices, ...needsHouse };
 const pattern = option("-k");
 const wanted = Object.keys(cases).filter((name) => name.includes(pattern));
 if (process.argv.includes("--list")) {

@@ -21,7 +21,7 @@ function App({ model }: { model: Model }): JSX.Element {
   const deep = stage !== null || model.selected !== "" || model.part === "settings";
   return (
     <main class={`frame ${deep ? "deep" : ""} ${stage ? "in-call" : ""}`}>
-      <Side model={model} />
+      <Side model={model} inCall={stage !== null} />
       <div class="main">
         {stage ? <Stage key={stage.id} model={model} call={stage} />
           : model.selected ? <Talk key={model.selected} model={model} />

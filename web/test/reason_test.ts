@@ -31,6 +31,7 @@ test("each final answer has its sentence", () => {
   assert.match(said({ status: 403 }), /does not allow/);
   assert.match(said({ status: 403, warning: "guests may call sales only" }), /guests may call sales only/);
   assert.match(said({ status: 503 }), /Too many/);
+  assert.equal(said({ status: 503, warning: "other.example offers no TLS" }), "The server says: other.example offers no TLS");
   assert.match(said({ status: 500 }), /could not do it/);
   assert.match(said({ status: 482 }), /circles/);
   assert.match(said({ status: 699, reason: "Strange" }), /Strange/);

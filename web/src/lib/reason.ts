@@ -56,17 +56,17 @@ function ofStatus(who: string, end: Ending): string | null {
     case 401:
     case 403:
     case 407:
-      return end.warning ? words.endOther(end.warning) : words.endForbidden;
+      return end.warning ? words.endSays(end.warning) : words.endForbidden;
     case 429:
       return words.endTooMany;
     case 487:
       return end.outgoing ? words.endCancelled : words.endMissed;
   }
-  if (end.status === 503) {
-    return words.endTooMany;
+  if (end.status === 503 && !end.warning) {
+    return words.endTooMany; // overload refuses without a word: it has no time
   }
   if (end.status >= 500 && end.status < 600) {
-    return words.endServer;
+    return end.warning ? words.endSays(end.warning) : words.endServer;
   }
   return null;
 }
@@ -132,5 +132,5 @@ export function messageWords(who: string, status: number, warning: string): stri
   }
   return ofStatus(who, {
     cause: "", status, warning, reason: "", byPeer: true, outgoing: true, wasUp: false,
-  }) ?? words.endOther(warning || String(status));
+  }) ?? (warning ? words.endSays(warning) : words.endOther(String(status)));
 }

@@ -26,18 +26,30 @@ export function choose(change: Partial<Chosen>): Chosen {
   return all;
 }
 
-function wanted(id: string): MediaTrackConstraints {
-  return id ? { deviceId: { ideal: id } } : {};
+/** The chosen device, or any other when it is not there now. Chromium takes no notice of one that is only `ideal`. */
+async function open(kind: "audio" | "video", id: string, more: MediaTrackConstraints): Promise<MediaStream> {
+  const ask = (which: MediaTrackConstraints): Promise<MediaStream> =>
+    navigator.mediaDevices.getUserMedia({ [kind]: { ...more, ...which } });
+  if (!id) {
+    return ask({});
+  }
+  try {
+    return await ask({ deviceId: { exact: id } });
+  } catch (error) {
+    if (/^(OverconstrainedError|NotFoundError)$/.test((error as Error).name)) {
+      return ask({});
+    }
+    throw error;
+  }
 }
 
 export function openMic(): Promise<MediaStream> {
-  const audio = { ...wanted(chosen().mic), echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-  return navigator.mediaDevices.getUserMedia({ audio });
+  return open("audio", chosen().mic, { echoCancellation: true, noiseSuppression: true, autoGainControl: true });
 }
 
 export async function openCamera(): Promise<MediaStreamTrack> {
-  const video = { ...wanted(chosen().camera), width: { ideal: 1280 }, height: { ideal: 720 } };
-  return (await navigator.mediaDevices.getUserMedia({ video })).getVideoTracks()[0]!;
+  const stream = await open("video", chosen().camera, { width: { ideal: 1280 }, height: { ideal: 720 } });
+  return stream.getVideoTracks()[0]!;
 }
 
 export async function openScreen(): Promise<MediaStreamTrack> {

@@ -291,14 +291,14 @@ export class Phone {
   private async openMedia(id: string, video: boolean): Promise<MediaStream | null> {
     let stream: MediaStream;
     try {
-      stream = await openMic();
+      stream = await this.mic(id);
     } catch (error) {
       this.finish(id, mediaWords(error, "mic"));
       return null;
     }
     if (video) {
       try {
-        stream.addTrack(await openCamera());
+        stream.addTrack(await this.picture(id));
         this.set(id, { camera: true });
       } catch (error) {
         this.set(id, { note: mediaWords(error, "camera") });
@@ -510,7 +510,7 @@ export class Phone {
       return;
     }
     try {
-      leg.camera = await openCamera();
+      leg.camera = await this.picture(id);
     } catch (error) {
       this.set(id, { note: mediaWords(error, "camera") });
       return;
@@ -563,11 +563,11 @@ export class Phone {
     for (const [id, leg] of this.legs) {
       try {
         if (leg.local) {
-          await leg.setMic((await openMic()).getAudioTracks()[0]!);
+          await leg.setMic((await this.mic(id)).getAudioTracks()[0]!);
         }
         if (leg.camera) {
           leg.camera.stop();
-          leg.camera = await openCamera();
+          leg.camera = await this.picture(id);
           if (!leg.screen) {
             await leg.setVideo(leg.camera);
           }
@@ -577,6 +577,42 @@ export class Phone {
         this.set(id, { note: mediaWords(error, "mic") });
       }
     }
+  }
+
+  private async mic(id: string): Promise<MediaStream> {
+    const stream = await openMic();
+    const track = stream.getAudioTracks()[0];
+    track?.addEventListener("ended", () => void this.micGone(id, track));
+    return stream;
+  }
+
+  private async picture(id: string): Promise<MediaStreamTrack> {
+    const track = await openCamera();
+    track.addEventListener("ended", () => void this.cameraGone(id, track));
+    return track;
+  }
+
+  /** Pulled out in the middle of a call, which goes on with another one. */
+  private async micGone(id: string, track: MediaStreamTrack): Promise<void> {
+    const leg = this.legs.get(id);
+    if (leg?.local?.getAudioTracks()[0] !== track) {
+      return;
+    }
+    try {
+      await leg.setMic((await this.mic(id)).getAudioTracks()[0]!);
+      this.set(id, { note: words.micGone });
+    } catch (error) {
+      this.set(id, { note: mediaWords(error, "mic") });
+    }
+  }
+
+  private async cameraGone(id: string, track: MediaStreamTrack): Promise<void> {
+    const leg = this.legs.get(id);
+    if (leg?.camera !== track) {
+      return;
+    }
+    await this.camera(id); // off
+    this.set(id, { note: words.cameraGone });
   }
 
   private useSpeaker(sound: HTMLAudioElement): void {

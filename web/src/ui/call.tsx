@@ -5,6 +5,7 @@ import { clock, isLive, type Call } from "../lib/call.ts";
 import type { Model } from "../model.ts";
 import { words } from "../words.ts";
 import { Avatar, Button, Icon } from "./base.tsx";
+import { MediaChoice } from "./devices.tsx";
 
 export function Incoming({ model }: { model: Model }): JSX.Element | null {
   const call = model.calls.find((c) => c.state === "incoming");
@@ -227,13 +228,16 @@ function Transfer({ model, call, done }: { model: Model; call: Call; done: () =>
 }
 
 function Controls({ model, call }: { model: Model; call: Call }): JSX.Element {
-  const [panel, setPanel] = useState<"" | "keypad" | "transfer">("");
+  const [panel, setPanel] = useState<"" | "keypad" | "transfer" | "devices">("");
   const up = call.state === "up" || call.state === "reconnecting";
   const act = (what: "mute" | "camera" | "share" | "hold" | "hangup") => () => model.perform({ do: what, id: call.id });
-  const toggle = (which: "keypad" | "transfer"): void => setPanel(panel === which ? "" : which);
+  const toggle = (which: "keypad" | "transfer" | "devices"): void => setPanel(panel === which ? "" : which);
   return (
     <div class="controls-area" onKeyDown={(e) => { if (e.key === "Escape") { setPanel(""); } }}>
       {panel === "keypad" && up ? <Keypad model={model} call={call} /> : null}
+      {panel === "devices" && up ? (
+        <div class="panel" role="group" aria-label={words.devices}><MediaChoice model={model} /></div>
+      ) : null}
       {panel === "transfer" && up ? <Transfer model={model} call={call} done={() => setPanel("")} /> : null}
       <div class="controls" role="toolbar" aria-label={words.callWith(call.peer.name)}>
         {up ? (
@@ -258,6 +262,7 @@ function Controls({ model, call }: { model: Model; call: Call }): JSX.Element {
             />
             <Button label={words.keypad} icon="keypad" kind="control" expanded={panel === "keypad"} onClick={() => toggle("keypad")} />
             <Button label={words.transfer} icon="transfer" kind="control" expanded={panel === "transfer"} onClick={() => toggle("transfer")} />
+            <Button label={words.devices} icon="gear" kind="control" expanded={panel === "devices"} onClick={() => toggle("devices")} />
           </>
         ) : null}
         <Button label={words.hangUp} icon="phone" kind="stop control down" onClick={act("hangup")} />

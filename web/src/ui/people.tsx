@@ -6,8 +6,9 @@ import { clock } from "../lib/call.ts";
 import type { Known, Model, Part } from "../model.ts";
 import { words } from "../words.ts";
 import { Avatar, Button, dayOf, Empty, Icon, timeOf, type IconName } from "./base.tsx";
+import { Settings } from "./settings.tsx";
 
-export function Side({ model }: { model: Model }): JSX.Element {
+export function Side({ model, inCall }: { model: Model; inCall: boolean }): JSX.Element {
   return (
     <div class="side">
       <h1 class="unseen">{words.app}</h1>
@@ -17,7 +18,9 @@ export function Side({ model }: { model: Model }): JSX.Element {
         <PartButton model={model} part="recent" icon="recent" label={words.recent} />
         <PartButton model={model} part="settings" icon="gear" label={words.settings} />
       </nav>
-      {model.part === "people" ? <People model={model} /> : model.part === "recent" ? <Recent model={model} /> : null}
+      {model.part === "people" ? <People model={model} />
+        : model.part === "recent" ? <Recent model={model} />
+        : inCall ? <Settings model={model} /> : null}
     </div>
   );
 }

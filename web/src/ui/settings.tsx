@@ -3,15 +3,18 @@ import { useEffect, useState } from "preact/hooks";
 import { api, type Device } from "../api.ts";
 import type { Model } from "../model.ts";
 import { allowNotifications, notificationState } from "../notify.ts";
-import { choose, chosen, listDevices, type Chosen } from "../phone/media.ts";
 import { words } from "../words.ts";
 import { Button, Icon } from "./base.tsx";
+import { MediaChoice } from "./devices.tsx";
 
 export function Settings({ model }: { model: Model }): JSX.Element {
   return (
     <section class="settings" aria-label={words.settings}>
       <h1>{words.settings}</h1>
-      <MediaChoice model={model} />
+      <div class="card">
+        <h2>{words.devices}</h2>
+        <MediaChoice model={model} />
+      </div>
       <Notify />
       <Devices />
       <div class="card">
@@ -20,43 +23,6 @@ export function Settings({ model }: { model: Model }): JSX.Element {
         <Button label={words.signOut} text kind="soft" onClick={() => void model.signOut()} />
       </div>
     </section>
-  );
-}
-
-function MediaChoice({ model }: { model: Model }): JSX.Element {
-  const [list, setList] = useState<MediaDeviceInfo[]>([]);
-  const [mine, setMine] = useState<Chosen>(chosen());
-  useEffect(() => {
-    const read = (): void => void listDevices().then(setList);
-    read();
-    navigator.mediaDevices?.addEventListener("devicechange", read);
-    return () => navigator.mediaDevices?.removeEventListener("devicechange", read);
-  }, []);
-  const pick = (what: keyof Chosen, kind: MediaDeviceKind, label: string): JSX.Element | null => {
-    const some = list.filter((d) => d.kind === kind && d.deviceId !== "" && d.deviceId !== "default");
-    return (
-      <label class="field">
-        <span>{label}</span>
-        <select
-          value={mine[what]}
-          onChange={(e) => {
-            setMine(choose({ [what]: e.currentTarget.value }));
-            model.perform({ do: "devices" });
-          }}
-        >
-          <option value="">{words.byDefault}</option>
-          {some.map((d, i) => <option key={d.deviceId} value={d.deviceId}>{d.label || `${label} ${i + 1}`}</option>)}
-        </select>
-      </label>
-    );
-  };
-  return (
-    <div class="card">
-      <h2>{words.devices}</h2>
-      {pick("mic", "audioinput", words.microphone)}
-      {pick("camera", "videoinput", words.camera)}
-      {"setSinkId" in HTMLMediaElement.prototype ? pick("speaker", "audiooutput", words.speaker) : null}
-    </div>
   );
 }
 
