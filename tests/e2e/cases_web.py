@@ -1,6 +1,10 @@
 """SIP over WebSocket, and HTTPS, on the port of SIP over TLS."""
 import json
+import os
+import re
+import subprocess
 
+import qr
 from authority import Authority
 from cases import House, test
 from phone import Call, Phone, keyed
@@ -335,6 +339,28 @@ def passkey_signs_in(r):
     wendy.until_closed()
     if sign_in(h.kith, key).status != 401:
         raise Failure("a revoked passkey signs in")
+
+
+@test()
+def invitation_as_a_picture(r):
+    """On a terminal `kith invite` draws its link; a camera that reads the picture has the link."""
+    h = house(r, "wendy")
+    terminal, its = os.openpty()
+    with subprocess.Popen([r.kith_binary, "invite", f"wendy@{DOMAIN}", "--data", h.kith.data],
+                          stdout=its, stderr=its, stdin=its) as p:
+        os.close(its)
+        text = b""
+        while True:
+            try:
+                text += os.read(terminal, 65536)
+            except OSError:  # EIO: it has ended
+                break
+        p.wait(30)
+    os.close(terminal)
+    text = text.decode().replace("\r\n", "\n")
+    link = re.search(r"https://\S+#invite=\S+", text)
+    if not link or qr.read(text) != link.group():
+        raise Failure(f"{link and link.group()} is drawn as {qr.read(text)!r}")
 
 
 @test()

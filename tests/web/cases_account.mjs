@@ -1,9 +1,27 @@
 // What belongs to a person rather than to a call: the devices that may sign in, and being told of calls.
-import { need, Person, until } from "./rig.mjs";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { need, Person, plainlyOpened, until } from "./rig.mjs";
 
 const DAVE = ["dave", "Dave Okafor"];
 
 export const cases = {
+  /** Under the local CA a browser warns, until its owner has it trust the CA; and again when that is taken back. */
+  async trust_is_installed_and_removed(w) {
+    const home = fs.mkdtempSync(path.join(os.tmpdir(), "kith-web-home-"));
+    try {
+      need(/ERR_CERT_AUTHORITY_INVALID/.test(await plainlyOpened(w.server, home)), "no warning without trust");
+      await w.server.runAt(home, "trust", "install", "--only", "browser", "--yes");
+      const title = await plainlyOpened(w.server, home);
+      need(title === "Kith", `with trust: ${title}`);
+      await w.server.runAt(home, "trust", "remove", "--only", "browser", "--yes");
+      need(/ERR_CERT_AUTHORITY_INVALID/.test(await plainlyOpened(w.server, home)), "still trusted");
+    } finally {
+      fs.rmSync(home, { recursive: true, force: true });
+    }
+  },
+
   /** One device removes another in the page; the operator revokes the last one. Both are out at once. */
   async devices_are_removed(w) {
     const kept = await Person.signedIn(w.browser, w.server, ...DAVE);

@@ -105,12 +105,13 @@ async function kith(binary, people) {
   const child = spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
   process.on("exit", () => child.kill());
   const run = (...args) => output(binary, [...args, "--data", data]);
+  const runAt = (home, ...args) => output(binary, [...args, "--data", data], { env: { ...process.env, HOME: home } });
   const args = [`--ignore-certificate-errors-spki-list=${await leafHash(host, port)}`];
   for (const [user, name] of Object.entries(people)) {
     await run("user", "add", `${user}@${domain}`, "--display", name);
   }
   return {
-    kind: "kith", base, domain, port, args, data, run,
+    kind: "kith", base, domain, port, args, data, run, runAt,
     tls: { key: fs.readFileSync(path.join(data, "tls/server.key")), cert: fs.readFileSync(path.join(data, "tls/server.pem")) }, log: () => fs.readFileSync(path.join(data, "log"), "utf8"),
     async invite(user) {
       const text = await run("invite", `${user}@${domain}`);
@@ -207,6 +208,23 @@ export function startBrowser(server) {
   });
 }
 
+/** What a browser of somebody with this home directory says of the server's page: its title, or the error. No switch
+ *  makes it trust anybody. */
+export async function plainlyOpened(server, home) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"], env: { ...process.env, HOME: home },
+  });
+  try {
+    const page = await browser.newPage();
+    await page.goto(`${server.base}/`, { timeout: LIMIT_MS });
+    return await page.title();
+  } catch (error) {
+    return error.message;
+  } finally {
+    await browser.close();
+  }
+}
+
 export const FIREFOX = process.env.FIREFOX ?? "/usr/bin/firefox-esr";
 
 /** Debian's Firefox, by WebDriver BiDi; its own made-up camera and microphone. */
@@ -293,6 +311,11 @@ export class Person {
   async open() {
     const page = await this.context.newPage();
     page.on("pageerror", (e) => this.errors.push(e.message));
+    page.on("request", (q) => {
+      if (!new RegExp(`^(${this.server.base}/|blob:|data:|about:)`).test(q.url())) {
+        this.errors.push(`a request to somebody else: ${q.url()}`);
+      }
+    });
     page.on("console", (m) => {
       if (m.type() === "error" && /Content Security Policy|Uncaught/.test(m.text())) {
         this.errors.push(m.text());
