@@ -4,6 +4,8 @@ import os from "node:os";
 import path from "node:path";
 import { need, Person, plainlyOpened, until } from "./rig.mjs";
 
+export const noTrust = fs.existsSync("/usr/bin/certutil") ? "" : "certutil is not installed";
+
 const DAVE = ["dave", "Dave Okafor"];
 
 export const cases = {

@@ -10,7 +10,7 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { accessibleDoor, cases as inOneBrowser } from "./cases.mjs";
-import { cases as ofAccounts } from "./cases_account.mjs";
+import { cases as ofAccounts, noTrust } from "./cases_account.mjs";
 import { cases as ofChoices } from "./cases_choices.mjs";
 import { cases as inFirefox, missing } from "./cases_firefox.mjs";
 import { cases as withNetwork } from "./cases_network.mjs";
@@ -81,7 +81,8 @@ try {
   verdict("invitation_and_passkey");
   for (const name of wanted) {
     let error = null;
-    const lacks = name in needsHouse && !HOUSE ? "needs Kith and a network namespace" : name in inFirefox ? missing : "";
+    const lacks = name in needsHouse && !HOUSE ? "needs Kith and a network namespace" : name in inFirefox ? missing
+      : name.startsWith("trust_") ? noTrust : "";
     if (lacks) {
       console.log(`SKIP ${name}: ${lacks}`);
       continue;
