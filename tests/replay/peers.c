@@ -193,7 +193,7 @@ bool keep_connect(struct world *w, unsigned worker, const struct core_effect *fx
     if (fx->transport != FLOW_TLS) return complain(w, "a connection without TLS");
     if (!slice_eq(fx->own, SLICE_NONE) && !fx->own.len) return complain(w, "no domain of ours");
     a->is_called = true;
-    a->worker = worker;
+    a->called_by = worker;
     a->ticket = fx->ticket;
     a->asked_for = text_keep(w, fx->name);
     a->tries++;
@@ -203,7 +203,7 @@ bool keep_connect(struct world *w, unsigned worker, const struct core_effect *fx
 bool cancel_connect(struct world *w, unsigned worker, const struct core_effect *fx) {
     for (unsigned i = 0; i < w->agent_count; i++) {
         struct agent *a = &w->agents[i];
-        if (!a->is_called || a->worker != worker || a->ticket != fx->ticket) continue;
+        if (!a->is_called || a->called_by != worker || a->ticket != fx->ticket) continue;
         a->is_called = false;
         return true;
     }
@@ -213,6 +213,7 @@ bool cancel_connect(struct world *w, unsigned worker, const struct core_effect *
 static bool connect_agent(struct world *w, struct agent *a) {
     a->is_called = false;
     a->is_dropped = false;
+    a->worker = a->called_by;
     a->info.cert = cert_of(w, a);
     a->is_open = core_connected(w->core[a->worker], a->ticket, ERR_OK, NULL, &a->info, w->now,
                                 &a->flow) == ERR_OK;
@@ -236,7 +237,7 @@ bool answer_connect(struct world *w) {
         a->is_called = false;
         for (unsigned k = 0; k < ARRAY_LEN(ends); k++)
             if (ends[k].kind == a->server &&
-                core_connected(w->core[a->worker], a->ticket, ends[k].err, ends[k].why, NULL,
+                core_connected(w->core[a->called_by], a->ticket, ends[k].err, ends[k].why, NULL,
                                w->now, &a->flow) == ERR_OK)
                 return complain(w, "a connection that failed became a flow");
         return true;

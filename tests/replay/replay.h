@@ -102,6 +102,7 @@ struct agent {
     slice cert, cert_is; /* names on its certificate, and what is wrong with it */
     char server;         /* 0: it connects to us; else what becomes of a connection to it */
     bool is_called;      /* a connection to it is under way: its ticket, and the name asked for */
+    unsigned called_by;  /* the worker that makes it; `worker` may hold another one of this agent */
     uint64_t ticket;
     slice asked_for;
     unsigned tries;
