@@ -67,6 +67,7 @@ class Baresip(Recorder, rig.Baresip):
     UDP_ONLY = "its TURN is UDP only"
     NAT64 = "behind NAT64 its reflexive address is of another family than the call"
     FAILED_PAIR = "its ICE chose a pair that it had given up"
+    OVERTAKEN = "the re-INVITE that ends ICE overtook its own, which then never ended"
     TWO_PATHS = "its ICE takes another path than the browser's, which its DTLS takes for a stranger"
     WRONG_WAY = "it begins DTLS through its relay, by a way on which nothing ever came back"
     ONE_FAMILY = "one address family a call, and no relayed address of the other one"
@@ -111,8 +112,12 @@ class Baresip(Recorder, rig.Baresip):
     def broken(self):
         """Its ICE chose a pair whose check it had given up (late answers on a busy machine), and
         gave back what the other side had chosen: no packet passes, whatever the network is like."""
-        failed = "set_selected: invalid state 'Failed'" in self.process.text()
-        return self.FAILED_PAIR if failed else ""
+        text = self.process.text()
+        if "set_selected: invalid state 'Failed'" in text:
+            return self.FAILED_PAIR
+        # libre throws its open checks away when the offer comes, and sends its media nowhere.
+        is_early = "got re-INVITE (SDP Offer)" in text and "mnat 'ice' connected" not in text
+        return self.OVERTAKEN if is_early else ""
 
     def excuse(self):
         """Either it began DTLS with one address of the browser, and others come again and again; or
