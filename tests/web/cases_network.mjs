@@ -85,6 +85,29 @@ export const cases = {
     await w.bob.see("Alice Brandt declined");
   },
 
+  /** The server dies in the middle of a call and comes back: the call goes on all the while, the pages sign in again by
+   *  themselves and the call can be held and ended as before. */
+  async server_fails_and_returns(w) {
+    await w.alice.call(w.bob);
+    await w.bob.answer();
+    await Promise.all([w.alice.up(), w.bob.up()]);
+    await w.server.fails();
+    try {
+      await Promise.all([w.alice, w.bob].map((p) => line(p, "offline")));
+      await w.alice.page.getByRole("status").filter({ hasText: "No connection. Calls go on as long as they can" }).waitFor();
+      await Promise.all([w.alice.hears(), w.bob.hears()]);
+    } finally {
+      await w.server.start();
+    }
+    await Promise.all([w.alice, w.bob].map((p) => line(p, "ready")));
+    await w.alice.button("Hold").click();
+    await w.bob.see("Alice Brandt put you on hold");
+    await w.alice.button("Resume").click();
+    await Promise.all([w.alice.hears(), w.bob.hears()]);
+    await w.alice.button("Hang up").click();
+    await w.bob.see("Alice Brandt hung up");
+  },
+
   async call_by_relay(w) {
     const turn = async () => JSON.parse(await w.server.run("status", "--json")).turn;
     const before = await turn();
