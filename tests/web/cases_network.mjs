@@ -65,23 +65,37 @@ export const cases = {
     }
   },
 
+  /** A page that was frozen, or on a machine that slept, looks after its connection as soon as it runs again. Its regular
+   *  keep-alive, which would find out too, is never sent here. */
   async sleep_and_awake(w) {
-    const { page, context } = w.alice;
-    const cdp = await context.newCDPSession(page);
-    await cdp.send("Page.setWebLifecycleState", { state: "frozen" });
-    try {
-      cut(NO_SIGNALLING);
-      await cdp.send("Page.setWebLifecycleState", { state: "active" });
-      await page.locator(".line-offline").waitFor();
-    } finally {
-      heal();
+    const page = await w.alice.open();
+    await page.addInitScript(() => {
+      const real = window.setInterval;
+      window.setInterval = (f, ms, ...more) => (ms > 20_000 ? 0 : real(f, ms, ...more));
+    });
+    await w.alice.page.goto("about:blank");
+    await page.goto(`${w.server.base}/`);
+    await w.alice.ready(page);
+    const frozen = () => document.dispatchEvent(new Event("resume")); // as browsers say that it was
+    const slept = () => {
+      const real = Date.now;
+      Date.now = () => real() + 60_000;
+    };
+    for (const wakes of [frozen, slept]) {
+      try {
+        cut(NO_SIGNALLING);
+        await page.evaluate(wakes);
+        await page.locator(".line-offline").waitFor();
+      } finally {
+        heal();
+      }
+      await w.alice.ready(page);
     }
-    await w.alice.ready();
     await w.bob.page.reload(); // the cut was his, too: he may not have noticed yet, and this is not about him
     await w.bob.ready();
     await w.bob.call(w.alice);
-    await w.alice.see("Bob Miller is calling");
-    await w.alice.button("Decline").click();
+    await w.alice.see("Bob Miller is calling", page);
+    await w.alice.button("Decline", page).click();
     await w.bob.see("Alice Brandt declined");
   },
 
