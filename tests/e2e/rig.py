@@ -287,7 +287,7 @@ class Baresip:
         if certificate:
             lines.append(f"sip_certificate {certificate}")
         if video:
-            modules += [video if isinstance(video, str) else "vp8", "fakevideo"]
+            modules += ["vp8", "fakevideo"]
             lines += ["video_source fakevideo,nil", "video_display fakevideo,nil",
                       "video_size 320x240", "video_fps 10", "video_bitrate 300000"]
         lines += [f"module {m}.so" for m in modules]

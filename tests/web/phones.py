@@ -2,9 +2,8 @@
 """Real phones for the browser tests, those of tests/e2e: phones.py KITH DATA DOMAIN PORT DIRECTORY
 
 Reads one JSON command a line and answers each with one line, {"ok": value} or {"error": words}:
-  {"do": "baresip", "linphone" or "bare", "name": N, "tone": hertz, "video": V}   a person's phone: made, and
-                                                      registered; bare: a baresip that does not encrypt; V: false,
-                                                      true (VP8), or baresip's module for another format
+  {"do": "baresip", "linphone" or "bare", "name": N, "tone": hertz, "video": bool}   a person's phone: made, and
+                                                      registered; bare: a baresip that does not encrypt
   {"do": "heard", "name": N, "tone": hertz}           waits until it hears that
   {"do": any method of rig.Baresip or rig.Linphone, "name": N, "args": [...]}
 It ends with its input, and the phones with it.

@@ -102,12 +102,7 @@ async function kith(binary, people) {
   const listen = [port, phonePort].filter(Boolean).map((p) => `${host}:${p}`).join(", ");
   fs.writeFileSync(config, `domain = ${domain}\n\n[listen]\ntls = ${listen}\n\n[turn]\nallow = 203.0.113.0/24\n`);
   const log = fs.openSync(path.join(data, "log"), "w");
-  const serve = () => spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
-  let child = serve();
-  const end = (signal) => new Promise((done) => {
-    child.once("close", done);
-    child.kill(signal);
-  });
+  const child = spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
   process.on("exit", () => child.kill());
   const run = (...args) => output(binary, [...args, "--data", data]);
   const runAt = (home, ...args) => output(binary, [...args, "--data", data], { env: { ...process.env, HOME: home } });
@@ -125,14 +120,9 @@ async function kith(binary, people) {
       return `${base}/#invite=${found[1]}`;
     },
     allowClickToCall: (to, origin) => run("clicktocall", "add", to, "--origin", origin),
-    /** Kith ends at once, without a word to anybody; start() brings it back. */
-    fails: () => end("SIGKILL"),
-    start: () => {
-      child = serve();
-      return leafHash(host, port);
-    },
     async close() {
-      await end("SIGTERM");
+      child.kill("SIGTERM");
+      await new Promise((done) => child.on("close", done));
       if (process.argv.includes("--keep")) {
         console.log(`kept: ${data}`);
       } else {
