@@ -1,22 +1,26 @@
 /* cli/cmd_trust.c - kith trust install | remove: the local CA in this machine's stores.
  *
- * Two places: the system's (/usr/local/share/ca-certificates, update-ca-certificates), which needs
- * root and is done through sudo when we are not; and the browser's (~/.pki/nssdb, certutil), which
- * is made when it is missing: Chromium reads it, but makes none. Each is asked for apart. The CA is
- * name-constrained, so trusting it means trusting it for this host's names only. */
+ * Two kinds of places: the system's (/usr/local/share/ca-certificates, update-ca-certificates),
+ * which needs root and is done through sudo when we are not; and the browsers' (certutil): Chromium
+ * reads ~/.pki/nssdb and makes none, so it is made when it is missing; each profile of Firefox has
+ * one of its own. Each kind is asked for apart. The CA is name-constrained, so trusting it means
+ * trusting it for this host's names only. */
 #include "cli/cli.h"
 #include "daemon/datadir.h"
 #include "os/pki.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SYSTEM_FILE "/usr/local/share/ca-certificates/kith-local-ca.crt"
-#define NICKNAME    "Kith local CA"
+#define SYSTEM_FILE    "/usr/local/share/ca-certificates/kith-local-ca.crt"
+#define NICKNAME       "Kith local CA"
+#define SAME_NAME_MAX  8
+#define STORE_PATH_MAX 512
 
 static bool is_program(const char *name) {
     const char *path = getenv("PATH");
@@ -31,13 +35,17 @@ static bool is_program(const char *name) {
 
 /* Runs a program and waits; true when it ended with 0. No shell is involved, and nobody is asked:
  * certutil would wait for a password for ever. (sudo asks the terminal itself.) */
-static bool run(const char *const argv[]) {
+static bool run_as_told(const char *const argv[], bool is_quiet) {
     (void)fflush(stdout);
     pid_t pid = fork();
     if (pid < 0) return false;
     if (pid == 0) {
-        int nothing = open("/dev/null", O_RDONLY);
+        int nothing = open("/dev/null", O_RDWR);
         if (nothing >= 0) (void)dup2(nothing, STDIN_FILENO);
+        if (nothing >= 0 && is_quiet) {
+            (void)dup2(nothing, STDOUT_FILENO);
+            (void)dup2(nothing, STDERR_FILENO);
+        }
         (void)execvp(argv[0], (char *const *)(uintptr_t)argv);
         _exit(127);
     }
@@ -45,6 +53,9 @@ static bool run(const char *const argv[]) {
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return false;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+static bool run(const char *const argv[]) {
+    return run_as_told(argv, false);
 }
 
 /* Without root and without sudo: what somebody who is root can type. */
@@ -107,38 +118,78 @@ static bool make_browser_store(const char *home, const char *folder, const char 
            (mkdir(folder, 0700) == 0 || errno == EEXIST) && run(argv);
 }
 
+/* All of our name: a data directory that was made anew has another CA. */
+static bool drop_from(const char *db) {
+    const char *const look[] = { "certutil", "-L", "-d", db, "-n", NICKNAME, NULL };
+    const char *const drop[] = { "certutil", "-D", "-d", db, "-n", NICKNAME, NULL };
+    for (int i = 0; i < SAME_NAME_MAX; i++) {
+        if (!run_as_told(look, true)) return true;
+        if (!run(drop)) return false;
+    }
+    return false;
+}
+
+static bool change_store(const char *folder, const char *ca, bool install) {
+    char db[STORE_PATH_MAX + 8];
+    (void)snprintf(db, sizeof db, "sql:%s", folder);
+    const char *const add[] = { "certutil", "-A",  "-d", db, "-n", NICKNAME,
+                                "-t",       "C,,", "-i", ca, NULL };
+    bool done = drop_from(db) && (!install || run(add));
+    (void)printf("browser: %s: %s\n", folder,
+                 !done     ? "that did not work"
+                 : install ? "installed; start the browser anew if it runs"
+                           : "removed");
+    return done;
+}
+
+/* The stores that are there. Firefox as a package, as a snap, and as a flatpak. */
+static bool find_stores(const char *home, glob_t *out) {
+    static const char *const places[] = { ".pki/nssdb", ".mozilla/firefox/*",
+                                          "snap/firefox/common/.mozilla/firefox/*",
+                                          ".var/app/org.mozilla.firefox/.mozilla/firefox/*" };
+    *out = (glob_t){ 0 };
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        char pattern[STORE_PATH_MAX];
+        int n = snprintf(pattern, sizeof pattern, "%s/%s/cert9.db", home, places[i]);
+        if (n < 0 || (size_t)n >= sizeof pattern) return false;
+        int code = glob(pattern, i ? GLOB_APPEND : 0, NULL, out);
+        if (code != 0 && code != GLOB_NOMATCH) return false;
+    }
+    return true;
+}
+
 static bool browser_store(struct cli *c, const char *ca, bool install) {
     const char *home = getenv("HOME");
-    char folder[512], db[520], file[528];
-    int n = snprintf(folder, sizeof folder, "%s/.pki/nssdb", home ? home : "");
-    if (!home || n < 0 || (size_t)n >= sizeof folder) {
+    char own[STORE_PATH_MAX], db[STORE_PATH_MAX + 8];
+    glob_t found;
+    int n = snprintf(own, sizeof own, "%s/.pki/nssdb", home ? home : "");
+    if (!home || n < 0 || (size_t)n >= sizeof own || !find_stores(home, &found)) {
         (void)printf("browser: there is no home directory to look for its store; skipped\n");
         return true;
     }
-    (void)snprintf(file, sizeof file, "%s/cert9.db", folder); /* an empty folder is no store */
-    bool is_there = access(file, F_OK) == 0;
-    if (!install && !is_there) {
+    bool has_own = found.gl_pathc && slice_starts(slice_str(found.gl_pathv[0]), slice_str(own));
+    bool done = true;
+    if (!install && !found.gl_pathc) {
         (void)printf("browser: nothing to remove\n");
-        return true;
-    }
-    if (!is_program("certutil")) {
+    } else if (!is_program("certutil")) {
         (void)printf("browser: certutil is not here; install the package libnss3-tools\n");
-        return false;
-    }
-    (void)snprintf(db, sizeof db, "sql:%s", folder);
-    if (!agreed(c, install ? "Put the CA into the browser's store (~/.pki/nssdb)?"
-                           : "Take the CA out of the browser's store (~/.pki/nssdb)?")) {
+        done = false;
+    } else if (!agreed(c, install
+                              ? "Put the CA into the stores of your browsers (Chromium, Firefox)?"
+                              : "Take the CA out of the stores of your browsers?")) {
         (void)printf("browser: left as it is\n");
-        return true;
+    } else {
+        if (install && !has_own) { /* an empty folder is no store */
+            (void)snprintf(db, sizeof db, "sql:%s", own);
+            done = make_browser_store(home, own, db) && change_store(own, ca, install);
+        }
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            char *path = found.gl_pathv[i];
+            path[strlen(path) - strlen("/cert9.db")] = '\0';
+            done = change_store(path, ca, install) && done;
+        }
     }
-    const char *const drop[] = { "certutil", "-D", "-d", db, "-n", NICKNAME, NULL };
-    const char *const add[] = { "certutil", "-A",  "-d", db, "-n", NICKNAME,
-                                "-t",       "C,,", "-i", ca, NULL };
-    bool done = is_there || make_browser_store(home, folder, db);
-    if (done) done = install ? run(add) : run(drop);
-    (void)printf("browser: %s\n", !done     ? "that did not work"
-                                  : install ? "installed; start it anew if it runs"
-                                            : "removed");
+    globfree(&found);
     return done;
 }
 

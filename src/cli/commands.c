@@ -173,8 +173,10 @@ const struct cli_command cli_commands[] = {
       "One line per decision until Ctrl-C. Nothing is recorded when nobody follows.", "kith trace",
       NULL, cli_trace },
     { "trust install", "", 0, 0, "let this machine trust the server's own CA",
-      "Puts DATA/tls/ca.pem into the system's store (update-ca-certificates) and the browser's\n"
-      "(certutil), after asking. The CA can only speak for the names of this host and its domains.",
+      "Puts DATA/tls/ca.pem into the system's store (update-ca-certificates) and those of your\n"
+      "browsers (Chromium and each profile of Firefox; certutil), after asking. Run it as the "
+      "person\n"
+      "who uses the browser. The CA can only speak for the names of this host and its domains.",
       "kith trust install", trust_options, cli_trust },
     { "trust remove", "", 0, 0, "take it out again", NULL, "kith trust remove", trust_options,
       cli_trust },
