@@ -22,13 +22,12 @@
 
 /* ---- answers ---- */
 
-static void say_answer(struct conn *c, struct http_answer a, slice host, slice body) {
+static void say_answer(struct conn *c, struct http_answer a, slice body) {
     char mem[4096], date_mem[40];
     struct buf head = buf_over(mem, sizeof mem), date = buf_over(date_mem, sizeof date_mem);
     hdr_date_put(&date, c->io->now.wall);
     a.date = buf_slice(&date);
-    bool is_localhost = slice_ieq(http_host_name(host), SLICE("localhost"));
-    http_answer_head(&a, c->io->site_is_public && !is_localhost, &head);
+    http_answer_head(&a, c->io->site_is_public && !c->is_localhost, &head);
     if (head.full) { /* nothing of ours is so long */
         conn_finish(c);
         return;
@@ -50,7 +49,7 @@ static void refuse(struct conn *c, const struct http_request *r, unsigned status
                                      .lines = lines,
                                      .length = text.len,
                                      .closes = !r->stays },
-               r->host, r->method == HTTP_HEAD ? SLICE_NONE : buf_slice(&text));
+               r->method == HTTP_HEAD ? SLICE_NONE : buf_slice(&text));
 }
 
 /* ---- files ---- */
@@ -78,7 +77,7 @@ static void say_file(struct conn *c, const struct http_request *r, const struct 
                                      .lines = buf_slice(&lines),
                                      .length = body.len,
                                      .closes = !r->stays },
-               r->host, is_same || r->method == HTTP_HEAD ? SLICE_NONE : body);
+               is_same || r->method == HTTP_HEAD ? SLICE_NONE : body);
 }
 
 /* ---- WebSockets ---- */
@@ -104,8 +103,7 @@ static void upgrade(struct conn *c, const struct http_request *r) {
     char mem[256];
     struct buf lines = buf_over(mem, sizeof mem);
     ws_put_accept(r, &lines);
-    say_answer(c, (struct http_answer){ .status = 101, .lines = buf_slice(&lines) }, r->host,
-               SLICE_NONE);
+    say_answer(c, (struct http_answer){ .status = 101, .lines = buf_slice(&lines) }, SLICE_NONE);
     io_count(&io->counters.websockets, 1);
     c->is_ws = true;
     c->guest = session.guest;
@@ -239,7 +237,7 @@ static void serve(struct conn *c, const struct http_request *r, slice body) {
                                          .lines = SLICE("Allow: GET, HEAD, POST, DELETE, "
                                                         "OPTIONS\r\n"),
                                          .closes = !r->stays },
-                   r->host, SLICE_NONE);
+                   SLICE_NONE);
         return;
     }
     if (slice_starts(r->path, SLICE("/api/"))) {
@@ -271,6 +269,7 @@ size_t conn_take_requests(struct conn *c, slice bytes) {
         if (rest.len == 0) break;
         unsigned status = http_request_read(rest, &r, &head);
         if (status == 0) break;
+        c->is_localhost = slice_ieq(http_host_name(r.host), SLICE("localhost"));
         if (status != 200) { /* where the next request begins is not known */
             r.stays = false;
             refuse(c, &r, status, SLICE_NONE);
@@ -312,6 +311,6 @@ void conn_http_answered(struct io *io, uint64_t ticket, unsigned status, slice l
                                      .lines = lines,
                                      .length = body.len,
                                      .closes = !c->stays },
-               SLICE_NONE, c->is_head ? SLICE_NONE : body);
+               c->is_head ? SLICE_NONE : body);
     conn_take_on(c);
 }

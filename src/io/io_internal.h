@@ -88,6 +88,7 @@ struct conn {
     bool is_waiting;   /* HTTP: a JSON call is with the daemon */
     bool stays;        /* HTTP: and then the connection goes on */
     bool is_head;      /* HTTP: and it wants no body (RFC 9110 9.3.2) */
+    bool is_localhost; /* HTTP: it was asked for by that name */
     bool has_begun;    /* HTTP: a request has, and its clock runs */
     uint8_t ping;      /* enum conn_ping */
     struct ws_reader ws;
