@@ -26,6 +26,7 @@
 #define LIMIT_TARGETS     32u /* one request: branches, next flows of a phone, forwards */
 #define LIMIT_FORWARDS    5u  /* of one call: a chain of secretaries, not a circle */
 #define LIMIT_MAX_BREADTH 60u /* RFC 5393 5.3.2 suggests 60 */
+#define LIMIT_GUEST_CALLS 3u  /* of a visitor's connection: one, and what still ends */
 #define LIMIT_IDENTITIES  16u /* accounts on one flow: architecture.md section 4 */
 
 /* Storage. Twice what may wait in the daemon's queue: a change cannot come later than that. */

@@ -11,7 +11,7 @@ void core_waited(struct core *c, uint32_t ms) {
 }
 
 bool core_flow_in_call(const struct core *c, flow_id f) {
-    return node_flow_in_call(c->node, f);
+    return node_flow_calls(c->node, f) != 0;
 }
 
 void core_measure(struct core *c, const struct overload_measure *m, struct now now) {
@@ -50,7 +50,7 @@ bool core_sheds(struct core *c, struct flow *flow, const struct sip_msg *m) {
     struct overload_ask ask = { .kind = class_of(m),
                                 .takes_part = core_oc(m),
                                 .has_waited = flow_is_reliable(&flow->info) &&
-                                              !node_flow_in_call(c->node, flow->id),
+                                              !node_flow_calls(c->node, flow->id),
                                 .waited_ms = c->waited_ms };
     if (ask.takes_part == OVERLOAD_RATE) overload_heard(&c->load, &flow->oc_seen);
     if (overload_is_active(&c->load)) ask.random = (uint32_t)rng_u64(&c->rng);

@@ -234,9 +234,8 @@ void node_flow_call(struct node *n, flow_id f, int change) {
                                                     memory_order_relaxed));
 }
 
-bool node_flow_in_call(const struct node *n, flow_id f) {
-    return atomic_load_explicit(&n->flow_calls[flow_worker(f)][flow_slot(f)],
-                                memory_order_relaxed) != 0;
+unsigned node_flow_calls(const struct node *n, flow_id f) {
+    return atomic_load_explicit(&n->flow_calls[flow_worker(f)][flow_slot(f)], memory_order_relaxed);
 }
 
 void node_flow_down(struct node *n, flow_id f) {

@@ -78,9 +78,10 @@ static inline bool node_tracing(struct node *n) {
 NODISCARD enum err node_flow_up(struct node *n, flow_id f, const struct flow_info *info);
 void node_flow_down(struct node *n, flow_id f);
 /* One call more or less on this flow, which may be any worker's (-1 below none is nothing). It only
- * decides who is read first: a call whose BYE was lost keeps its flow in front, and no more. */
+ * decides who is read first, and how often a visitor may call: a call whose BYE was lost keeps its
+ * flow in front, and a visitor from LIMIT_GUEST_CALLS of such until he connects anew. */
 void node_flow_call(struct node *n, flow_id f, int change);
-bool node_flow_in_call(const struct node *n, flow_id f);
+unsigned node_flow_calls(const struct node *n, flow_id f);
 /* false: gone. */
 bool node_flow_face(struct node *n, flow_id f, struct flow_face *out);
 

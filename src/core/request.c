@@ -485,8 +485,15 @@ bool core_may_call(struct core *c, struct flow *flow, const struct sip_msg *m,
         !set.only_calls.len)
         return true;
     if (m->method == SIP_INVITE && sip_uri_read(set.only_calls, &only) == ERR_OK &&
-        slice_eq(only.user, m->uri.user) && slice_ieq(only.host, m->uri.host))
-        return true;
+        slice_eq(only.user, m->uri.user) && slice_ieq(only.host, m->uri.host)) {
+        /* How many visitors may be there at once would mean little if each could call at will. */
+        if (!(account.flags & ACCOUNT_GUEST) ||
+            node_flow_calls(c->node, flow->id) < LIMIT_GUEST_CALLS)
+            return true;
+        core_refuse(c, flow, m, 403,
+                    "A visitor may have so many calls and no more: end one, or load the page anew");
+        return false;
+    }
     core_refuse(c, flow, m, 403, "This address may call one other only");
     return false;
 }

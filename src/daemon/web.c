@@ -71,6 +71,20 @@ void web_put_address(const struct web *w, struct buf *out) {
     if (w->config.port != 443) buf_fmt(out, ":%u", w->config.port);
 }
 
+/* ---- who is signed in ----------------------------------------------------------------------- */
+
+/* The person whose cookie came with it. A visitor's token is no cookie: it counts where it was made
+ * for, and nowhere else. */
+static bool find_session(struct web *w, const struct http_request *r, wall_t now, slice *out_token,
+                         struct session *out) {
+    struct accounts *a = w->config.world->accounts;
+    struct account account;
+    return http_cookie(r, SLICE("__Host-kith"), out_token) &&
+           session_find(a, *out_token, DEVICE_SESSION, now, out) == ERR_OK &&
+           accounts_by_id(a, out->account_id, &account) == ERR_OK &&
+           !(account.flags & ACCOUNT_GUEST);
+}
+
 /* ---- WebSockets ---------------------------------------------------------------------------- */
 
 unsigned web_upgrade(struct web *w, const struct http_request *r, struct io_session *out) {
@@ -86,8 +100,7 @@ unsigned web_upgrade(struct web *w, const struct http_request *r, struct io_sess
     } else {
         /* RFC 6455 10.2: who names no origin is no browser, and a browser's cookie is not his. */
         if (r->origin.len && !is_own && !is_listed_origin(w, r->origin)) return 403;
-        if (!is_own || !http_cookie(r, SLICE("__Host-kith"), &token) ||
-            session_find(w->config.world->accounts, token, DEVICE_SESSION, now, &session) != ERR_OK)
+        if (!is_own || !find_session(w, r, now, &token, &session))
             return 101; /* it proves itself by digest */
     }
     out->has_key = true;
@@ -257,17 +270,6 @@ static unsigned run_row(struct web_call *c, const struct row *row) {
     return status;
 }
 
-static void find_session(struct web_call *c) {
-    slice token;
-    struct account account;
-    if (!http_cookie(c->head, SLICE("__Host-kith"), &token) ||
-        session_find(c->world->accounts, token, DEVICE_SESSION, c->now, &c->session) != ERR_OK)
-        return;
-    bool is_guest = accounts_by_id(c->world->accounts, c->session.account_id, &account) != ERR_OK ||
-                    (account.flags & ACCOUNT_GUEST);
-    if (is_guest) c->session = (struct session){ 0 };
-}
-
 static void finish(struct web_call *c, unsigned status) {
     if (status < 400 && status != 204) {
         json_end(&c->answer);
@@ -291,13 +293,14 @@ static void finish(struct web_call *c, unsigned status) {
 
 static void answer(struct web *w, struct web_call *c, const struct web_request *r) {
     const struct row *row = NULL;
+    slice token;
     *c = (struct web_call){
         .web = w, .world = w->config.world, .request = r, .head = &r->head, .now = clock_wall()
     };
     c->lines = buf_over(c->lines_mem, sizeof c->lines_mem);
     c->out = buf_over(c->out_mem, sizeof c->out_mem);
     c->answer = json_over(&c->out);
-    find_session(c);
+    if (!find_session(w, c->head, c->now, &token, &c->session)) c->session = (struct session){ 0 };
     unsigned status = find_row(c, &row);
     if (status == 200) status = check_source(c, row);
     if (status == 200) status = run_row(c, row);

@@ -20,6 +20,7 @@
 #define WEB_BODY_MAX      (128u << 10) /* of an answer: 500 people */
 #define WEB_PEOPLE_MAX    500u
 #define WEB_GUESTS_MAX    256u
+#define WEB_GUEST_LINES   3u    /* connections of one: what the network has cut counts a while */
 #define WEB_USED_MAX      1024u /* challenges used within their life */
 #define WEB_GUEST_MS      INT64_C(3600000)
 #define WEB_GUEST_AWAY_MS INT64_C(60000) /* a visitor has so long to connect, or to come back */

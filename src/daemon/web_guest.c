@@ -2,7 +2,8 @@
  *
  * A guest is an account that may call one address (auth/user_settings.h, only-calls) and a session
  * that proves it; both in memory alone. It ends an hour after it was made, or a minute after its
- * last connection has closed, or when it has not connected within a minute. */
+ * last connection has closed, or when it has not connected within a minute; and when the domain's
+ * owner takes back that its page may call there. */
 #include "base/hash.h"
 #include "base/mem.h"
 #include "crypto/crypto.h"
@@ -161,7 +162,7 @@ uint32_t web_guest_enter(struct web *w, uint32_t session_id, slice origin, wall_
     for (unsigned i = 0; i < WEB_GUESTS_MAX && !found; i++) {
         struct web_guest *g = &w->guests[i];
         if (!g->account_id || g->session_id != session_id || now >= g->until ||
-            !slice_ieq(slice_str(g->origin), origin))
+            g->connections >= WEB_GUEST_LINES || !slice_ieq(slice_str(g->origin), origin))
             continue;
         g->connections++;
         found = g->account_id;
@@ -182,18 +183,33 @@ void web_gone(struct web *w, uint32_t guest) {
     (void)pthread_mutex_unlock(&w->mutex);
 }
 
+/* May its page still call there? */
+static bool is_allowed(struct world *world, const struct web_guest *g) {
+    bool is = false;
+    world_begin(world);
+    slice rest = slice_of(world->clicks, world->clicks_len);
+    for (struct click one; !is && click_next(&rest, &one);)
+        is = click_allows(&one, slice_str(g->origin)) && entry_of(one.aor) == g->entry;
+    world_end(world);
+    return is;
+}
+
 void web_guests_sweep(struct web *w, wall_t now) {
-    const struct server_face *server = w->config.world->server;
+    struct world *world = w->config.world;
+    const struct server_face *server = world->server;
     for (unsigned i = 0; i < WEB_GUESTS_MAX; i++) {
         struct web_guest *g = &w->guests[i];
         (void)pthread_mutex_lock(&w->mutex);
-        bool is_over =
-            g->account_id && (now >= g->until || (g->connections == 0 && now >= g->away_until));
-        uint32_t id = g->account_id;
+        struct web_guest seen = *g;
+        (void)pthread_mutex_unlock(&w->mutex);
+        if (!seen.account_id) continue;
+        bool is_over = !is_allowed(world, &seen);
+        (void)pthread_mutex_lock(&w->mutex);
+        is_over = is_over || now >= g->until || (g->connections == 0 && now >= g->away_until);
         if (is_over) *g = (struct web_guest){ 0 };
         (void)pthread_mutex_unlock(&w->mutex);
         if (!is_over) continue;
-        accounts_remove(w->config.world->accounts, id);
-        server->account_changed(server->ctx, id);
+        accounts_remove(world->accounts, seen.account_id);
+        server->account_changed(server->ctx, seen.account_id);
     }
 }

@@ -324,8 +324,11 @@ static void visitors_stay_where_they_may(void **state) {
     assert_int_equal(upgrade("/ws?guest=x", SHOP, "", &s), 403);
     assert_int_equal(upgrade(path, SHOP, "", &s), 101);
     assert_true(s.has_key && s.guest != 0);
+    const uint32_t guest = s.guest;
     (void)snprintf(cookie, sizeof cookie, "__Host-kith=%s", path + strlen("/ws?guest="));
     assert_int_equal(GET("/api/people", cookie), 401); /* a visitor is nobody's colleague */
+    assert_int_equal(upgrade("/ws", OWN, cookie, &s), 101);
+    assert_false(s.has_key); /* and his token is no cookie */
     assert_int_equal(POST("/api/guest", SHOP, "", SALES), 200);
     assert_int_equal(POST("/api/guest", SHOP, "", SALES), 429); /* two at once */
     wall_t now = clock_wall();
@@ -335,9 +338,37 @@ static void visitors_stay_where_they_may(void **state) {
     web_gone(bench.web, s.guest);
     web_guests_sweep(bench.web, now + WEB_GUEST_AWAY_MS + 1); /* one connection is left */
     assert_int_equal(accounts_count(bench.world.accounts), 3);
+    for (unsigned i = 1; i < WEB_GUEST_LINES; i++)
+        assert_int_equal(upgrade(path, SHOP, "", &s), 101);
+    assert_int_equal(upgrade(path, SHOP, "", &s), 403); /* nobody needs more */
+    web_gone(bench.web, guest);
+    assert_int_equal(upgrade(path, SHOP, "", &s), 101);
     web_guests_sweep(bench.web, now + WEB_GUEST_MS + 1000);
     assert_int_equal(accounts_count(bench.world.accounts), 2);
     assert_int_equal(upgrade(path, SHOP, "", &s), 403);
+    bench_close();
+}
+
+/* What the domain's owner takes back ends those who are there already; another page's stay. */
+static void visitors_go_with_their_permission(void **state) {
+    (void)state;
+    struct buf clicks;
+    bench_open();
+    world_begin(&bench.world);
+    clicks = buf_over(bench.world.clicks, sizeof bench.world.clicks);
+    buf_lit(&clicks, "alice@example.org 2 " SHOP " https://other.example\n");
+    bench.world.clicks_len = clicks.len;
+    world_end(&bench.world);
+    assert_int_equal(POST("/api/guest", SHOP, "", SALES), 200);
+    assert_int_equal(POST("/api/guest", "https://other.example", "", SALES), 200);
+    assert_int_equal(accounts_count(bench.world.accounts), 4);
+    world_begin(&bench.world);
+    buf_clear(&clicks);
+    buf_lit(&clicks, "alice@example.org 2 https://other.example\nbob@example.org 2 " SHOP "\n");
+    bench.world.clicks_len = clicks.len;
+    world_end(&bench.world);
+    web_guests_sweep(bench.web, clock_wall());
+    assert_int_equal(accounts_count(bench.world.accounts), 3);
     bench_close();
 }
 
@@ -417,6 +448,7 @@ int main(void) {
         cmocka_unit_test(guessers_are_held),
         cmocka_unit_test(invitations_open_nothing_by_themselves),
         cmocka_unit_test(visitors_stay_where_they_may),
+        cmocka_unit_test(visitors_go_with_their_permission),
         cmocka_unit_test(a_full_disk_is_said),
         cmocka_unit_test(a_queue_has_an_end),
         cmocka_unit_test(many_at_once),
