@@ -1,4 +1,5 @@
 """SIP over WebSocket, and HTTPS, on the port of SIP over TLS."""
+import concurrent.futures
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import qr
 from authority import Authority
 from cases import House, test
 from phone import Call, Phone, keyed
-from rig import DOMAIN, Failure, wait
+from rig import DOMAIN, Failure, have, wait
 from web import (BINARY, TEXT, Authenticator, Browser, WebPhone, cookie_of, frame, handshake,
                  sign_in, sign_up)
 
@@ -63,6 +64,72 @@ def web_phone_calls_tls_phone(r):
     wendy.pulse()
     if wendy.crlfs != 1:
         raise Failure(f"a double CRLF got {wendy.crlfs} answers")
+
+
+@test()
+def one_port_tells_them_apart(r):
+    """No ALPN, and a byte at a time: the first line alone says what a connection speaks."""
+    h = house(r, "wendy")
+    message = (f"OPTIONS sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/%s x.invalid;branch=z9hG4bKdrip\r\n"
+               f"From: <sip:wendy@{DOMAIN}>;tag=1\r\nTo: <sip:{DOMAIN}>\r\nCall-ID: drip\r\n"
+               "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n")
+    page = f"GET / HTTP/1.1\r\nHost: {DOMAIN}:5061\r\n"
+    socket = ("Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n\r\n")
+    for raw, wanted in ((message % "TLS", b"SIP/2.0 "), (page + "\r\n", b"HTTP/1.1 200 "),
+                        (page + socket, b"HTTP/1.1 101 ")):
+        with Browser(h.kith, alpn=None) as b:
+            for i in range(len(raw)):  # a TLS record each
+                b.send(raw[i:i + 1].encode())
+            while len(b.buffer) < len(wanted) and b.fill():
+                pass
+            if not b.buffer.startswith(wanted):
+                raise Failure(f"{raw[:20]!r} got {b.buffer[:40]!r}")
+            if b"101" in wanted:  # and SIP begins there
+                for byte in frame(TEXT, (message % "WSS").encode()):
+                    b.send(bytes([byte]))
+                while b"SIP/2.0 407" not in b.buffer:
+                    if not b.fill():
+                        raise Failure(f"the WebSocket said {b.buffer[-80:]!r}")
+
+
+@test()
+def the_page_is_all_ours(r):
+    """Every file of the page: hashed names kept for good, gzip, and nothing from anywhere else."""
+    h = house(r, "wendy")
+    with Browser(h.kith) as b:
+        def get(path, status=200, **headers):
+            a = b.ask("GET", path, headers=headers)
+            if a.status != status:
+                raise Failure(f"{path} got {a.status}, not {status}")
+            policy = a.get("content-security-policy")  # also with what is refused
+            if "unsafe" in policy or re.search(r"https?:|wss?:|\*", policy) or \
+               not policy.startswith("default-src 'none'"):
+                raise Failure(f"{path}: {policy!r}")
+            return a
+
+        get("/nothing", 404)
+        get("/api/session")
+        get("/api/people", 401)
+        index = get("/")
+        if index.get("cache-control") != "no-cache":
+            raise Failure(f"the page itself is kept: {index.headers}")
+        links = re.findall(r"""(?:src|href)="([^"]*)\"""", index.body.decode())
+        if len(links) < 3 or any(not link.startswith("/") or link.startswith("//")
+                                 for link in links):
+            raise Failure(f"the page asks elsewhere, or for nothing: {links}")
+        for link in links:
+            a = get(link, **{"Accept-Encoding": "gzip"})
+            if "immutable" not in a.get("cache-control") or not re.search(r"[0-9A-Fa-f]{8}|"
+                                                                         r"-[0-9A-Z]{8}\.", link):
+                raise Failure(f"{link}: {a.get('cache-control')}")
+            if a.get("content-encoding") != "gzip" or a.body[:2] != b"\x1f\x8b":
+                raise Failure(f"{link} is not compressed")
+            get(link, 304, **{"If-None-Match": a.get("etag")})
+        script = get("/kith-call.js")
+        if script.get("access-control-allow-origin") != "*" or \
+           script.get("cache-control") != "no-cache":
+            raise Failure(f"/kith-call.js: {script.headers}")
 
 
 @test()
@@ -272,10 +339,14 @@ def hsts_follows_the_certificate(r):
     local, mine = h.kith.conf.read_text(), Authority(r)
     chain, key = mine.certificate("page", [f"DNS:{DOMAIN}"])
 
-    def said(root):
+    def said(root, host=None):
         h.kith.root = root
-        with Browser(h.kith) as b:
-            return bool(b.ask("GET", "/").get("strict-transport-security"))
+        with Browser(h.kith) as b:  # of the page, of its calls, and of what is refused
+            all_of = {bool(b.ask("GET", path, host=host).get("strict-transport-security"))
+                      for path in ("/", "/api/session", "/api/people", "/nothing")}
+        if len(all_of) != 1:
+            raise Failure("some answers have HSTS and others do not")
+        return all_of.pop()
 
     def reload(text, times):
         h.kith.conf.write_text(text)
@@ -287,6 +358,8 @@ def hsts_follows_the_certificate(r):
     reload(f"{local}\n[tls]\ncertificate = {chain}\nkey = {key}\n", 1)
     if not said(mine.root):
         raise Failure("no HSTS with the operator's certificate")
+    if said(mine.root, "localhost:5061"):
+        raise Failure("HSTS would keep people from whatever else runs on their localhost")
     reload(local, 2)
     if said(None):
         raise Failure("HSTS is still said under the local CA")
@@ -361,6 +434,78 @@ def invitation_as_a_picture(r):
     link = re.search(r"https://\S+#invite=\S+", text)
     if not link or qr.read(text) != link.group():
         raise Failure(f"{link and link.group()} is drawn as {qr.read(text)!r}")
+
+
+@test()
+def invitations_are_for_one(r):
+    """Of two who use one at once one gets in; a revoked one and an old one are void; no secret."""
+    h = house(r, "wendy")
+    wendy = f"wendy@{DOMAIN}"
+    link = json.loads(h.kith.cli("invite", wendy, "--json"))["link"]
+    token = link.partition("#invite=")[2]
+    pages, keys = [Browser(h.kith) for _ in range(2)], [Authenticator(r) for _ in range(2)]
+
+    def options(b, token):
+        return b.ask("POST", "/api/invite/options", {"token": token})
+
+    asked = [options(b, token).json()["publicKey"] for b in pages]
+    bodies = [{"token": token, "credential": k.create(o, b.origin)}
+              for k, o, b in zip(keys, asked, pages)]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        got = list(pool.map(lambda b, body: b.ask("POST", "/api/invite/finish", body), pages, bodies))
+    if sorted(a.status for a in got) != [200, 404]:
+        raise Failure(f"two at once got {[a.status for a in got]}")
+    said = "".join(str(a.headers) + a.body.decode() for a in got)
+    fresh = json.loads(h.kith.cli("invite", wendy, "--json"))["link"].partition("#invite=")[2]
+    rows = [json.loads(line) for line in h.kith.cli("device", "list", wendy, "--json").splitlines()]
+    invites = [row["device"] for row in rows if row.get("kind") == "invite"]
+    if len(invites) != 1:
+        raise Failure(f"{rows}")
+    answer = options(pages[0], fresh)
+    said += answer.body.decode()
+    h.kith.cli("device", "revoke", str(invites[0]))
+    if (answer.status, options(pages[0], fresh).status) != (200, 404):
+        raise Failure("a revoked invitation is still good")
+    cookie = cookie_of(next(a for a in got if a.status == 200))
+    for path in ("/api/session", "/api/people", "/api/devices", "/api/turn"):
+        said += pages[0].ask("GET", path, headers={"Cookie": cookie}).body.decode()
+    if h.secrets["wendy"] in said or "ha1" in said.lower():
+        raise Failure("the page was told a secret")
+    link = json.loads(h.kith.cli("invite", wendy, "--for", "1s", "--json"))["link"]
+    wait(lambda: options(pages[0], link.partition("#invite=")[2]).status == 404, 20, "its end")
+
+
+@test()
+def trust_is_installed_and_taken_back(r):
+    """The CA goes into Chromium's store and each profile of Firefox, and out of all of them."""
+    have("certutil")
+    h = house(r)
+    home = r.dir / "home"
+    stores = [home / ".pki/nssdb", home / ".mozilla/firefox/abc.default-esr",
+              home / "snap/firefox/common/.mozilla/firefox/x.default"]
+    for one in stores[1:]:
+        one.mkdir(parents=True)
+        r.run(["certutil", "-N", "-d", f"sql:{one}", "--empty-password"])
+    (home / ".mozilla/firefox/no-profile").mkdir()
+
+    def trust(what):
+        return r.run([h.kith.rig.kith_binary, "trust", what, "--only", "browser", "--yes", "--data",
+                      h.kith.data], env={**os.environ, "HOME": str(home)})
+
+    def trusting():
+        return [one for one in stores if one.exists() and "Kith local CA" in
+                r.run(["certutil", "-L", "-d", f"sql:{one}"])]
+
+    for what, wanted in (("install", stores), ("install", stores), ("remove", [])):
+        said = trust(what)
+        if trusting() != wanted:
+            raise Failure(f"after {what}: {trusting()}: {said}")
+    # What it vouches for: a browser's question, asked by NSS itself.
+    trust("install")
+    kept = r.run(["certutil", "-L", "-d", f"sql:{stores[1]}", "-n", "Kith local CA", "-a"])
+    if kept.split() != open(h.kith.ca).read().split():
+        raise Failure("another CA was installed")
+    trust("remove")
 
 
 @test()
@@ -460,14 +605,58 @@ def visitor_calls_from_another_site(r):
     ann = WebPhone(r, h.kith, told["aor"], path=told["ws"], origin=shop)
     if not ann.user.startswith("guest-"):
         raise Failure(told["aor"])
-    talk(ann, sales)
-    for to in (f"tom@{DOMAIN}", "bob@elsewhere.test"):
+    shown = talk(ann, sales).get("from")
+    if f"<sip:{told['aor']}>" not in shown:
+        raise Failure(f"the visitor is not shown as one: {shown}")
+    for to in (f"tom@{DOMAIN}", "bob@elsewhere.test", f"{DOMAIN}", told["aor"]):
         ann.invite(to, keyed()).expect(403, 15)
-    ann.send(f"MESSAGE sip:sales@{DOMAIN} SIP/2.0\n{ann.via()}\nMax-Forwards: 70\n"
-             f"From: <sip:{ann.aor}>;tag=m\nTo: <sip:sales@{DOMAIN}>\nCall-ID: m-{ann.user}\n"
-             "CSeq: 1 MESSAGE\nContent-Type: text/plain", "hello")
-    ann.expect(403, 15, method="MESSAGE")
+    ann.invite(f"sales@{DOMAIN}", keyed(),
+               from_line=f'"Tom" <sip:tom@{DOMAIN}>;tag=x').expect(403, 15)
+
+    def refused(method, uri, to, more=""):
+        call_id = f"{method}-{uri}-{len(more)}"
+        ann.send(f"{method} sip:{uri} SIP/2.0\n{ann.via()}\nMax-Forwards: 70\n"
+                 f"From: <sip:{ann.aor}>;tag=m\nTo: <sip:{to}>\nCall-ID: {call_id}\n"
+                 f"CSeq: 1 {method}\nContact: {ann.contact}{more}")
+        ann.expect(403, 15, method=method, call_id=call_id)
+
+    entry, person = f"sales@{DOMAIN}", f"tom@{DOMAIN}"
+    for method in ("MESSAGE", "SUBSCRIBE", "OPTIONS", "INFO", "NOTIFY", "PUBLISH"):
+        refused(method, entry, entry, "\nEvent: presence")
+    refused("REFER", entry, entry, f"\nRefer-To: <sip:{person}>")
+    refused("INVITE", person, entry)  # the Request-URI decides, not To
     ann.register(must=401)
+    ann.send(ann.register_text(to=person))
+    ann.expect(401, 15, method="REGISTER")
+    call = ann.invite(entry, keyed())
+    invite = sales.expect("INVITE", 15)
+    sales.answer(invite, 200, "OK", keyed("active"), tag="in")
+    call.expect(200, 15)
+    call.ack()
+    sales.expect("ACK", 15)
+    call.request("REFER", f"Refer-To: <sip:{person}>")  # nor may sales be sent to call there
+    call.expect(403, 15, method="REFER")
+    back = Call.from_invite(sales, invite, "in")
+    back.bye()
+    ann.answer(ann.expect("BYE", 15), 200, "OK")
+    back.expect(200, 15, method="BYE")
+    sales.nothing("REFER", 0)
+
+    ringing = [ann.invite(entry, keyed()) for _ in range(4)]  # three of them, then no more
+    ringing[3].expect(403, 15)
+    for one in ringing[:3]:
+        sales.answer(sales.expect("INVITE", 15), 486, "Busy Here")
+        one.expect(486, 15)
+    more = [WebPhone(r, h.kith, told["aor"], path=told["ws"], origin=shop) for _ in range(2)]
+    with Browser(h.kith) as b:
+        if handshake(b, path=told["ws"], origin=shop).status != 403:
+            raise Failure("one visitor may connect without end")
+        if handshake(b, cookie=f"__Host-kith={told['ws'].partition('=')[2]}").status != 101:
+            raise Failure("a cookie that is none is a browser without")
+    stray = WebPhone(r, h.kith, told["aor"], cookie=f"__Host-kith={told['ws'].partition('=')[2]}")
+    stray.invite(entry, keyed()).expect(407, 15)  # the token is no cookie
+    for one in more:
+        one.close()
     if ask().status != 200 or ask().status != 429:
         raise Failure("more than two at once")
     if "guest-" in h.kith.cli("user", "list"):
@@ -475,3 +664,4 @@ def visitor_calls_from_another_site(r):
     h.kith.cli("clicktocall", "remove", f"sales@{DOMAIN}")
     if ask().status != 403:
         raise Failure("removed, and still there")
+    ann.until_closed(60)  # and who is there already, is out

@@ -109,10 +109,10 @@ class Rig:
         self.started.append(p)
         return p
 
-    def run(self, args, give=None, seconds=60, must=True):
+    def run(self, args, give=None, seconds=60, must=True, env=None):
         """A command that ends by itself; its output as text."""
         done = subprocess.run([str(a) for a in args], input=give, capture_output=True, text=True,
-                              timeout=seconds)
+                              timeout=seconds, env=env)
         if must and done.returncode != 0:
             raise Failure(f"{' '.join(str(a) for a in args)}: exit {done.returncode}: "
                           f"{(done.stderr or done.stdout).strip()[-500:]}")
