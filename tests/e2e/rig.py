@@ -85,7 +85,19 @@ class Process:
     def _dead(self, pattern):
         if self.alive() or re.search(pattern, self.text()):
             return False
-        raise Failure(f"{self.name} ended with {self.p.returncode} before {pattern!r}")
+        raise Failure(f"no {pattern!r}{self.ended()}")
+
+    def ended(self, log=None):
+        """How it ended and what it said last (in a log of its own, too), in words that follow a
+        reason; none while it runs."""
+        code = self.p.poll()
+        if code is None:
+            return ""
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        said = self.text().splitlines()[-3:]
+        if log and log.exists():
+            said += log.read_text("utf-8", "replace").splitlines()[-3:]
+        return f"; {self.name} has ended ({how}), its last words: {' | '.join(said)[-600:]}"
 
     def stop(self, how=signal.SIGTERM, seconds=10):
         if self.alive():
@@ -287,7 +299,7 @@ class Baresip:
         if certificate:
             lines.append(f"sip_certificate {certificate}")
         if video:
-            modules += ["vp8", "fakevideo"]
+            modules += [video if isinstance(video, str) else "vp8", "fakevideo"]
             lines += ["video_source fakevideo,nil", "video_display fakevideo,nil",
                       "video_size 320x240", "video_fps 10", "video_bitrate 300000"]
         lines += [f"module {m}.so" for m in modules]

@@ -18,6 +18,38 @@ async function hangUp(from, to) {
   await to.see(`${from.name} hung up`);
 }
 
+/** What kind of picture one's calls send ("monitor", "window", "browser": a screen; "": a camera), and how large. */
+const sends = (person) => person.page.evaluate(() => window.spied.pcs.filter((p) => p.connectionState === "connected")
+  .flatMap((p) => p.getSenders()).filter((s) => s.track?.kind === "video").map((s) => s.track.getSettings())
+  .map((s) => ({ surface: s.displaySurface ?? "", shape: s.width / s.height })));
+
+/** What arrives is the screen of the other, by its shape, or again the camera's picture. */
+async function seesOf(person, other, screen) {
+  await until(async () => {
+    const now = await sends(other);
+    return now.length === 1 && (now[0].surface !== "") === screen;
+  }, `${other.user} does not send the ${screen ? "screen" : "camera"}`);
+  await until(async () => {
+    const [{ shape }] = await sends(other);
+    const { width, height } = await person.sees();
+    return Math.abs(width / height - shape) < 0.1;
+  }, `${person.user} does not see the ${screen ? "screen" : "camera"}`);
+}
+
+/** A screen reader is told so: the words stand in a live region. */
+const told = (person, words) => person.page.getByRole("status").filter({ hasText: words }).first().waitFor();
+
+/** The safety number by what DTLS itself has used at this end: the certificates of the connection that carries the call. */
+const provenCode = (person) => person.page.evaluate(async () => {
+  const pc = window.spied.pcs.findLast((p) => p.connectionState === "connected");
+  const all = await pc.getStats();
+  const transport = [...all.values()].find((s) => s.type === "transport" && s.dtlsState === "connected");
+  const prints = [transport.localCertificateId, transport.remoteCertificateId].map((id) => all.get(id))
+    .map((c) => `${c.fingerprintAlgorithm.toLowerCase()} ${c.fingerprint.toUpperCase()}`);
+  const hash = new DataView(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(prints.sort().join("\n"))));
+  return [0, 4, 8].map((at) => String(hash.getUint32(at) % 10_000).padStart(4, "0")).join(" ");
+});
+
 /** What one's list of people says of somebody. */
 const row = (person, other, words) => person.page.locator(".row", { hasText: other.name }).getByText(words, { exact: true }).waitFor();
 
@@ -60,6 +92,8 @@ export const cases = {
     need(a.width >= 320 && b.width >= 320, `the pictures are ${a.width} and ${b.width} wide`);
     await Promise.all([w.alice.hears(), w.bob.hears()]);
     const codes = [await safetyCode(w.alice), await safetyCode(w.bob)];
+    const proven = [await provenCode(w.alice), await provenCode(w.bob)];
+    need(proven.every((code) => code === codes[0]), `the safety number is ${codes[0]}, the connection's certificates say ${proven}`);
     need(codes[0] === codes[1] && /^\d{4} \d{4} \d{4}$/.test(codes[0]), `safety numbers differ: ${codes}`);
     await w.alice.page.locator(".row", { hasText: "Bob Miller" }).getByText("in a call with you").waitFor();
     await w.shot(w.alice, "call-desk");
@@ -73,13 +107,14 @@ export const cases = {
     await audioCall(w.alice, w.bob);
     await w.bob.hears();
     await w.alice.button("Mute").click();
-    await w.alice.see("You are muted");
+    await told(w.alice, "You are muted");
     await w.bob.hearsSilence();
     await w.alice.button("Unmute").click();
     await w.bob.hears();
     await w.alice.button("Hold").click();
-    await w.bob.see("Alice Brandt put you on hold");
-    await w.alice.see("On hold");
+    await told(w.bob, "Alice Brandt put you on hold");
+    await told(w.alice, "On hold");
+    await w.bob.hearsSilence();
     await w.alice.button("Resume").click();
     await w.bob.page.locator("time.duration").waitFor();
     await Promise.all([w.alice.hears(), w.bob.hears()]);
@@ -89,12 +124,12 @@ export const cases = {
   async camera_and_screen(w) {
     await audioCall(w.alice, w.bob);
     await w.alice.button("Camera on").click();
-    await w.bob.sees();
+    await seesOf(w.bob, w.alice, false);
     await w.alice.button("Share screen").click();
-    await w.alice.see("You are sharing your screen");
-    await w.bob.sees();
+    await told(w.alice, "You are sharing your screen");
+    await seesOf(w.bob, w.alice, true);
     await w.alice.button("Stop sharing").click();
-    await w.bob.sees();
+    await seesOf(w.bob, w.alice, false);
     await w.alice.button("Camera off").click();
     await w.bob.page.locator("video.peer-video").waitFor({ state: "detached" });
     await w.bob.hears();

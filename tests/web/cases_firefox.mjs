@@ -10,6 +10,16 @@ async function both(w, erin) {
   await Promise.all([erin.hears(), w.alice.hears()]);
 }
 
+/** A message, and what became of it. */
+async function writes(from, to) {
+  const text = `From ${from.name}, in her browser`;
+  await from.page.locator(".row-main", { hasText: to.name }).click();
+  await from.page.getByLabel(`Message to ${to.name}`).fill(text);
+  await from.page.keyboard.press("Enter");
+  await from.page.locator(".message.delivered", { hasText: text }).waitFor();
+  await to.page.locator(".message.theirs", { hasText: text }).waitFor();
+}
+
 export const cases = {
   async firefox_and_chromium(w) {
     const chromium = await Person.signedIn(w.browser, w.server, "erin", "Erin Sato");
@@ -24,6 +34,10 @@ export const cases = {
       await w.alice.see("Erin Sato put you on hold");
       await erin.button("Resume").click();
       await w.alice.hears();
+      await erin.page.evaluate(() => window.spied.sockets.at(-1).close());
+      await erin.page.locator(".line-offline").waitFor();
+      await erin.ready();
+      await erin.hears();
       await w.alice.button("Hang up").click();
       await erin.see("Alice Brandt hung up");
       await w.alice.call(erin, true);
@@ -31,6 +45,7 @@ export const cases = {
       await both(w, erin);
       await erin.button("Hang up").click();
       await w.alice.see("Erin Sato hung up");
+      await Promise.all([writes(erin, w.alice), writes(w.alice, erin)]);
       need(erin.errors.length === 0, erin.errors.join("; "));
     } finally {
       await firefox.close();

@@ -65,24 +65,61 @@ export const cases = {
     }
   },
 
+  /** A page that was frozen, or on a machine that slept, looks after its connection as soon as it runs again. Its regular
+   *  keep-alive, which would find out too, is never sent here. */
   async sleep_and_awake(w) {
-    const { page, context } = w.alice;
-    const cdp = await context.newCDPSession(page);
-    await cdp.send("Page.setWebLifecycleState", { state: "frozen" });
-    try {
-      cut(NO_SIGNALLING);
-      await cdp.send("Page.setWebLifecycleState", { state: "active" });
-      await page.locator(".line-offline").waitFor();
-    } finally {
-      heal();
+    const page = await w.alice.open();
+    await page.addInitScript(() => {
+      const real = window.setInterval;
+      window.setInterval = (f, ms, ...more) => (ms > 20_000 ? 0 : real(f, ms, ...more));
+    });
+    await w.alice.page.goto("about:blank");
+    await page.goto(`${w.server.base}/`);
+    await w.alice.ready(page);
+    const frozen = () => document.dispatchEvent(new Event("resume")); // as browsers say that it was
+    const slept = () => {
+      const real = Date.now;
+      Date.now = () => real() + 60_000;
+    };
+    for (const wakes of [frozen, slept]) {
+      try {
+        cut(NO_SIGNALLING);
+        await page.evaluate(wakes);
+        await page.locator(".line-offline").waitFor();
+      } finally {
+        heal();
+      }
+      await w.alice.ready(page);
     }
-    await w.alice.ready();
     await w.bob.page.reload(); // the cut was his, too: he may not have noticed yet, and this is not about him
     await w.bob.ready();
     await w.bob.call(w.alice);
-    await w.alice.see("Bob Miller is calling");
-    await w.alice.button("Decline").click();
+    await w.alice.see("Bob Miller is calling", page);
+    await w.alice.button("Decline", page).click();
     await w.bob.see("Alice Brandt declined");
+  },
+
+  /** The server dies in the middle of a call and comes back: the call goes on all the while, the pages sign in again by
+   *  themselves and the call can be held and ended as before. */
+  async server_fails_and_returns(w) {
+    await w.alice.call(w.bob);
+    await w.bob.answer();
+    await Promise.all([w.alice.up(), w.bob.up()]);
+    await w.server.fails();
+    try {
+      await Promise.all([w.alice, w.bob].map((p) => line(p, "offline")));
+      await w.alice.page.getByRole("status").filter({ hasText: "No connection. Calls go on as long as they can" }).waitFor();
+      await Promise.all([w.alice.hears(), w.bob.hears()]);
+    } finally {
+      await w.server.start();
+    }
+    await Promise.all([w.alice, w.bob].map((p) => line(p, "ready")));
+    await w.alice.button("Hold").click();
+    await w.bob.see("Alice Brandt put you on hold");
+    await w.alice.button("Resume").click();
+    await Promise.all([w.alice.hears(), w.bob.hears()]);
+    await w.alice.button("Hang up").click();
+    await w.bob.see("Alice Brandt hung up");
   },
 
   async call_by_relay(w) {

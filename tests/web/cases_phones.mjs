@@ -35,6 +35,15 @@ async function calls(w, other) {
   await w.phones.do("closed", other.name);
 }
 
+/** On hold by the phone, and back. */
+async function isHeld(w, other) {
+  await w.phones.do("command", other.name, { args: ["hold"] });
+  await w.alice.see(`${other.name} put you on hold`);
+  await w.phones.do("command", other.name, { args: ["resume"] });
+  await w.alice.up();
+  await w.alice.hearsTone(other.tone);
+}
+
 async function isCalled(w, other) {
   await w.phones.do("dial", other.name, { args: [w.alice.address] });
   await w.alice.see(`${other.name} is calling`);
@@ -45,7 +54,15 @@ async function isCalled(w, other) {
 }
 
 export const cases = {
-  calls_baresip: async (w) => calls(w, await desk(w)),
+  async calls_baresip(w) {
+    const other = await desk(w);
+    await w.alice.call(other, true);
+    await talk(w, other);
+    await isHeld(w, other);
+    await w.alice.button("Hang up").click();
+    await w.phones.do("closed", other.name);
+  },
+
   is_called_by_baresip: async (w) => isCalled(w, await desk(w)),
   calls_linphone: async (w) => calls(w, await lina(w)),
   is_called_by_linphone: async (w) => isCalled(w, await lina(w)),
@@ -79,5 +96,25 @@ export const cases = {
     }
     await w.alice.button("Hang up").click();
     await w.phones.do("closed", "olga");
+  },
+
+  /** nina's phone has pictures, of a format that alice's browser (so held) lacks. */
+  async calls_a_phone_without_common_format(w) {
+    const other = await phone(w, "baresip", "nina", 770, "vp9");
+    await w.alice.page.evaluate(() => {
+      const make = RTCPeerConnection.prototype.createOffer;
+      const { codecs } = RTCRtpReceiver.getCapabilities("video");
+      const alone = codecs.filter((c) => c.mimeType === "video/VP8");
+      RTCPeerConnection.prototype.createOffer = function (...args) {
+        this.getTransceivers().filter((t) => t.receiver.track.kind === "video").forEach((t) => t.setCodecPreferences(alone));
+        return make.apply(this, args);
+      };
+    });
+    await w.alice.call(other, true);
+    await talk(w, { ...other, video: false });
+    await w.alice.see("nina's phone shows no video; the call goes on with sound.");
+    await w.alice.page.locator("video.own-video").waitFor({ state: "detached" });
+    await w.alice.button("Hang up").click();
+    await w.phones.do("closed", "nina");
   },
 };

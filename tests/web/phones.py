@@ -2,9 +2,11 @@
 """Real phones for the browser tests, those of tests/e2e: phones.py KITH DATA DOMAIN PORT DIRECTORY
 
 Reads one JSON command a line and answers each with one line, {"ok": value} or {"error": words}:
-  {"do": "baresip", "linphone" or "bare", "name": N, "tone": hertz, "video": bool}   a person's phone: made, and
-                                                      registered; bare: a baresip that does not encrypt
+  {"do": "baresip", "linphone" or "bare", "name": N, "tone": hertz, "video": V}   a person's phone: made, and
+                                                      registered; bare: a baresip that does not encrypt; V: false,
+                                                      true (VP8), or baresip's module for another format
   {"do": "heard", "name": N, "tone": hertz}           waits until it hears that
+  {"do": "rest"}                                      every phone runs, registered, without a call
   {"do": any method of rig.Baresip or rig.Linphone, "name": N, "args": [...]}
 It ends with its input, and the phones with it.
 """
@@ -37,7 +39,17 @@ class Phones:
         self.phones = {}
 
     def do(self, command):
-        what, name = command["do"], command.get("name")
+        if command["do"] == "rest":
+            return [self._rest(phone) for phone in self.phones.values()] and None
+        try:
+            return self._do(command)
+        except (rig.Failure, OSError) as why:
+            phone = self.phones.get(command["name"])
+            ended = phone and phone.process and phone.process.ended(phone.home / "log")
+            raise rig.Failure(f"{why}{ended or ''}") from why
+
+    def _do(self, command):
+        what, name = command["do"], command["name"]
         if what in ("baresip", "linphone", "bare"):
             self.phones[name] = getattr(self, f"_{what}")(name, command["tone"], command["video"])
             return self.phones[name].start() and None
@@ -46,6 +58,14 @@ class Phones:
             return tones.heard(phone.recordings, command["tone"], seconds=30)
         answer = getattr(phone, what)(*command.get("args", []))
         return answer if isinstance(answer, (int, str)) else None
+
+    @staticmethod
+    def _rest(phone):
+        if phone.process.alive():
+            phone.hang_up()
+        else:
+            (phone.home / "log").unlink(missing_ok=True)  # linphone's, else it is registered already
+            phone.start()
 
     def _baresip(self, name, tone, video, **more):
         aor = f"{name}@{self.domain}"

@@ -102,7 +102,14 @@ async function kith(binary, people) {
   const listen = [port, phonePort].filter(Boolean).map((p) => `${host}:${p}`).join(", ");
   fs.writeFileSync(config, `domain = ${domain}\n\n[listen]\ntls = ${listen}\n\n[turn]\nallow = 203.0.113.0/24\n`);
   const log = fs.openSync(path.join(data, "log"), "w");
-  const child = spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
+  const serve = () => spawn(binary, ["serve", "--config", config, "--data", data], { stdio: ["ignore", log, log] });
+  let child = serve();
+  const end = (signal) => new Promise((done) => {
+    if (!child.kill(signal)) {
+      done(); // it is gone
+    }
+    child.once("close", done);
+  });
   process.on("exit", () => child.kill());
   const run = (...args) => output(binary, [...args, "--data", data]);
   const runAt = (home, ...args) => output(binary, [...args, "--data", data], { env: { ...process.env, HOME: home } });
@@ -120,9 +127,17 @@ async function kith(binary, people) {
       return `${base}/#invite=${found[1]}`;
     },
     allowClickToCall: (to, origin) => run("clicktocall", "add", to, "--origin", origin),
+    /** Kith ends at once, without a word to anybody. */
+    fails: () => end("SIGKILL"),
+    /** Kith runs, whatever was before. */
+    start: () => {
+      if (child.exitCode !== null || child.signalCode !== null) {
+        child = serve();
+      }
+      return leafHash(host, port);
+    },
     async close() {
-      child.kill("SIGTERM");
-      await new Promise((done) => child.on("close", done));
+      await end("SIGTERM");
       if (process.argv.includes("--keep")) {
         console.log(`kept: ${data}`);
       } else {
@@ -361,6 +376,9 @@ export class Person {
   /** Back to a page without a call, whatever a test left behind. */
   async idle() {
     await this.page.unrouteAll();
+    if (!this.page.url().startsWith(this.server.base)) { // a case left it elsewhere: there is nothing to end there
+      await this.page.goto(`${this.server.base}/`);
+    }
     await this.page.evaluate(() => sessionStorage.removeItem("kith:resume"));
     for (const page of this.context.pages().slice(1)) {
       await page.close();

@@ -71,13 +71,28 @@ async function within(promise) {
   }
 }
 
-try {
+const people = () => [world.alice, world.bob, world.carol].filter(Boolean);
+
+/** alice at a desk, bob with a phone, carol in the dark; each comes in by an invitation. */
+async function gather(door) {
   const join = (user, options) => Person.signedIn(browser, server, user, PEOPLE[user], options);
-  await within((async () => {
-    world.alice = await join("alice", { door: async (p) => { await accessibleDoor(p); await shot(p, "invited"); } });
-    world.bob = await join("bob", { phone: true });
-    world.carol = await join("carol", { dark: true });
-  })());
+  world.alice = await join("alice", { door });
+  world.bob = await join("bob", { phone: true });
+  world.carol = await join("carol", { dark: true });
+}
+
+/** After a case that failed, with whatever it left: everybody leaves, by which a case that still runs ends, and comes in
+ *  anew; the server and the phones are as they were. */
+async function tidy(running) {
+  await Promise.all(people().map((p) => p.context.close()));
+  await Promise.allSettled([running]);
+  await server.start?.();
+  await world.phones?.do("rest");
+  await within(gather());
+}
+
+try {
+  await within(gather(async (p) => { await accessibleDoor(p); await shot(p, "invited"); }));
   verdict("invitation_and_passkey");
   for (const name of wanted) {
     let error = null;
@@ -87,24 +102,29 @@ try {
       console.log(`SKIP ${name}: ${lacks}`);
       continue;
     }
+    let running;
     try {
-      await within(Promise.all([world.alice, world.bob, world.carol].map((p) => p.idle())));
-      await within(cases[name](world));
-      for (const person of [world.alice, world.bob, world.carol]) {
+      await within(Promise.all(people().map((p) => p.idle())));
+      running = cases[name](world);
+      await within(running);
+      for (const person of people()) {
         if (person.errors.length > 0) {
           error = new Error(`${person.user}'s page: ${person.errors.splice(0).join("; ")}`);
         }
       }
     } catch (e) {
       error = e;
-      for (const user of ["alice", "bob", "carol"]) {
-        await world[user].page.screenshot({ path: path.join(ROOT, "build/web-shots", `failed-${name}-${user}.png`) }).catch(() => undefined);
+      for (const { user, page } of people()) {
+        await page.screenshot({ path: path.join(ROOT, "build/web-shots", `failed-${name}-${user}.png`) }).catch(() => undefined);
       }
     }
     verdict(name, error);
+    if (error) {
+      await tidy(running);
+    }
   }
 } catch (error) {
-  verdict("invitation_and_passkey", error);
+  verdict("people_come_in", error);
 } finally {
   await world.phones?.close();
   await browser.close();

@@ -32,6 +32,15 @@ test("no sentence stands in the components", () => {
   }
 });
 
+test("no sentence stands in any source's strings, but the names that machines read", () => {
+  const machines = new Set(["Kith web"]); // User-Agent
+  const found = sources(SOURCES).flatMap((file) => {
+    const plain = fs.readFileSync(file, "utf8").replace(/\/\*[\s\S]*?\*\/|(^|\s)\/\/.*$/gm, "");
+    return [...plain.matchAll(/["'`]([A-Z][a-z']*,? [a-z][^"'`]*)["'`]/g)].map((m) => m[1]!).filter((text) => !machines.has(text));
+  });
+  assert.deepEqual(found, []);
+});
+
 test("sentences are not empty and hold what they are given", () => {
   for (const [key, value] of Object.entries(words)) {
     const text = typeof value === "function" ? (value as (...a: unknown[]) => string)("Zoe", "Yan") : value;
