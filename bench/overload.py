@@ -15,9 +15,14 @@ all points of both curves are taken ROUNDS times, the rounds one after the other
 median. The highest of several medians is more luck than any one of them, so what ten times the load
 is compared with is not that: each round compares with its own point at the load that was best in the
 other rounds, and the figure is the median of those ratios. A server whose few milliseconds the host
-has taken for other guests bears less than its share: a point during which the host took more than
-STOLEN_MAX of the machine is taken again, at most AGAIN times in the whole run, and of its tries the
-calmest counts, whatever it showed.
+has taken for other guests bears less than its share (what they take while it runs is charged to it):
+a point during which the host took more than STOLEN_MAX of the time in which the machine had something
+to do is taken again, at most AGAIN times in the whole run, and of its tries the calmest counts,
+whatever it showed.
+
+Each kind of client is compared with its own best. Phones that know nothing leave a deep queue, which
+is worked off with warm caches, some tenths cheaper for each call than what comes one by one; a peer
+that obeys leaves none. What he gets of the others' best is told beside it.
 
 Every wait has a limit, and fails at it. A generator that had no phone free for more than a hundredth
 of the calls it was to offer says so: a pair whose caller gave up is free when its 487 has come.
@@ -26,19 +31,19 @@ import pathlib
 import statistics
 import time
 
-RATE = 110  # calls a second that the share would bear by what a call costs alone
+RATE = 80  # calls a second that the share would bear by what a call costs alone; in a queue, more
 SHARE_MIN, SHARE_MAX = 0.01, 0.05  # of one core
 PERIOD_US = 100000  # the kernel's own; it takes no quota below 1 ms
 PATIENCE_MS, HOLD_MS = 3000, 1000
 PHONES, FLOOD = 16000, 3600  # 8,000 pairs: ten times the best rate, each busy for 3 s and a little
 OPEN_SECONDS = 150           # for all of them to register
 CLEAR_SECONDS = 30           # for the server to read what a point has left, at full speed
-FACTORS, OBEYING = (0.5, 1.0, 1.5, 3.0, 10.0), (1.0, 10.0)
+FACTORS, OBEYING = (0.5, 1.0, 1.5, 3.0, 10.0), (1.0, 1.5, 10.0)
 SECONDS, WARM = 7, 2                    # of a point; the first ones do not count
 OBEYING_SECONDS, OBEYING_WARM = 24, 4
 ROUNDS = 4
-STOLEN_MAX, AGAIN = 0.05, 24
-CALM_BELOW, CALM_RUN = 0.02, 5  # calm: less than this was stolen in each of so many seconds
+STOLEN_MAX, AGAIN = 0.15, 40
+CALM_BELOW, CALM_RUN = 0.01, 5  # calm: less than this of all was stolen in each of so many seconds
 
 
 class OverloadFailure(OSError):
@@ -119,7 +124,7 @@ def offer(server, share, phases):
     before = machine_times()
     r = server.do("offer", ",".join(f"{r:.2f}:{s}" for r, s in phases), seconds + 20)
     whole, stolen, idle = (b - a for a, b in zip(before, machine_times()))
-    r["stolen"], r["idle"] = stolen / whole, idle / whole
+    r["stolen"], r["idle"], r["slowed"] = stolen / whole, idle / whole, stolen / (whole - idle)
     if r["broken"]:
         print(f"        {r['broken']} connections broke", flush=True)
     share.clear()
@@ -154,11 +159,12 @@ class Calm:
 
     def __call__(self, take):
         tries = [self._one(take)]
-        while tries[-1]["stolen"] > STOLEN_MAX and self.left > 0:
+        while tries[-1]["slowed"] > STOLEN_MAX and self.left > 0:
             self.left -= 1
-            print(f"        again: the host took {tries[-1]['stolen']:.0%}", flush=True)
+            print(f"        again: the host took {tries[-1]['slowed']:.0%} of what the machine could "
+                  "use", flush=True)
             tries.append(self._one(take))
-        return min(tries, key=lambda p: p["stolen"])
+        return min(tries, key=lambda p: p["slowed"])
 
     def wait(self):
         wait_for_calm(self.wait_seconds)
@@ -169,9 +175,10 @@ class Calm:
 
 
 def first_guess(server, share, seconds, guess, calm):
-    """About the best rate, to begin with; `guess`: what a call costs alone says."""
+    """About the best rate, to begin with; `guess`: what a call costs alone says. Offered more than
+    that, too: what completes all that came has not shown what it can."""
     return max(rate(calm(lambda f=f: offer(server, share, [(guess * f, seconds)])), "completed", 2, seconds)
-               for f in (0.7, 1.0))
+               for f in (1.0, 1.5, 2.0))
 
 
 EACH = ("offered", "completed", "refused", "given_up", "shed", "blocked", "answer_ms")
@@ -186,19 +193,19 @@ def one_point(server, share, best, seconds, f, is_obeying):
     r = offer(server, share, [(best * f, seconds)])
     p = {name: rate(r, name, warm, seconds) for name in EACH}
     p.update({name: r[name] for name in SUMS + ("bye_worst_ms", "own_cpu", "own_lag_ms", "stolen",
-                                                "idle")})
+                                                "slowed", "idle")})
     print(f"        {f:5.2f} x{', RFC 7339' if is_obeying else '          '}: offered "
           f"{p['offered']:8.1f}, completed {p['completed']:7.1f} a second, refused "
           f"{p['refused']:6.1f}, given up {p['given_up']:6.1f}, blocked {p['blocked']:6.1f}, held back "
           f"{p['shed']:6.1f}, answered in {p['answer_ms']:6.1f} ms, {p['byes_late']} of {p['byes']} "
           f"BYEs late, the last after {p['bye_worst_ms']:.0f} ms; machine {p['idle']:.0%} idle, "
-          f"{p['stolen']:.0%} taken by its host", flush=True)
+          f"{p['stolen']:.0%} taken by its host, {p['slowed']:.0%} of what was wanted", flush=True)
     return p
 
 
 def middle(points, f):
     """One point of a curve, of the same point in all rounds."""
-    m = {"factor": f, "each": [{name: p[name] for name in ("completed", "stolen", "idle")}
+    m = {"factor": f, "each": [{name: p[name] for name in ("completed", "stolen", "slowed", "idle")}
                               for p in points]}
     m.update({name: statistics.median(p[name] for p in points) for name in EACH})
     m.update({name: sum(p[name] for p in points) for name in SUMS})
@@ -280,11 +287,13 @@ def rows(rig, start_kith, args):
                       "value": of_best(plain, plain[-1])[0], "rounds": of_best(plain, plain[-1])[1],
                       "best": top, "share": share_of, "phones": phones, "curve": plain, "stolen": stolen["plain"]})
         found.append(byes_row(plain + obeying))
-        found.append({"row": "overload-oc", "what": "the same with a peer that obeys RFC 7339",
+        of_others = of_best(plain, obeying[-1])[0]
+        found.append({"row": "overload-oc", "what": "the same with a peer that obeys RFC 7339, of his own "
+                      f"best rate ({of_others:.2f} of the best of those who do not)",
                       "target": 0.9, "at_least": True, "unit": "of the best rate",
-                      "value": of_best(plain, obeying[-1])[0],
-                      "rounds": of_best(plain, obeying[-1])[1], "curve": obeying,
-                      "stolen": stolen["obeying"]})
+                      "value": of_best(obeying, obeying[-1])[0],
+                      "rounds": of_best(obeying, obeying[-1])[1], "of_others": of_others,
+                      "curve": obeying, "stolen": stolen["obeying"]})
         found.append(recovery(server, share, top, seconds, calm))
         found.append(handshakes(rig, server, share, top, seconds, phones, calm))
     finally:
