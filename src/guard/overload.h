@@ -3,11 +3,12 @@
  * Purpose:  whoever drives a worker tells what it measured (overload_measure): how much processor
  *           time it used, was left with nothing to do and was denied, how many idle flows came with
  *           something and how many of them were read in time. Out comes the share of new work that
- * is taken on: `accept`, 1 while nothing is wrong. Clients that take part (";oc" in their Via) are
- * told by how much to send less; new requests of the others are refused at random, before anything
- * is looked up for them. Order:    what belongs to a call that is up is always taken (BYE,
- * re-INVITE, ACK, CANCEL and all responses); registrations long after new calls are not; new calls,
- * and whatever else begins something, are what is shed. RFC 7200 5.3.2 draws the same line: load is
+ *           is taken on: `accept`, 1 while nothing is wrong. Clients that take part (";oc" in their
+ *           Via) are told by how much to send less; new requests of the others are refused at
+ *           random, before anything is looked up for them.
+ * Order:    what belongs to a call that is up is always taken (BYE, re-INVITE, ACK, CANCEL and all
+ *           responses); registrations long after new calls are not; new calls, and whatever else
+ *           begins something, are what is shed. RFC 7200 5.3.2 draws the same line: load is
  *           controlled at requests that begin something, never at what they lead to.
  * Control:  once a second, because what is taken now still costs in the next one: when idle flows
  *           came and were not read, the share is cut to what was read of all that would have come;
