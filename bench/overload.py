@@ -217,10 +217,13 @@ def middle(points, f):
 def curves(server, share, best, seconds, plain, obeying, rounds, calm):
     asked = [(f, False) for f in plain] + [(f, True) for f in obeying]
     points = {a: [] for a in asked}
+    most = best  # ten times is of the best that was seen, not of what was guessed
     for n in range(rounds):
         print(f"        round {n + 1} of {rounds}", flush=True)
         for a in asked:
-            points[a].append(calm(lambda a=a: one_point(server, share, best, seconds, *a)))
+            of = most if a[0] == plain[-1] else best
+            points[a].append(calm(lambda a=a, of=of: one_point(server, share, of, seconds, *a)))
+            most = max(most, points[a][-1]["completed"])
     server.set("control", 0)
     found = [middle(points[a], a[0]) for a in asked]
     return found[:len(plain)], found[len(plain):]
