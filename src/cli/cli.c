@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 const struct cli_option cli_common_options[] = {
     { "data", "DIR", "data directory (default: $KITH_DATA, else ./kith-data)", false },
@@ -94,6 +95,11 @@ const char *cli_line(const struct cli *c, const char *words, char mem[static CLI
     }
     mem[b.len] = 0;
     return mem;
+}
+
+void cli_list_head(bool *is_shown, const char *line) {
+    if (!*is_shown && isatty(STDOUT_FILENO)) (void)printf("%s\n", line);
+    *is_shown = true;
 }
 
 /* ---- help --------------------------------------------------------------------------------- */

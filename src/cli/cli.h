@@ -61,6 +61,9 @@ NODISCARD int cli_seconds(const struct cli *c, const char *option, uint32_t norm
  * given. For hints. */
 #define CLI_LINE_MAX 4096
 const char *cli_line(const struct cli *c, const char *words, char mem[static CLI_LINE_MAX]);
+/* The head of a list, before its first row (`is_shown`: was it?), for a person at a terminal: a
+ * script gets the rows alone. */
+void cli_list_head(bool *is_shown, const char *line);
 /* "kith: ..." on stderr, or {"error":...} on stdout with --json; gives CLI_FAILED. */
 PRINTF_LIKE(2, 3) int cli_fail(const struct cli *c, const char *fmt, ...);
 /* The same for a wrong command line, with a pointer to --help; gives CLI_WRONG. */

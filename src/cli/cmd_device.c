@@ -63,8 +63,9 @@ int cli_device_certificate(struct cli *c) {
 }
 
 static bool show_device(void *ctx, const struct json *row, slice raw) {
-    (void)ctx;
     (void)raw;
+    cli_list_head(ctx,
+                  "NUMBER PERSON                         KIND         STATE    UNTIL      NAME");
     uint64_t id = 0;
     if (json_u64(json_member(row, "device"), UINT32_MAX, &id) != ERR_OK) return true;
     slice why = json_text(json_member(row, "why"));
@@ -85,7 +86,8 @@ int cli_device_list(struct cli *c) {
     if (code != CLI_DONE) return code;
     struct json_writer *w = ask_begin(a, "device.list");
     if (c->arg_count) json_put_str(w, "aor", c->args[0]);
-    code = ask_send(a, show_device, NULL, &answer);
+    bool has_head = false;
+    code = ask_send(a, show_device, &has_head, &answer);
     uint64_t count = 0;
     char line[CLI_LINE_MAX];
     if (code == CLI_DONE && !c->json &&

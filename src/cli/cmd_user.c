@@ -242,8 +242,8 @@ int cli_user_import(struct cli *c) {
 /* ---- list, disable, enable, remove, legacy ------------------------------------------------ */
 
 static bool show_user(void *ctx, const struct json *row, slice raw) {
-    (void)ctx;
     (void)raw;
+    cli_list_head(ctx, "ADDRESS                                  STATE     NUMBERS  NAME");
     const struct json *aliases = json_member(row, "aliases");
     (void)printf("%-40.*s %-9s", SLICE_ARG(json_text(json_member(row, "aor"))),
                  json_bool(json_member(row, "disabled")) ? "disabled" : "");
@@ -260,7 +260,8 @@ int cli_user_list(struct cli *c) {
     int code = ask_open(c, false, &a);
     if (code != CLI_DONE) return code;
     (void)ask_begin(a, "user.list");
-    code = ask_send(a, show_user, NULL, &answer);
+    bool has_head = false;
+    code = ask_send(a, show_user, &has_head, &answer);
     uint64_t count = 0;
     char line[CLI_LINE_MAX];
     if (code == CLI_DONE && !c->json &&

@@ -460,6 +460,21 @@ static void check_peers(struct reading *r) {
         report_late(r, "dns", "servers", "more than 8 servers");
 }
 
+/* RFC 6052 2.2: the lengths that a translator's prefix may have. */
+static void check_nat64(struct reading *r) {
+    static const uint8_t lengths[] = { 32, 40, 48, 56, 64, 96 };
+    const struct config_networks *list = &r->config->turn_nat64;
+    for (unsigned i = 0; i < list->count; i++) {
+        bool is_one = false;
+        for (size_t k = 0; k < ARRAY_LEN(lengths); k++)
+            if (list->at[i].bits == lengths[k]) is_one = true;
+        if (!is_one || list->at[i].base.family != ADDR_V6)
+            report_late(r, "turn", "nat64",
+                        "a translator's prefix is an IPv6 network of /32, /40, /48, /56, /64 or "
+                        "/96 (RFC 6052)");
+    }
+}
+
 static void check_together(struct reading *r) {
     const struct config *c = r->config;
     if (c->tls_certificate.count && !c->tls_key.count)
@@ -478,6 +493,7 @@ static void check_together(struct reading *r) {
         report_late(r, "calls", "session_timer", "shorter than 90s, which RFC 4028 forbids");
     if (c->turn_first_port > c->turn_last_port)
         report_late(r, "turn", "first_port", "above last_port");
+    check_nat64(r);
     if (c->listen_tls.count == 0)
         report_late(r, "listen", "tls", "empty: phones could not connect");
     check_listeners(r);

@@ -202,6 +202,16 @@ static void settings_must_fit_together(void **state) {
     config_free(c);
     bad("[limits]\nexpires_default = 10s\n",
         "k: [limits] expires_min: longer than expires_default\n");
+    static const char *const no_prefixes[] = { "2001:db8::/72", "2001:db8::/80", "2001:db8::/88",
+                                               "2001:db8::/33", "10.0.0.0/32" };
+    for (size_t i = 0; i < ARRAY_LEN(no_prefixes); i++) {
+        char text[64];
+        (void)snprintf(text, sizeof text, "[turn]\nnat64 = %s\n", no_prefixes[i]);
+        bad(text, "k:2: [turn] nat64: a translator's prefix is an IPv6 network of /32, /40, /48, "
+                  "/56, /64 or /96 (RFC 6052)\n");
+    }
+    config_free(good("[turn]\nnat64 = 2001:db8::/32, 2001:db8:64::/40, 2001:db8:1::/48,\n"
+                     "  2001:db8:2::/56, 2001:db8:3::/64, 2001:db8:4::/96\n"));
     bad("[listen]\ntls =\n", "k:2: [listen] tls: empty: phones could not connect\n");
     bad("[legacy]\ntls = 0.0.0.0:5061\n",
         "k:2: [legacy] tls: another listener has the same address; the legacy lane needs a port "

@@ -110,7 +110,9 @@ const struct setting settings[] = {
       "fd00::/8. Loopback, private and reserved networks and this host itself are out of reach "
       "unless they are named here." },
     { "turn", "nat64", SETTING_NETWORKS, AT(turn_nat64), "", 0, 0, NULL, RELOAD_RESTART, false,
-      "Prefixes of your own NAT64 translator, so that the relay sees which IPv4 address is meant. "
+      "Prefixes of your own NAT64 translator (/32, /40, /48, /56, /64 or /96), so that the relay "
+      "sees "
+      "which IPv4 address is meant. "
       "The well-known 64:ff9b::/96 is known." },
     { "turn", "allocations", SETTING_COUNT, AT(turn_allocations), "5000", 1, 1000000, NULL,
       RELOAD_RESTART, false, "Allocations per worker." },

@@ -414,13 +414,10 @@ def passkey_signs_in(r):
         raise Failure("a revoked passkey signs in")
 
 
-@test()
-def invitation_as_a_picture(r):
-    """On a terminal `kith invite` draws its link; a camera that reads the picture has the link."""
-    h = house(r, "wendy")
+def at_a_terminal(command):
+    """What a person sees."""
     terminal, its = os.openpty()
-    with subprocess.Popen([r.kith_binary, "invite", f"wendy@{DOMAIN}", "--data", h.kith.data],
-                          stdout=its, stderr=its, stdin=its) as p:
+    with subprocess.Popen(command, stdout=its, stderr=its, stdin=its) as p:
         os.close(its)
         text = b""
         while True:
@@ -430,10 +427,25 @@ def invitation_as_a_picture(r):
                 break
         p.wait(30)
     os.close(terminal)
-    text = text.decode().replace("\r\n", "\n")
+    return text.decode().replace("\r\n", "\n")
+
+
+@test()
+def invitation_as_a_picture(r):
+    """On a terminal `kith invite` draws its link; a camera that reads the picture has the link."""
+    h = house(r, "wendy")
+    text = at_a_terminal([r.kith_binary, "invite", f"wendy@{DOMAIN}", "--data", h.kith.data])
     link = re.search(r"https://\S+#invite=\S+", text)
     if not link or qr.read(text) != link.group():
         raise Failure(f"{link and link.group()} is drawn as {qr.read(text)!r}")
+    for what, head, row in (("user", r"ADDRESS +STATE +NUMBERS +NAME", f"wendy@{DOMAIN} "),
+                            ("device", r"NUMBER PERSON +KIND +STATE +UNTIL +NAME", r"\d+ +wendy@")):
+        words = ["list", "--data", h.kith.data]
+        first, second = at_a_terminal([r.kith_binary, what, *words]).splitlines()[:2]
+        if not re.fullmatch(head, first) or not re.match(row, second):
+            raise Failure(f"kith {what} list begins with {first!r}, {second!r}")
+        if re.match(head, h.kith.cli(what, "list")):
+            raise Failure(f"kith {what} list gives a script a head line")
 
 
 @test()
