@@ -52,17 +52,35 @@ void context_fini(struct context *x) {
     x->divert = NULL;
 }
 
-/* A flow is in a call from the INVITE on, until that fails or a BYE has been answered. */
+/* A flow is in a call from the INVITE on: until that fails, or until the record of the call that it
+ * became goes (proxy/dialogs.h). */
 static void context_leave_call(struct core *c, struct context *x) {
-    if (x->method != SIP_INVITE || x->is_in_dialog) return;
-    if (x->sent_status / 100 != 2) node_flow_call(c->node, x->flow, -1);
-    for (const struct branch *b = &x->first; b; b = b->next)
-        if (b->is_in_call && !b->is_answered) node_flow_call(c->node, b->to.flow, -1);
+    if (x->is_in_call) node_flow_call(c->node, x->flow, -1);
+    x->is_in_call = false;
+}
+
+static void branch_leave_call(struct core *c, struct branch *b) {
+    if (b->is_in_call) node_flow_call(c->node, b->to.flow, -1);
+    b->is_in_call = false;
+}
+
+/* From its 2xx on a call is counted by its record; without one (the table is full, the answer had
+ * no tag) nobody would tell its end. Each phone that answers makes a call of its own. */
+static void context_call_begins(struct core *c, struct context *x, struct branch *b,
+                                bool is_recorded) {
+    if (x->is_in_dialog || b->is_answered) return;
+    if (is_recorded) {
+        if (!x->is_in_call) node_flow_call(c->node, x->flow, 1);
+        x->is_in_call = b->is_in_call = false;
+    }
+    context_leave_call(c, x);
+    branch_leave_call(c, b);
 }
 
 static void context_free(struct core *c, struct context *x) {
     timer_stop(&c->timers, &x->timer);
     context_leave_call(c, x);
+    for (struct branch *b = &x->first; b; b = b->next) branch_leave_call(c, b);
     if (!x->sent_status) c->open_contexts--;
     context_fini(x);
     pool_free(&c->contexts, x->id);
@@ -116,6 +134,7 @@ void context_sender_found(struct core *c, uint64_t owner, flow_id flow) {
     x->is_sender_sought = false;
     if (flow) {
         x->flow = flow;
+        if (x->is_in_call) node_flow_call(c->node, flow, 1);
         core_send(c, flow, core_out_copy(c, slice_of(x->held, x->held_len)), true, 0);
     }
     mem_free(x->held);
@@ -129,10 +148,8 @@ static void context_final_sent(struct core *c, struct context *x, unsigned statu
     if (!x->sent_status) c->open_contexts--;
     x->sent_status = (uint16_t)status;
     timer_stop(&c->timers, &x->timer);
-    if (x->method != SIP_BYE) return;
-    if (x->dialog) dialogs_remove(c->node->dialogs, x->dialog);
-    node_flow_call(c->node, x->flow, -1);
-    node_flow_call(c->node, x->first.to.flow, -1);
+    if (status / 100 != 2) context_leave_call(c, x);
+    if (x->method == SIP_BYE && x->dialog) dialogs_remove(c->node->dialogs, x->dialog);
 }
 
 void context_forward(struct core *c, struct context *x, const struct sip_msg *m) {
@@ -241,6 +258,7 @@ void branch_ended(struct core *c, struct context *x, struct branch *b, unsigned 
     /* The connection with another domain's server is gone: that is no phone that is away. */
     if (b->to.ticket && !m && status == 480) status = 503;
     b->status = (uint16_t)status;
+    branch_leave_call(c, b);
     if (b->dialog && !x->is_in_dialog) dialogs_remove(c->node->dialogs, b->dialog);
     if (x->sent_status) return;
     if (m && status < 400 && divert_redirect(c, x, b, m)) return; /* 16.7 step 4 */
@@ -388,7 +406,7 @@ static void context_answered(struct core *c, struct context *x, struct branch *b
     if (x->method != SIP_INVITE) { /* 16.7 step 5: one final response, whatever forked */
         if (is_first) context_forward(c, x, m);
     } else {
-        refuse_record(c, x, b, m, false);
+        context_call_begins(c, x, b, refuse_record(c, x, b, m, false));
         context_forward(c, x, m);
         if (is_first && !x->is_in_dialog) COUNT(c, calls_connected);
         if (is_first && x->branch_count > 1)
@@ -602,7 +620,8 @@ static struct context *context_new(struct core *c, const struct relay_plan *plan
     x->method = plan->msg->method;
     x->own_routes = (uint16_t)plan->own_routes;
     x->oc = (uint8_t)core_oc(plan->msg);
-    if (x->method == SIP_INVITE && !plan->is_in_dialog) node_flow_call(c->node, x->flow, 1);
+    x->is_in_call = x->method == SIP_INVITE && !plan->is_in_dialog;
+    if (x->is_in_call) node_flow_call(c->node, x->flow, 1);
     x->breadth = plan->max_breadth;
     x->is_in_dialog = plan->is_in_dialog;
     x->is_sdes = plan->is_sdes;

@@ -120,6 +120,7 @@ struct context {
     uint8_t branch_count;
     uint16_t own_routes; /* leading Route values of the request that named us */
     bool is_in_dialog, has_offer, is_cancelled, is_server_live;
+    bool is_in_call;       /* counted at its sender's flow: node_flow_call */
     bool is_sdes;          /* the body is keyed by a=crypto: only onto secure flows */
     bool wants_199;        /* the caller knows 199 and wants no reliable responses (RFC 6228 6) */
     bool is_over;          /* no further branch is started */

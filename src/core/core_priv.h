@@ -287,8 +287,8 @@ bool divert_redirect(struct core *c, struct context *x, const struct branch *b,
 /* refuse.c */
 /* Media policy on a response: true: it is not forwarded, all that follows has been done. */
 bool refuse_response(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m);
-/* Keep what a BYE to both sides would need. */
-void refuse_record(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m,
+/* Keep what a BYE to both sides would need. true: there is a record of what m answers. */
+bool refuse_record(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m,
                    bool is_early);
 /* The body to put into an ACK whose answer has no keys (every port 0), empty: leave it alone. */
 slice refuse_ack_body(struct core *c, const struct flow *flow, flow_id to, const struct sip_msg *m);

@@ -352,11 +352,15 @@ static enum err node_on_binding(void *ctx, const struct binding_row *row) {
     return err == ERR_MISSING ? ERR_OK : err; /* expired while we were away */
 }
 
+static void node_call_ended(void *ctx, const struct dialog_leg leg[2]) {
+    for (unsigned i = 0; i < 2; i++) node_flow_call(ctx, leg[i].flow, -1);
+}
+
 static enum err node_tables(struct node *n, const struct node_config *config, mono_t now) {
     uint32_t txs = LIMIT_TRANSACTIONS * config->workers;
     n->accounts = accounts_new(NODE_ACCOUNTS_MAX, &n->keys.table, n->keys.seal);
     n->location = location_new(NODE_BINDINGS_MAX, &n->keys.durable, n->run);
-    n->dialogs = dialogs_new(NODE_DIALOGS_MAX, &n->keys.table);
+    n->dialogs = dialogs_new(NODE_DIALOGS_MAX, &n->keys.table, node_call_ended, n);
     n->guard = guard_new(&config->guard, &n->keys.table, now);
     n->directory = directory_new(txs);
     if (node_peers_new(n) != ERR_OK) return ERR_MEMORY;

@@ -77,9 +77,9 @@ static inline bool node_tracing(struct node *n) {
 /* Called by the owning core only. FULL: too many local addresses. */
 NODISCARD enum err node_flow_up(struct node *n, flow_id f, const struct flow_info *info);
 void node_flow_down(struct node *n, flow_id f);
-/* One call more or less on this flow, which may be any worker's (-1 below none is nothing). It only
- * decides who is read first, and how often a visitor may call: a call whose BYE was lost keeps its
- * flow in front, and a visitor from LIMIT_GUEST_CALLS of such until he connects anew. */
+/* One call more or less on this flow, which may be any worker's (-1 below none is nothing): from
+ * the INVITE on until that fails, or the call's record goes (proxy/dialogs.h). It decides who is
+ * read first, and whether a visitor may call once more; a connection made anew begins with none. */
 void node_flow_call(struct node *n, flow_id f, int change);
 unsigned node_flow_calls(const struct node *n, flow_id f);
 /* false: gone. */

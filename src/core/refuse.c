@@ -150,22 +150,23 @@ void refuse_end_call(struct core *c, uint64_t dialog) {
 
 /* ---- the record ---- */
 
-void refuse_record(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m,
+bool refuse_record(struct core *c, struct context *x, struct branch *b, const struct sip_msg *m,
                    bool is_early) {
     if (x->is_in_dialog) {
         if (!is_early)
             dialogs_seen(c->node->dialogs, x->dialog,
                          x->from_side == SIDE_CALLER ? SIDE_CALLEE : SIDE_CALLER, 0, contact_uri(m),
                          c->now.mono);
-        return;
+        return false;
     }
-    if (!m->to.tag.len) return;
+    if (!m->to.tag.len) return false;
     uint64_t key = dialogs_key(c->node->dialogs, x->call_hash, m->to.tag);
     if (b->dialog == key) { /* the record of the early dialog becomes the call's */
         if (!is_early) dialogs_confirm(c->node->dialogs, key, c->now.mono);
-        return;
+        return true;
     }
-    if (!x->request || x->sent_status) return; /* a second 2xx: the record is the first one's */
+    if (!x->request || x->sent_status)
+        return false; /* a second 2xx: the record is the first one's */
     slice caller_recorded = SLICE_NONE;
     slice request = slice_of(x->request, x->request_len);
     if (x->has_record_route && sip_msg_read(&c->other, request, SIP_DATAGRAM).err == ERR_OK)
@@ -189,10 +190,12 @@ void refuse_record(struct core *c, struct context *x, struct branch *b, const st
                               .target = contact_uri(m),
                               .recorded = recorded_routes(c, m) },
     };
-    if (dialogs_put(c->node->dialogs, key, &d, c->now.mono) == ERR_OK)
-        b->dialog = key;
-    else
+    if (dialogs_put(c->node->dialogs, key, &d, c->now.mono) != ERR_OK) {
         LOG(LOG_WARN, "dialogs.full", LOG_F_U64("worker", c->worker));
+        return false;
+    }
+    b->dialog = key;
+    return true;
 }
 
 /* ---- judging ---- */

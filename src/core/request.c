@@ -490,8 +490,7 @@ bool core_may_call(struct core *c, struct flow *flow, const struct sip_msg *m,
         if (!(account.flags & ACCOUNT_GUEST) ||
             node_flow_calls(c->node, flow->id) < LIMIT_GUEST_CALLS)
             return true;
-        core_refuse(c, flow, m, 403,
-                    "A visitor may have so many calls and no more: end one, or load the page anew");
+        core_refuse(c, flow, m, 403, "A visitor may have three calls at once: end one first");
         return false;
     }
     core_refuse(c, flow, m, 403, "This address may call one other only");

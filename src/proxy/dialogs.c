@@ -23,14 +23,19 @@ struct dialog_shard {
 };
 struct dialogs {
     struct hash_key key;
+    dialogs_ended *ended;
+    void *ended_ctx;
     struct dialog_shard shards[DIALOG_SHARDS];
 };
 
-struct dialogs *dialogs_new(uint32_t max, const struct hash_key *key) {
+struct dialogs *dialogs_new(uint32_t max, const struct hash_key *key, dialogs_ended *ended,
+                            void *ctx) {
     struct dialogs *d = mem_zalloc(sizeof *d);
     if (!d) return NULL;
     uint32_t each = max / DIALOG_SHARDS + 1;
     d->key = *key;
+    d->ended = ended;
+    d->ended_ctx = ctx;
     for (unsigned i = 0; i < DIALOG_SHARDS; i++) {
         lock_init(&d->shards[i].lock);
         pool_init(&d->shards[i].records, sizeof(struct record), each);
@@ -119,7 +124,9 @@ static enum err record_set(struct record *r, const struct dialog *dialog) {
     return ERR_OK;
 }
 
-static void record_drop(struct dialog_shard *s, struct record *r, pool_id id) {
+static void record_drop(const struct dialogs *d, struct dialog_shard *s, struct record *r,
+                        pool_id id) {
+    if (d->ended && !r->dialog.is_early) d->ended(d->ended_ctx, r->dialog.leg);
     map_remove(&s->map, r->key, id.slot);
     mem_free(r->text);
     r->text = NULL;
@@ -221,7 +228,7 @@ void dialogs_remove(struct dialogs *d, uint64_t key) {
     pool_id id;
     lock_take(&s->lock);
     struct record *r = dialog_find(s, key, &id);
-    if (r) record_drop(s, r, id);
+    if (r) record_drop(d, s, r, id);
     lock_give(&s->lock);
 }
 
@@ -250,7 +257,7 @@ unsigned dialogs_sweep(struct dialogs *d, const struct dialogs_sweep *sweep) {
                 break;
             }
             if (!record_is_over(r, sweep)) continue;
-            record_drop(s, r, id);
+            record_drop(d, s, r, id);
             dropped++;
         }
         lock_give(&s->lock);

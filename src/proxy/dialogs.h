@@ -36,7 +36,13 @@ struct dialog {
     bool is_early;
 };
 
-NODISCARD struct dialogs *dialogs_new(uint32_t max, const struct hash_key *key);
+/* Told when the record of a call that was up goes, whatever the reason: once, under a lock, from
+ * any thread. It must not call back in here. An early record goes without a word. */
+typedef void dialogs_ended(void *ctx, const struct dialog_leg leg[2]);
+
+/* `ended` may be NULL. */
+NODISCARD struct dialogs *dialogs_new(uint32_t max, const struct hash_key *key,
+                                      dialogs_ended *ended, void *ctx);
 void dialogs_free(struct dialogs *d);
 uint32_t dialogs_count(const struct dialogs *d);
 

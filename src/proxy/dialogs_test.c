@@ -26,7 +26,7 @@ static struct dialog sample(void) {
 
 static void what_was_put_comes_back(void **state) {
     (void)state;
-    struct dialogs *d = dialogs_new(100, &key);
+    struct dialogs *d = dialogs_new(100, &key, NULL, NULL);
     assert_non_null(d);
     struct arena arena;
     arena_init(&arena, 65536);
@@ -53,7 +53,7 @@ static void what_was_put_comes_back(void **state) {
 /* RFC 3261 12.2.1.1: a later request has a higher CSeq; 12.2.2: a new Contact is the new target. */
 static void requests_raise_cseq_and_move_the_target(void **state) {
     (void)state;
-    struct dialogs *d = dialogs_new(100, &key);
+    struct dialogs *d = dialogs_new(100, &key, NULL, NULL);
     assert_non_null(d);
     struct arena arena;
     arena_init(&arena, 65536);
@@ -89,7 +89,7 @@ static unsigned sweep_at(struct dialogs *d, mono_t now) {
 
 static void a_call_without_anybody_goes(void **state) {
     (void)state;
-    struct dialogs *d = dialogs_new(64, &key);
+    struct dialogs *d = dialogs_new(64, &key, NULL, NULL);
     assert_non_null(d);
     struct dialog in = sample();
     assert_ok(dialogs_put(d, 1, &in, 0));
@@ -109,7 +109,7 @@ static void a_call_without_anybody_goes(void **state) {
 
 static void the_silent_go_and_full_is_an_answer(void **state) {
     (void)state;
-    struct dialogs *d = dialogs_new(64, &key); /* two a shard */
+    struct dialogs *d = dialogs_new(64, &key, NULL, NULL); /* two a shard */
     living = 7;
     assert_non_null(d);
     struct dialog in = sample();
@@ -125,9 +125,40 @@ static void the_silent_go_and_full_is_an_answer(void **state) {
     dialogs_free(d);
 }
 
+static void count_end(void *ctx, const struct dialog_leg leg[2]) {
+    unsigned *ends = ctx;
+    assert_int_equal(leg[SIDE_CALLER].flow, 7);
+    assert_int_equal(leg[SIDE_CALLEE].flow, 8);
+    ++*ends;
+}
+
+/* What counts calls hears of each end of one that was up, once; of what never was, nothing. */
+static void the_end_of_a_call_is_told_once(void **state) {
+    (void)state;
+    unsigned ends = 0;
+    struct dialogs *d = dialogs_new(64, &key, count_end, &ends);
+    assert_non_null(d);
+    struct dialog in = sample();
+    living = 7;
+    assert_ok(dialogs_put(d, 1, &in, 0));
+    dialogs_remove(d, 1);
+    assert_int_equal(ends, 0); /* early */
+    assert_ok(dialogs_put(d, 1, &in, 0));
+    dialogs_confirm(d, 1, 0);
+    dialogs_remove(d, 1);
+    dialogs_remove(d, 1);
+    assert_int_equal(ends, 1);
+    in.is_early = false;
+    assert_ok(dialogs_put(d, 2, &in, 0));
+    assert_int_equal(sweep_at(d, SILENCE_MS), 1);
+    assert_int_equal(ends, 2);
+    dialogs_free(d);
+    assert_int_equal(ends, 2); /* the server ends, not the calls */
+}
+
 static enum err put_two(void *ctx) {
     (void)ctx;
-    struct dialogs *d = dialogs_new(100, &key);
+    struct dialogs *d = dialogs_new(100, &key, NULL, NULL);
     if (!d) return ERR_MEMORY;
     struct dialog in = sample();
     enum err err = dialogs_put(d, 1, &in, 0);
@@ -147,6 +178,7 @@ int main(void) {
         cmocka_unit_test(requests_raise_cseq_and_move_the_target),
         cmocka_unit_test(a_call_without_anybody_goes),
         cmocka_unit_test(the_silent_go_and_full_is_an_answer),
+        cmocka_unit_test(the_end_of_a_call_is_told_once),
         cmocka_unit_test(short_memory_is_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

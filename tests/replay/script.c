@@ -446,6 +446,11 @@ static bool cmd_disable(struct world *w, slice rest, struct script *s) {
     (void)s;
     return set_flags(w, rest, ACCOUNT_DISABLED);
 }
+/* visitor USER: one of click-to-call; what proved him before counts on. */
+static bool cmd_visitor(struct world *w, slice rest, struct script *s) {
+    (void)s;
+    return set_flags(w, rest, ACCOUNT_GUEST);
+}
 static bool cmd_enable(struct world *w, slice rest, struct script *s) {
     (void)s;
     return set_flags(w, rest, 0);
@@ -673,7 +678,7 @@ static const struct {
     { "server", cmd_server },     { "peers", cmd_peers },     { "peer", cmd_peer },
     { "dns", cmd_dns },           { "asked", cmd_asked },     { "become", cmd_become },
     { "connects", cmd_connects }, { "tried", cmd_tried },     { "calls", cmd_calls },
-    { "when", cmd_when },         { "counted", cmd_counted },
+    { "when", cmd_when },         { "counted", cmd_counted }, { "visitor", cmd_visitor },
 };
 
 /* A -> ..., A <- ..., A closed */
