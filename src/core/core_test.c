@@ -92,6 +92,7 @@ static void perform(struct world *w, unsigned worker, const struct core_effect *
     }
     case FX_MAIL: {
         char *copy = mem_dup(fx->mail.bytes.ptr, fx->mail.bytes.len);
+        assert_non_null(copy);
         struct core_mail mail = fx->mail;
         mail.bytes = slice_of(copy, fx->mail.bytes.len);
         core_mail_in(w->core[fx->worker], &mail, w->now);
