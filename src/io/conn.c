@@ -84,8 +84,12 @@ static void conn_ready(struct loop_source *source, unsigned events) {
     if (events & LOOP_WRITE) conn_writable(c);
     if (!(events & LOOP_READ) || c->state == CONN_DEAD) return;
     if (events & LOOP_ENDING) c->is_ending = true;
-    core_waited(c->io->core, loop_waited_ms(source, c->io->now.mono));
-    if (conn_read(c) && c->state != CONN_DEAD) loop_again(c->io->loop, source);
+    struct io *io = c->io;
+    io->waited_ms = loop_waited_ms(source, io->now.mono);
+    io->quiet_ms = loop_quiet_ms(source, io->now.mono);
+    if (conn_read(c) && c->state != CONN_DEAD) loop_again(io->loop, source);
+    io->waited_ms = io->quiet_ms = 0;
+    core_waited(io->core, 0);
 }
 
 /* Who is in a call goes first, then those who may want one, then those who want a connection. */

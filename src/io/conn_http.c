@@ -150,15 +150,15 @@ static void heard(struct conn *c) {
 }
 
 /* RFC 7118 6: the pings of RFC 5626 4.4.1 may be used as well; each is a message of its own. */
-static void take_message(struct conn *c, slice m) {
+static void take_message(struct conn *c, slice m, bool is_last) {
     size_t i = 0;
     while (i < m.len && (m.ptr[i] == '\r' || m.ptr[i] == '\n')) i++;
     if (i < m.len) {
-        core_receive(c->io->core, c->flow, slice_from(m, i), c->io->now);
-    } else {
-        core_flow_heard(c->io->core, c->flow, c->io->now);
-        if (slice_eq(m, SLICE("\r\n\r\n"))) conn_say_message(c, SLICE("\r\n"));
+        conn_receive(c, slice_from(m, i), is_last);
+        return;
     }
+    core_flow_heard(c->io->core, c->flow, c->io->now);
+    if (slice_eq(m, SLICE("\r\n\r\n"))) conn_say_message(c, SLICE("\r\n"));
     io_drain_effects(c->io);
 }
 
@@ -184,7 +184,7 @@ size_t conn_take_frames(struct conn *c, char *bytes, size_t *len) {
         case WS_MORE:
             break;
         case WS_MESSAGE:
-            take_message(c, ev.payload);
+            take_message(c, ev.payload, used == *len);
             break;
         case WS_PING:
             heard(c);

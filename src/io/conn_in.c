@@ -29,6 +29,15 @@ static size_t take_pongs(struct conn *c, slice bytes) {
     return i;
 }
 
+/* Who gave up and tries again has said both here before we read: only what came last is as young as
+ * the last that was heard of him. */
+void conn_receive(struct conn *c, slice message, bool is_last) {
+    struct io *io = c->io;
+    core_waited(io->core, is_last ? io->quiet_ms : io->waited_ms);
+    core_receive(io->core, c->flow, message, io->now);
+    io_drain_effects(io);
+}
+
 /* Skips line ends between messages. RFC 5626 4.4.1: a double CRLF is a ping, the answer is one. */
 static size_t take_line_ends(struct conn *c, slice bytes) {
     if (c->is_ours) return take_pongs(c, bytes);
@@ -76,7 +85,6 @@ static bool decide(struct conn *c, slice bytes) {
 
 /* Hands over every whole message in `bytes`; how much of it is done with. */
 static size_t take_sip(struct conn *c, slice bytes) {
-    struct io *io = c->io;
     size_t used = 0, len;
     const char *why;
     while ((c->state == CONN_SIP && !c->is_ws) || c->state == CONN_DECIDE) {
@@ -93,8 +101,7 @@ static size_t take_sip(struct conn *c, slice bytes) {
             bad_stream(c, slice_head(rest, len), why);
             break;
         }
-        core_receive(io->core, c->flow, slice_head(rest, len), io->now);
-        io_drain_effects(io);
+        conn_receive(c, slice_head(rest, len), len == rest.len);
         used += len;
     }
     return used;

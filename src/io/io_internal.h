@@ -171,9 +171,10 @@ struct io {
     uint8_t *wire_in, *wire_out;
     char *plain;
     struct out_block *free_blocks;
-    struct udp *udp;     /* NULL when no listener is UDP */
-    bool is_udp_unread;  /* a socket had more than one turn reads */
-    struct relay *relay; /* NULL: no TURN here */
+    struct udp *udp;              /* NULL when no listener is UDP */
+    bool is_udp_unread;           /* a socket had more than one turn reads */
+    uint32_t waited_ms, quiet_ms; /* of the one being read: since its first, its last news */
+    struct relay *relay;          /* NULL: no TURN here */
 
     struct listener listeners[IO_LISTEN_MAX];
     size_t listener_count;
@@ -236,6 +237,7 @@ void asker_free(struct asker *a); /* NULL is allowed */
 /* True when there may be more to read than was read. */
 bool conn_read(struct conn *c);
 
+void conn_receive(struct conn *c, slice message, bool is_last); /* to core */
 /* Look at what waits in the inbox again. */
 void conn_take_on(struct conn *c);
 

@@ -286,7 +286,7 @@ static struct tls_client *client_with(struct tls_client_config c) {
 
 #define REQUEST(wish) "OPTIONS sip:a SIP/2.0\r\nX-Do: " wish "\r\nContent-Length: 0\r\n\r\n"
 
-static struct phone one, two; /* large: not on the stack */
+static struct phone one, two, three; /* large: not on the stack */
 static struct house house;
 
 /* ---- tests ---- */
@@ -473,6 +473,38 @@ static void speaks_over_websockets(void **state) {
     assert_int_equal(COUNTED(&house, websockets), 1);
     assert_int_equal(fake_of(house.cores[0])->received, 2);
     tls_client_unref(c);
+    house_close(&house);
+}
+
+/* Three connections, each with something to say at the same time: the one in a call is read first,
+ * the younger idle one then, and the older idle one says more before its turn comes. What it said
+ * first has waited for so long, what it said last has not. */
+static void what_came_last_is_as_young_as_that(void **state) {
+    (void)state;
+    house_open(&house, 1);
+    struct fake *fake = fake_of(house.cores[0]);
+    struct phone *phones[] = { &one, &two, &three };
+    for (uint64_t i = 0; i < 3; i++) {
+        phone_open(phones[i], &house, NULL, NULL);
+        phone_say(phones[i], i ? SLICE(REQUEST("silence")) : SLICE(REQUEST("call")));
+        EVENTUALLY(fake->received == i + 1);
+    }
+    phone_say(&one, SLICE(REQUEST("hold")));
+    EVENTUALLY(fake->held == 1);
+    phone_say(&two, SLICE(REQUEST("silence")));
+    phone_say(&three, SLICE(REQUEST("hold")));
+    phone_say(&one, SLICE(REQUEST("silence")));
+    atomic_store(&fake->let_go, 1);
+    EVENTUALLY(fake->held == 2);
+    assert_int_equal(fake->received, 6); /* not that of `two` */
+    phone_say(&two, SLICE(REQUEST("silence")));
+    mono_t before = clock_mono();
+    EVENTUALLY(clock_mono() >= before + 30);
+    atomic_store(&fake->let_go, 2);
+    EVENTUALLY(fake->received == 8);
+    assert_true(fake->ages[6] >= 30);
+    assert_true(fake->ages[7] < fake->ages[6]);
+    for (int i = 0; i < 3; i++) phone_close(phones[i]);
     house_close(&house);
 }
 
@@ -1020,6 +1052,7 @@ int main(void) {
         TEST(answers_pings),
         TEST(bad_streams_are_closed),
         TEST(speaks_over_websockets),
+        TEST(what_came_last_is_as_young_as_that),
         TEST(other_protocols_are_turned_away),
         TEST(slow_ones_are_closed),
         TEST(trickles_do_not_reset_the_clock),

@@ -27,6 +27,7 @@ struct core {
     struct queued *given; /* its bytes live until the next call with `now` */
     struct store_change change;
     flow_id timer_flow, stored_flow, asking_flow, peer_flow;
+    uint32_t waited_ms;
     mono_t timer_at;
 };
 
@@ -93,7 +94,7 @@ bool core_flow_in_call(const struct core *c, flow_id f) {
 }
 
 void core_waited(struct core *c, uint32_t ms) {
-    if (ms > c->fake.waited_ms) c->fake.waited_ms = ms;
+    c->waited_ms = ms;
 }
 
 void core_measure(struct core *c, const struct overload_measure *m, struct now now) {
@@ -270,7 +271,8 @@ static slice wish_of(slice bytes, unsigned long *number) {
 void core_receive(struct core *c, flow_id f, slice bytes, struct now now) {
     unsigned long n;
     begin(c);
-    atomic_fetch_add(&c->fake.received, 1);
+    uint64_t at = atomic_fetch_add(&c->fake.received, 1);
+    if (at < FAKE_AGES) atomic_store(&c->fake.ages[at], c->waited_ms);
     slice wish = wish_of(bytes, &n);
     if (slice_eq(wish, SLICE("flood"))) {
         flood(c, f, n);
@@ -284,6 +286,12 @@ void core_receive(struct core *c, flow_id f, slice bytes, struct now now) {
         connect_to(c, f, (unsigned)n);
     } else if (slice_eq(wish, SLICE("dns"))) {
         ask(c, f);
+    } else if (slice_eq(wish, SLICE("call"))) {
+        atomic_store(&c->fake.flow_in_call, f);
+    } else if (slice_eq(wish, SLICE("hold"))) {
+        uint64_t mine = atomic_fetch_add(&c->fake.held, 1);
+        mono_t until = clock_mono() + PATIENCE_MS;
+        while (atomic_load(&c->fake.let_go) <= mine && clock_mono() < until) {}
     } else if (slice_eq(wish, SLICE("timer"))) {
         c->timer_flow = f;
         c->timer_at = now.mono + (mono_t)n;

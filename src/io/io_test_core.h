@@ -9,6 +9,8 @@
  *   X-Do: timer <ms>    200 later
  *   X-Do: trace         FX_TRACE and 200
  *   X-Do: silence       nothing
+ *   X-Do: call          its flow is in a call from here on
+ *   X-Do: hold          stays in core_receive until fake.let_go counts as many as there were
  *   X-Do: connect <p>   FX_CONNECT to port p of loopback for example.com; 200 with X-Outcome when
  *                       core_connected comes
  *   X-Do: cancel        FX_CONNECT_CANCEL of that, and 200
@@ -22,10 +24,12 @@
 #include "os/loop.h"
 #include <stdatomic.h>
 
+#define FAKE_AGES 8
 struct fake {
     _Atomic uint64_t opened, closed, received, bad, mails, refused, stored, drained, heard,
         measures, certs;
-    _Atomic uint64_t flow_in_call, waited_ms;
+    _Atomic uint64_t flow_in_call, held, let_go;
+    _Atomic uint32_t ages[FAKE_AGES]; /* of the messages received first: how long they waited */
 };
 struct fake *fake_of(struct core *c);
 

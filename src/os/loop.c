@@ -15,8 +15,10 @@
 struct loop {
     struct epoll_event events[EVENTS_MAX];
     struct list queues[LOOP_RANKS];
+    struct list again; /* of LOOP_NEXT: who was old and became ready once more, the latest last */
     struct loop_counters counters;
-    uint32_t young; /* served from the young end since an old one was */
+    uint32_t young;  /* served from the young end since an old one was */
+    uint32_t old_ms; /* of the last loop_dispatch; 0: nobody is old */
     int epoll_fd;
     int account_fd;          /* what the kernel has noted of this thread; -1: not open */
     struct loop_source wake; /* an eventfd */
@@ -38,6 +40,7 @@ enum err loop_new(struct loop **out) {
     struct loop *l = mem_zalloc(sizeof *l);
     if (!l) return ERR_MEMORY;
     for (unsigned i = 0; i < LOOP_RANKS; i++) list_init(&l->queues[i]);
+    list_init(&l->again);
     l->account_fd = -1;
     l->wake = (struct loop_source){ .on_ready = wake_ready, .fd = -1 };
     l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -101,15 +104,28 @@ static void queue_join(struct loop *l, struct loop_source *s) {
     l->counters.waiting[s->queue]++;
 }
 
+static uint32_t since(uint32_t then_ms, mono_t now) {
+    int32_t ms = (int32_t)((uint32_t)now - then_ms);
+    return ms > 0 ? (uint32_t)ms : 0; /* `now` may be older than the event */
+}
+
+static bool is_old(const struct loop *l, uint32_t then_ms, mono_t now) {
+    return l->old_ms && since(then_ms, now) >= l->old_ms;
+}
+
 static void queue_add(struct loop *l, struct loop_source *s, unsigned events, uint32_t now_ms) {
     s->events |= (uint8_t)events;
-    if (list_linked(&s->queued)) {
-        loop_rank_changed(l, s);
+    s->again_ms = now_ms;
+    if (!list_linked(&s->queued)) {
+        s->since_ms = now_ms;
+        queue_join(l, s);
+        if (s->queue == LOOP_NEXT) l->counters.next_in++;
         return;
     }
-    s->since_ms = now_ms;
-    queue_join(l, s);
-    if (s->queue == LOOP_NEXT) l->counters.next_in++;
+    loop_rank_changed(l, s);
+    if (s->queue != LOOP_NEXT || !is_old(l, s->since_ms, now_ms)) return;
+    list_remove(&s->queued);
+    list_push(&l->again, &s->queued);
 }
 
 void loop_rank_changed(struct loop *l, struct loop_source *s) {
@@ -130,8 +146,11 @@ bool loop_is_busy(const struct loop *l) {
 }
 
 uint32_t loop_waited_ms(const struct loop_source *s, mono_t now) {
-    int32_t ms = (int32_t)((uint32_t)now - s->since_ms);
-    return ms > 0 ? (uint32_t)ms : 0; /* `now` may be older than the event */
+    return since(s->since_ms, now);
+}
+
+uint32_t loop_quiet_ms(const struct loop_source *s, mono_t now) {
+    return since(s->again_ms, now);
 }
 
 const struct loop_counters *loop_counters(const struct loop *l) {
@@ -223,34 +242,54 @@ static uint32_t serve_first(struct loop *l) {
 }
 
 /* What is done for one whose time is over is nothing that the young must wait for. */
-static void serve_idle(struct loop *l, struct list *link, bool is_old) {
-    uint64_t before = is_old ? processor_us() : 0;
-    if (!is_old) l->counters.next_out++;
-    serve(l, link);
-    if (is_old) l->counters.later_us += processor_us() - before;
+static void serve_idle(struct loop *l, struct loop_source *s, bool is_young) {
+    uint64_t before = is_young ? 0 : processor_us();
+    if (is_young) l->counters.next_out++;
+    serve(l, &s->queued);
+    if (!is_young) l->counters.later_us += processor_us() - before;
+}
+
+static struct loop_source *source_at(const struct list *q, struct list *link) {
+    return link == q ? NULL : LIST_ITEM(link, struct loop_source, queued);
+}
+
+/* The young, then who was old and is ready once more, then the old. NULL: nobody waits. */
+static struct loop_source *whose_turn(struct loop *l, mono_t now, bool *is_young) {
+    struct list *q = &l->queues[LOOP_NEXT];
+    struct loop_source *s = source_at(q, q->prev), *again = source_at(&l->again, l->again.prev);
+    *is_young = s && !is_old(l, s->since_ms, now);
+    bool is_second = !*is_young && again && (!s || !is_old(l, again->again_ms, now));
+    return is_second ? again : s;
+}
+
+/* Who has said nothing for the longest time; NULL: nobody has been quiet for so long as that. */
+static struct loop_source *oldest(struct loop *l, mono_t now) {
+    struct list *q = &l->queues[LOOP_NEXT];
+    struct loop_source *s = source_at(q, q->next), *again = source_at(&l->again, l->again.next);
+    if (!s || (again && since(again->again_ms, now) > since(s->since_ms, now))) return again;
+    return is_old(l, s->since_ms, now) ? s : NULL;
 }
 
 static void serve_next(struct loop *l, const struct loop_shares *shares, uint32_t first) {
-    struct list *q = &l->queues[LOOP_NEXT];
     mono_t now = clock_mono();
+    struct loop_source *s;
+    bool is_young;
     uint32_t count = shares->next;
     if (first && shares->next_share && first / shares->next_share < count)
         count = first < shares->next_share ? 1 : first / shares->next_share;
-    for (uint32_t i = 0; i < count && !list_empty(q); i++) {
-        const struct loop_source *youngest = LIST_ITEM(q->prev, struct loop_source, queued);
-        bool is_old = shares->old_every && loop_waited_ms(youngest, now) >= shares->old_ms;
-        serve_idle(l, q->prev, is_old);
+    for (uint32_t i = 0; i < count && (s = whose_turn(l, now, &is_young)) != NULL; i++) {
+        serve_idle(l, s, is_young);
         l->young++;
     }
-    if (list_empty(q) || !shares->old_every || l->young < shares->old_every) return;
+    if (!shares->old_every || l->young < shares->old_every) return;
     l->young = 0;
-    const struct loop_source *oldest = LIST_ITEM(q->next, struct loop_source, queued);
-    if (loop_waited_ms(oldest, now) >= shares->old_ms) serve_idle(l, q->next, true);
+    if ((s = oldest(l, now)) != NULL) serve_idle(l, s, false);
 }
 
 void loop_dispatch(struct loop *l, const struct loop_shares *shares) {
+    l->old_ms = shares->old_every ? shares->old_ms : 0;
     uint32_t first = serve_first(l);
-    if (!list_empty(&l->queues[LOOP_NEXT])) serve_next(l, shares, first);
+    if (l->counters.waiting[LOOP_NEXT]) serve_next(l, shares, first);
     struct list *later = &l->queues[LOOP_LATER], *last = &l->queues[LOOP_LAST];
     if (list_empty(later) && list_empty(last)) return;
     uint64_t before = processor_us();

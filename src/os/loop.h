@@ -10,7 +10,9 @@
  *           the first ones are looked at again soon: LOOP_NEXT from its young end (under overload
  *           the young ones still have somebody who waits for the answer; the old ones get a share
  *           of their own once they have waited `old_ms`), LOOP_LATER and LOOP_LAST from the old
- *           end. To wait in a queue costs nothing: an edge-triggered source that is not served is
+ *           end. Who has waited old_ms and is told ready again may be somebody who gave up and now
+ *           tries once more: such sources come after the young ones and before the old, the latest
+ *           first. To wait in a queue costs nothing: an edge-triggered source that is not served is
  *           not read, and its peer's window fills up.
  * Lifetime: a source may be removed, closed and freed inside any callback, its own included.
  * Threads:  all calls on the loop's thread, but loop_wake(), which costs a system call only when
@@ -45,7 +47,8 @@ struct loop_source {
     uint8_t (*rank_now)(const struct loop_source *s);
     struct list queued; /* internal: while it waits to be served */
     int fd;
-    uint32_t since_ms; /* when it became ready, by the low bits of clock_mono() */
+    uint32_t since_ms; /* when it became ready, by the low bits of clock_mono(); */
+    uint32_t again_ms; /* when it was told ready last, while it waited to be served */
     uint8_t interest;  /* LOOP_READ | LOOP_WRITE */
     uint8_t rank;      /* enum loop_rank; may be changed at any time */
     uint8_t events;    /* internal: what waits to be told */
@@ -55,9 +58,10 @@ struct loop_source {
 
 /* How many of each rank one loop_dispatch serves. */
 struct loop_shares {
-    uint32_t next;              /* LOOP_NEXT: young ones, when there was nobody of LOOP_FIRST; */
-    uint32_t next_share;        /* else one for so many of those, and at least one */
-    uint32_t old_every, old_ms; /* after so many of them one that has waited old_ms; 0: none */
+    uint32_t next;       /* LOOP_NEXT: young ones, when there was nobody of LOOP_FIRST; */
+    uint32_t next_share; /* else one for so many of those, and at least one */
+    uint32_t old_every,
+        old_ms; /* after so many of them one that has waited old_ms; 0: none is old */
     uint32_t later, last;
 };
 
@@ -97,8 +101,9 @@ void loop_again(struct loop *l, struct loop_source *s);
 void loop_rank_changed(struct loop *l, struct loop_source *s);
 /* Something waits in a queue: do not sleep. */
 bool loop_is_busy(const struct loop *l);
-/* How long this source has been ready; for its on_ready. */
+/* How long this source has been ready, and how long ago it was told so last; for its on_ready. */
 uint32_t loop_waited_ms(const struct loop_source *s, mono_t now);
+uint32_t loop_quiet_ms(const struct loop_source *s, mono_t now);
 const struct loop_counters *loop_counters(const struct loop *l);
 /* Ask the kernel for used_us and denied_us; two system calls, on the loop's thread. Where the
  * kernel does not tell what it denies (no /proc), denied_us stays 0. */

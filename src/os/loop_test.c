@@ -195,6 +195,52 @@ static void the_young_go_first(void **state) {
     pipes_close(&s);
 }
 
+/* Who has waited for too long and is ready once more comes after the young and before the old. */
+static void who_tries_again_is_served(void **state) {
+    (void)state;
+    struct pipes s;
+    pipes_open(&s);
+    struct loop_shares none = { .old_every = 100, .old_ms = 1000 };
+    struct loop_shares shares = { .next = 1, .old_every = 100, .old_ms = 1000 };
+    loop_dispatch(s.l, &none);
+    for (int i = 0; i < 4; i++) pipes_say(&s, i);
+    for (int i = 0; i < 4; i++) s.p[i].source.since_ms -= 2000;
+    pipes_say(&s, 1);
+    pipes_say(&s, 0);
+    pipes_say(&s, 4);
+    assert_int_equal(loop_counters(s.l)->waiting[LOOP_NEXT], 5);
+    static const int wanted[] = { 4, 0, 1, 3, 2 };
+    for (int i = 0; i < 5; i++) {
+        loop_dispatch(s.l, &shares);
+        assert_int_equal(s.order[i + 1], wanted[i]);
+    }
+    assert_true(loop_waited_ms(&s.p[0].source, clock_mono()) >= 2000);
+    assert_true(loop_quiet_ms(&s.p[0].source, clock_mono()) < 2000);
+    assert_false(loop_is_busy(s.l));
+    assert_int_equal(loop_counters(s.l)->next_in, 5);
+    assert_int_equal(loop_counters(s.l)->next_out, 1); /* those who tried again were counted once */
+    pipes_close(&s);
+}
+
+/* The share of the old is for whoever has been quiet for the longest time. */
+static void the_quietest_is_the_oldest(void **state) {
+    (void)state;
+    struct pipes s;
+    pipes_open(&s);
+    struct loop_shares shares = { .next = 1, .old_every = 1, .old_ms = 1000 };
+    loop_dispatch(s.l, &shares);
+    for (int i = 0; i < 3; i++) pipes_say(&s, i);
+    for (int i = 0; i < 3; i++) s.p[i].source.since_ms -= 5000;
+    pipes_say(&s, 0);
+    s.p[0].source.again_ms -= 6000; /* gave up again, before the others came */
+    pipes_say(&s, 3);
+    loop_dispatch(s.l, &shares);
+    loop_dispatch(s.l, &shares);
+    static const int wanted[] = { 3, 0, 2, 1 };
+    for (int i = 0; i < 4; i++) assert_int_equal(s.order[i + 1], wanted[i]);
+    pipes_close(&s);
+}
+
 /* Whoever is in a call has the more of a turn, but never all of it. */
 static void the_first_have_their_share(void **state) {
     (void)state;
@@ -319,6 +365,8 @@ int main(void) {
         cmocka_unit_test(removed_ones_are_not_served),
         cmocka_unit_test(edges_are_told_once),
         cmocka_unit_test(the_young_go_first),
+        cmocka_unit_test(who_tries_again_is_served),
+        cmocka_unit_test(the_quietest_is_the_oldest),
         cmocka_unit_test(the_first_have_their_share),
         cmocka_unit_test(a_rank_may_change),
         cmocka_unit_test(wakes_from_another_thread),
