@@ -241,14 +241,6 @@ static uint32_t serve_first(struct loop *l) {
     return count;
 }
 
-/* What is done for one whose time is over is nothing that the young must wait for. */
-static void serve_idle(struct loop *l, struct loop_source *s, bool is_young) {
-    uint64_t before = is_young ? 0 : processor_us();
-    if (is_young) l->counters.next_out++;
-    serve(l, &s->queued);
-    if (!is_young) l->counters.later_us += processor_us() - before;
-}
-
 static struct loop_source *source_at(const struct list *q, struct list *link) {
     return link == q ? NULL : LIST_ITEM(link, struct loop_source, queued);
 }
@@ -270,26 +262,39 @@ static struct loop_source *oldest(struct loop *l, mono_t now) {
     return is_old(l, s->since_ms, now) ? s : NULL;
 }
 
-static void serve_next(struct loop *l, const struct loop_shares *shares, uint32_t first) {
+static uint32_t next_count(const struct loop_shares *shares, uint32_t first) {
+    if (!first || !shares->next_share || first / shares->next_share >= shares->next)
+        return shares->next;
+    return first < shares->next_share ? 1 : first / shares->next_share;
+}
+
+static void serve_next(struct loop *l, const struct loop_shares *shares, uint32_t count) {
     mono_t now = clock_mono();
     struct loop_source *s;
     bool is_young;
-    uint32_t count = shares->next;
-    if (first && shares->next_share && first / shares->next_share < count)
-        count = first < shares->next_share ? 1 : first / shares->next_share;
+    uint64_t old_from =
+        0; /* for what is done for those whose time is over the young need not wait */
     for (uint32_t i = 0; i < count && (s = whose_turn(l, now, &is_young)) != NULL; i++) {
-        serve_idle(l, s, is_young);
+        if (is_young)
+            l->counters.next_out++;
+        else if (!old_from)
+            old_from = processor_us();
+        serve(l, &s->queued);
         l->young++;
     }
-    if (!shares->old_every || l->young < shares->old_every) return;
-    l->young = 0;
-    if ((s = oldest(l, now)) != NULL) serve_idle(l, s, false);
+    if (shares->old_every && l->young >= shares->old_every) {
+        l->young = 0;
+        s = oldest(l, now);
+        if (s && !old_from) old_from = processor_us();
+        if (s) serve(l, &s->queued);
+    }
+    if (old_from) l->counters.later_us += processor_us() - old_from;
 }
 
 void loop_dispatch(struct loop *l, const struct loop_shares *shares) {
     l->old_ms = shares->old_every ? shares->old_ms : 0;
     uint32_t first = serve_first(l);
-    if (l->counters.waiting[LOOP_NEXT]) serve_next(l, shares, first);
+    if (l->counters.waiting[LOOP_NEXT]) serve_next(l, shares, next_count(shares, first));
     struct list *later = &l->queues[LOOP_LATER], *last = &l->queues[LOOP_LAST];
     if (list_empty(later) && list_empty(last)) return;
     uint64_t before = processor_us();
