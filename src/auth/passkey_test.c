@@ -1,7 +1,6 @@
 #include "unit.h"
 
-#include "auth/passkey.h"
-#include "crypto/crypto.h"
+#include "auth/passkey_made.h"
 
 static const uint8_t mac_key[32] = { 1 };
 static char challenge_mem[PASSKEY_CHALLENGE_MAX + 8], client_mem[512];
@@ -16,10 +15,7 @@ static struct passkey_ask ask_now(void) {
 }
 
 static slice client_data(const char *type, slice challenge, const char *origin, const char *more) {
-    struct buf b = buf_over(client_mem, sizeof client_mem);
-    buf_fmt(&b, "{\"type\":\"%s\",\"challenge\":\"" SLICE_FMT "\",\"origin\":\"%s\"%s}", type,
-            SLICE_ARG(challenge), origin, more);
-    return buf_slice(&b);
+    return made_client_data(type, challenge, origin, more, buf_over(client_mem, sizeof client_mem));
 }
 
 static slice challenge_of(const struct passkey_ask *ask) {
@@ -28,23 +24,8 @@ static slice challenge_of(const struct passkey_ask *ask) {
     return buf_slice(&b);
 }
 
-/* Authenticator data with a fresh credential: hash of the host, flags, count, AAGUID, id, COSE. */
 static slice auth_data(const char *host, uint8_t flags, char *mem, size_t cap) {
-    static const char cose[] = "\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20";
-    struct buf b = buf_over(mem, cap);
-    uint8_t hash[32], zero[20] = { 0 };
-    crypto_sha256(host, strlen(host), hash);
-    buf_put(&b, slice_of(hash, 32));
-    buf_byte(&b, (char)flags);
-    buf_put(&b, slice_of(zero, 20));
-    buf_put(&b, slice_of("\x00\x04"
-                         "iddd",
-                         6));
-    buf_put(&b, slice_of(cose, sizeof cose - 1));
-    for (int i = 0; i < 32; i++) buf_byte(&b, (char)i);
-    buf_put(&b, slice_of("\x22\x58\x20", 3));
-    for (int i = 32; i < 64; i++) buf_byte(&b, (char)i);
-    return buf_slice(&b);
+    return made_auth_data(host, flags, "iddd", buf_over(mem, cap));
 }
 
 static void registers(void **state) {

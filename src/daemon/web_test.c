@@ -1,8 +1,8 @@
 /* The page's calls on a world in memory: their thread is real, sockets and disks are not. */
 #include "unit.h"
 
+#include "auth/passkey_made.h"
 #include "core/node.h"
-#include "crypto/crypto.h"
 #include "daemon/web_priv.h"
 #include "os/loop.h"
 #include <pthread.h>
@@ -307,6 +307,65 @@ static void invitations_open_nothing_by_themselves(void **state) {
     bench_close();
 }
 
+static void begin_invitation(char mem[static SESSION_TOKEN_CHARS + 1]) {
+    make_token(DEVICE_INVITE);
+    memcpy(mem, token, sizeof token);
+}
+
+/* The challenge that its page is given. */
+static slice challenge_for(const char *invitation, char mem[static PASSKEY_CHALLENGE_MAX]) {
+    char body[100];
+    (void)snprintf(body, sizeof body, "{\"token\":\"%s\"}", invitation);
+    assert_int_equal(POST("/api/invite/options", OWN, "", body), 200);
+    const char *at = strstr(bench.body, "\"challenge\":\"");
+    assert_non_null(at);
+    struct buf b = buf_over(mem, PASSKEY_CHALLENGE_MAX);
+    at += strlen("\"challenge\":\"");
+    buf_put(&b, slice_of(at, strcspn(at, "\"")));
+    assert_false(b.full);
+    return buf_slice(&b);
+}
+
+/* What the page sends when a passkey of that id was made for the challenge. */
+static unsigned use_invitation(const char *invitation, slice challenge, const char *id) {
+    char client_mem[512], data_mem[512], body_mem[2000];
+    slice client = made_client_data("webauthn.create", challenge, OWN, "",
+                                    buf_over(client_mem, sizeof client_mem));
+    slice data = made_auth_data("example.org", 0x41, id, buf_over(data_mem, sizeof data_mem));
+    struct buf body = buf_over(body_mem, sizeof body_mem - 1);
+    buf_fmt(&body, "{\"token\":\"%s\",\"credential\":{\"id\":\"AA\",\"response\":{", invitation);
+    buf_lit(&body, "\"clientDataJSON\":\"");
+    buf_base64url(&body, client.ptr, client.len);
+    buf_lit(&body, "\",\"authenticatorData\":\"");
+    buf_base64url(&body, data.ptr, data.len);
+    buf_lit(&body, "\"}}}");
+    assert_false(body.full);
+    body_mem[body.len] = '\0';
+    return POST("/api/invite/finish", OWN, "", body_mem);
+}
+
+/* One passkey for an invitation, and one use for a challenge, which is of no use with another. */
+static void invitations_are_for_one_passkey(void **state) {
+    (void)state;
+    char first[SESSION_TOKEN_CHARS + 1], second[SESSION_TOKEN_CHARS + 1];
+    char mem[PASSKEY_CHALLENGE_MAX], other_mem[PASSKEY_CHALLENGE_MAX];
+    bench_open();
+    begin_invitation(first);
+    begin_invitation(second);
+    slice challenge = challenge_for(first, mem);
+    assert_int_equal(use_invitation(second, challenge, "one "), 403);
+    assert_int_equal(use_invitation(first, challenge, "one "), 200);
+    assert_body("\"signed_in\":true,\"aor\":\"alice@example.org\"");
+    assert_non_null(strstr(bench.lines, "Set-Cookie: __Host-kith="));
+    assert_int_equal(use_invitation(first, challenge, "two "), 404);
+    challenge = challenge_for(second, other_mem);
+    assert_int_equal(use_invitation(second, challenge, "one "), 403); /* known already */
+    assert_int_equal(use_invitation(second, challenge, "two "), 403); /* and used up by that */
+    assert_null(strstr(bench.lines, "Set-Cookie"));
+    assert_int_equal(use_invitation(second, challenge_for(second, mem), "two "), 200);
+    bench_close();
+}
+
 static void visitors_stay_where_they_may(void **state) {
     (void)state;
     struct io_session s;
@@ -316,6 +375,12 @@ static void visitors_stay_where_they_may(void **state) {
     assert_int_equal(POST("/api/guest", "", "", SALES), 403);
     assert_int_equal(POST("/api/guest", SHOP, "", "{\"to\":\"bob@example.org\"}"), 403);
     assert_int_equal(POST("/api/guest", SHOP, "", "{}"), 403);
+    struct http_request preflight = request(HTTP_OPTIONS, "/api/guest", SHOP, "");
+    assert_int_equal(ask_with(preflight, ""), 204);
+    assert_non_null(strstr(bench.lines, "Access-Control-Allow-Origin: " SHOP "\r\n"));
+    preflight.origin = SLICE("https://evil.example");
+    assert_int_equal(ask_with(preflight, ""), 403);
+    assert_null(strstr(bench.lines, "Access-Control-"));
     assert_int_equal(POST("/api/guest", SHOP, "", SALES), 200);
     const char *at = strstr(bench.body, "/ws?guest=");
     assert_non_null(at);
@@ -325,6 +390,8 @@ static void visitors_stay_where_they_may(void **state) {
     assert_int_equal(upgrade(path, SHOP, "", &s), 101);
     assert_true(s.has_key && s.guest != 0);
     const uint32_t guest = s.guest;
+    assert_int_equal(GET("/api/people?q=guest", cookie), 200);
+    assert_body("\"people\":[],\"more\":false"); /* he stands in nobody's list */
     (void)snprintf(cookie, sizeof cookie, "__Host-kith=%s", path + strlen("/ws?guest="));
     assert_int_equal(GET("/api/people", cookie), 401); /* a visitor is nobody's colleague */
     assert_int_equal(upgrade("/ws", OWN, cookie, &s), 101);
@@ -447,6 +514,7 @@ int main(void) {
         cmocka_unit_test(forged_requests_are_refused),
         cmocka_unit_test(guessers_are_held),
         cmocka_unit_test(invitations_open_nothing_by_themselves),
+        cmocka_unit_test(invitations_are_for_one_passkey),
         cmocka_unit_test(visitors_stay_where_they_may),
         cmocka_unit_test(visitors_go_with_their_permission),
         cmocka_unit_test(a_full_disk_is_said),

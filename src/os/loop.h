@@ -12,7 +12,7 @@
  *           of their own once they have waited `old_ms`), LOOP_LATER and LOOP_LAST from the old
  *           end. Who has waited old_ms and is told ready again may be somebody who gave up and now
  *           tries once more: such sources come after the young ones and before the old, the latest
- *           first. To wait in a queue costs next to nothing: one that is edge-triggered and not served is
+ *           first. To wait in a queue costs little: an edge-triggered source that is not served is
  *           not read, and its peer's window fills up.
  * Lifetime: a source may be removed, closed and freed inside any callback, its own included.
  * Threads:  all calls on the loop's thread, but loop_wake(), which costs a system call only when
