@@ -301,18 +301,17 @@ def recovery(server, share, best, seconds, calm):
 
 def rows(rig, start_kith, args):
     """The rows; what the curves hold is in them for the picture."""
-    phones, seconds, factors = (3000, 5, (1.0, 3.0, 10.0)) if args.quick else (PHONES, SECONDS,
-                                                                               FACTORS)
-    server = start_kith(rig, "kith-overload", users=phones + 4000, workers=1)
+    seconds, factors = (5, (1.0, 3.0, 10.0)) if args.quick else (SECONDS, FACTORS)
+    server = start_kith(rig, "kith-overload", users=PHONES + 4000, workers=1)
     share, found = None, []
     try:
         share = Share(rig, server)
         print("        open files: " + ", ".join((
-            files_left(server.process, "server", phones + FLOOD + 200),
-            files_left(server.load, "generator", phones + 100))), flush=True)
+            files_left(server.process, "server", PHONES + FLOOD + 200),
+            files_left(server.load, "generator", PHONES + 100))), flush=True)
         begun = time.monotonic()
-        server.do("open", phones, OPEN_SECONDS)
-        print(f"        {phones} phones registered in {time.monotonic() - begun:.0f} s", flush=True)
+        server.do("open", PHONES, OPEN_SECONDS)
+        print(f"        {PHONES} phones registered in {time.monotonic() - begun:.0f} s", flush=True)
         one = server.do("calls", 1000, 60)["server_cpu_us"] / 1e6
         share_of = min(SHARE_MAX, max(SHARE_MIN, RATE * one))
         guess = share_of / one
@@ -334,7 +333,7 @@ def rows(rig, start_kith, args):
         found.append({"row": "overload", "what": "completed calls under ten times the best rate",
                       "target": 0.9, "at_least": True, "unit": "of the best rate",
                       "value": ratio_of(pairs), "pairs": pairs, "best": top, "share": share_of,
-                      "phones": phones, "curve": plain, "stolen": most_stolen(plain + points)})
+                      "phones": PHONES, "curve": plain, "stolen": most_stolen(plain + points)})
         found.append(byes_row(plain + obeying + points + points_oc))
         of_others = statistics.median(p["high"] for p in pairs_oc) / statistics.median(
             p["low"] for p in pairs)
@@ -344,7 +343,7 @@ def rows(rig, start_kith, args):
                       "value": ratio_of(pairs_oc), "pairs": pairs_oc, "of_others": of_others,
                       "curve": obeying, "stolen": most_stolen(obeying + points_oc)})
         found.append(recovery(server, share, top, seconds, calm))
-        found.append(handshakes(rig, server, share, top, seconds, phones, calm))
+        found.append(handshakes(rig, server, share, top, seconds, calm))
     finally:
         if share:
             share.lift()  # its end needs more than a small share
@@ -371,12 +370,12 @@ def byes_row(points):
             "worst_ms": worst, "stolen": most_stolen(points)}
 
 
-def handshakes(rig, server, share, best, seconds, phones, calm):
+def handshakes(rig, server, share, best, seconds, calm):
     """Calls at 0.7 of the best rate, while new connections come at a multiple of what would use up
     the whole share."""
     flood = rig.start([rig.tool("bench_load"), "--server", f"127.0.0.1:{server.port}", "--pid",
                        str(server.process.pid), "--domain", server.domain, "--first-user",
-                       str(phones + 10), "--json", "-"], "flood.load.log", stdin=-1, stdout=-1,
+                       str(PHONES + 10), "--json", "-"], "flood.load.log", stdin=-1, stdout=-1,
                       text=True)
 
     def tell(line):
@@ -390,7 +389,7 @@ def handshakes(rig, server, share, best, seconds, phones, calm):
     share.lower()
     bear = share.share * 1e6 / alone  # handshakes with REGISTER a second, with nothing else to do
     points = []
-    for f in (0, 10) if phones < PHONES else (0, 1, 3, 10):
+    for f in (0, 10) if seconds < SECONDS else (0, 1, 3, 10):
         calm.wait()
         count = int(bear * f * seconds)
         if count:
